@@ -1,0 +1,15 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  root: new URL('../..', import.meta.url).pathname,
+  test: {
+    include: ['{proto,shared,edge,router-svc,accounting-svc,loadtest,deploy}/**/*.test.ts'],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    // Nothing may be skipped or focused without CI noticing: deploy/tests/skips.test.ts and this.
+    allowOnly: false,
+    passWithNoTests: false,
+    pool: 'forks',
+    maxWorkers: 2,
+  },
+})

@@ -1,0 +1,40 @@
+import type { Identity } from './identity.ts'
+
+/**
+ * One inference call, edge → router. The body travels beside the message as bytes (see frames.ts), because the edge never
+ * looks inside it.
+ */
+export interface CallMessage {
+  v: number
+  /** UUID, or the client's own `x-litellm-call-id`. The same for both takes. */
+  callId: string
+  /**
+   * 1, or 2 when the edge had to publish again because the first taker did not answer. Part of the usage event's key, so
+   * that work done by both is booked for both and neither twice.
+   */
+  take: number
+  /** Name of a row in `ENDPOINTS`. */
+  endpoint: string
+  /** Model named in the path (Azure-style), which wins over the body's. */
+  pathModel?: string
+  identity: Identity
+  /** Lower-case allow-listed request headers (`x-litellm-*`, `traceparent`, `anthropic-beta`, …). Never a credential. */
+  headers: Record<string, string>
+  /** Query parameters that matter (`api-version`). */
+  query?: Record<string, string>
+  /** Address of the client as the edge saw it. */
+  clientIp?: string
+}
+
+/** The answer's head, router → edge: status line and headers for the client. */
+export interface StartHead {
+  v: number
+  status: number
+  /** Ready to send; names lower case. */
+  headers: Record<string, string>
+  /**
+   * What to book if the router dies before it can report: everything of the usage event that is known when the answer
+   * starts. The edge fills in the end and appends it as `unsettled`.
+   */
+  booking?: Uint8Array
+}

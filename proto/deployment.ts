@@ -1,0 +1,107 @@
+import type { Mode } from './endpoints.ts'
+
+/**
+ * Prices of one model in nano-dollars per million tokens (so that a price of $0.0375 per million stays an integer), per
+ * request in nano-dollars. A missing field means "not priced", 0 means free.
+ */
+export interface Prices {
+  rateVersion: string
+  input?: number
+  output?: number
+  cacheRead?: number
+  cacheWrite?: number
+  cacheWrite1h?: number
+  reasoning?: number
+  audioInput?: number
+  audioOutput?: number
+  /** Nano-dollars per request. */
+  perRequest?: number
+  /** Nano-dollars per tool call billed apart, by name. */
+  perToolCall?: Record<string, number>
+  /**
+   * Prices that replace the ones above for the WHOLE call when its input tokens exceed `above`; the highest crossed tier
+   * counts (surface reference §11.2, rule 4). Sorted ascending.
+   */
+  tiers?: (Omit<Prices, 'rateVersion' | 'tiers' | 'perRequest' | 'perToolCall'> & { above: number })[]
+}
+
+/** One way to serve a model group: LiteLLM's `model_list` entry, resolved and validated. */
+export interface Deployment {
+  /** `model_info.id`, or a SHA-256 over model group and parameters (stable between restarts). */
+  id: string
+  /** Public name; may hold `*`. Several deployments with one name are balanced. */
+  modelGroup: string
+  /** Key of the provider list: `openai`, `anthropic`, `groq`, `mock`, … */
+  provider: string
+  /** Upstream model name; may hold `*`, filled from what the group's wildcard matched. */
+  model: string
+  /** Null = the provider's own. No trailing slash. */
+  apiBase: string | null
+  /** Sealed by accounting (`sealed:…`), opened by the router. Null where none is needed or found. */
+  apiKey: string | null
+  organization: string | null
+  apiVersion: string | null
+  weight: number
+  rpm: number | null
+  tpm: number | null
+  maxParallelRequests: number | null
+  order: number | null
+  tags: string[]
+  /** Milliseconds; null = the settings' default. */
+  timeout: number | null
+  streamTimeout: number | null
+  maxRetries: number | null
+  /** OpenAI parameters used where the client sent none. */
+  defaults: Record<string, unknown>
+  extraHeaders: Record<string, string>
+  extraBody: Record<string, unknown>
+  dropParams: boolean
+  additionalDropParams: string[]
+  allowedOpenaiParams: string[]
+  mockResponse: string | null
+  mode: Mode | null
+  baseModel: string | null
+  accessGroups: string[]
+  /** Everything under `model_info`, returned by `/model/info`. */
+  info: Record<string, unknown>
+  prices: Prices | null
+  /** Catalogue facts: context window and so on. */
+  maxInputTokens: number | null
+  maxOutputTokens: number | null
+  blocked: boolean
+  /** Came from the database rather than the file. */
+  fromDatabase: boolean
+  /** Settings only this provider's adapter reads (mock pace and faults, anthropic version, …). */
+  settings: Record<string, unknown>
+}
+
+/** Request-path settings, published with the deployments. */
+export interface RuntimeSettings {
+  numRetries: number
+  /** Milliseconds for a whole attempt, to the first byte of a stream, and of silence inside one. */
+  timeout: number
+  streamTimeout: number
+  stallTimeout: number
+  /** Milliseconds base between retries. */
+  retryAfter: number
+  modelGroupAlias: Record<string, string>
+  dropParams: boolean
+  alwaysIncludeStreamUsage: boolean
+  maxRequestBytes: number
+  allowClientSideCredentials: boolean
+  keyHeaderName: string | null
+  requireAuthForMetrics: boolean
+  allowedRoutes: string[]
+  publicRoutes: string[]
+  /** No master key is set: every caller is a proxy admin (surface reference §0). */
+  open: boolean
+}
+
+/** The value of the runtime bucket under `runtime`: all a router and an edge need to serve. */
+export interface RuntimeSnapshot {
+  v: number
+  /** Rises with every change. */
+  revision: number
+  deployments: Deployment[]
+  settings: RuntimeSettings
+}

@@ -1,0 +1,56 @@
+/** What changed, as a broadcast kind: which cached thing every process drops or refreshes. */
+export type ChangeKind = 'identity' | 'deployment' | 'settings' | 'budget'
+
+/** The roles that send beats. */
+export type Role = 'edge' | 'router' | 'accounting'
+
+/** Every subject, stream and bucket name of one cluster. */
+export interface Subjects {
+  /** Calls to the router queue group of one lane (`default` or a named pool). */
+  call(lane: string): string
+  /** Frames from a router to one call of an edge. */
+  edge(edgeId: string, streamId: string): string
+  /** Frames from an edge to one call on a router. */
+  router(routerId: string, streamId: string): string
+  /** Key hash → Identity, request and reply. */
+  readonly identity: string
+  /** A management HTTP request, answered as a stream. */
+  readonly admin: string
+  changed(kind: ChangeKind): string
+  beat(role: Role, id: string): string
+  /** Usage events; the shard spreads one stream over subjects. */
+  usage(shard: string): string
+  /** JetStream stream of usage events. */
+  readonly usageStream: string
+  /** KV bucket of the compiled runtime. */
+  readonly runtimeBucket: string
+}
+
+/** Queue groups: one member of the group gets each message. */
+export const QUEUE = { router: 'router', accounting: 'accounting' } as const
+
+/**
+ * The subject tree under `prefix` (default `tp`). Ids and lanes may hold letters, digits, `-` and `_` only: a dot or a
+ * wildcard in one would reach another subject.
+ */
+export function subjects(prefix = 'tp'): Subjects {
+  const upper = prefix.toUpperCase()
+  return {
+    call: (lane) => `${prefix}.call.${token(lane)}`,
+    edge: (edgeId, streamId) => `${prefix}.edge.${edgeId}.${streamId}`,
+    router: (routerId, streamId) => `${prefix}.router.${routerId}.${streamId}`,
+    identity: `${prefix}.identity`,
+    admin: `${prefix}.admin`,
+    changed: (kind) => `${prefix}.changed.${kind}`,
+    beat: (role, id) => `${prefix}.beat.${role}.${id}`,
+    usage: (shard) => `${prefix}.usage.${token(shard)}`,
+    usageStream: `${upper}_USAGE`,
+    runtimeBucket: `${upper}_RUNTIME`,
+  }
+}
+
+/** Throws a plain Error when `value` is not usable as one subject token. */
+export function token(value: string): string {
+  if (!/^[A-Za-z0-9_-]+$/.test(value)) throw new Error(`not a subject token: ${JSON.stringify(value)}`)
+  return value
+}

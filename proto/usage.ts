@@ -1,0 +1,92 @@
+import type { WireError } from './errors.ts'
+
+/** Tokens of one attempt. `input` includes cache reads and writes; `output` includes reasoning. Integers. */
+export interface TokenUsage {
+  input: number
+  output: number
+  cacheRead: number
+  /** Cache writes kept for five minutes, and for one hour. */
+  cacheWrite: number
+  cacheWrite1h: number
+  reasoning: number
+  audioInput: number
+  audioOutput: number
+  /** Counted here because the provider reported nothing. */
+  estimated: boolean
+  /** Tool calls the provider bills apart, by name (`web_search`). */
+  toolCalls?: Record<string, number>
+}
+
+/** How one attempt or one call ended. `unsettled`: the process that knew died, booked by another from what it had announced. */
+export type Outcome = 'success' | 'failure' | 'cancelled' | 'partial' | 'unsettled'
+
+/** One try on one deployment. An attempt that a provider bills for becomes a ledger entry. */
+export interface Attempt {
+  /** 0, 1, … within the call. */
+  index: number
+  deploymentId: string
+  provider: string
+  /** Upstream model name, as sent. */
+  model: string
+  apiBase: string | null
+  /** Unix milliseconds. */
+  startedAt: number
+  firstTokenAt: number | null
+  endedAt: number
+  outcome: Outcome
+  error?: WireError
+  /** Present when the provider bills the attempt: it succeeded, or produced part of an answer. */
+  usage?: TokenUsage
+  /** Model name the provider reported, when it differs. */
+  reportedModel?: string
+  serviceTier?: string
+  /** Cost as the router computed it, nano-dollars; accounting computes the truth from usage. */
+  cost?: number
+  rateVersion?: string
+}
+
+/**
+ * What happened to one call: who, what, where it was served, tokens, timings, outcome, every attempt. Appended durably by the
+ * router, priced and booked by accounting. Unique by `callId` + `take`.
+ */
+export interface UsageEvent {
+  v: number
+  callId: string
+  take: number
+  endpoint: string
+  stream: boolean
+  keyHash: string
+  keyAlias: string | null
+  userId: string | null
+  teamId: string | null
+  organizationId: string | null
+  endUser: string | null
+  tags: string[]
+  /** Model name as the client asked for it, and the model group it resolved to. */
+  requestedModel: string
+  modelGroup: string
+  startedAt: number
+  firstTokenAt: number | null
+  endedAt: number
+  outcome: Outcome
+  status: number
+  error?: WireError
+  attempts: Attempt[]
+  clientIp?: string
+  routerId: string
+  metadata?: Record<string, unknown>
+  sessionId?: string
+  cacheHit?: boolean
+}
+
+export const NO_TOKENS: Readonly<TokenUsage> = Object.freeze({
+  input: 0,
+  output: 0,
+  cacheRead: 0,
+  cacheWrite: 0,
+  cacheWrite1h: 0,
+  reasoning: 0,
+  audioInput: 0,
+  audioOutput: 0,
+  estimated: false,
+})

@@ -1,0 +1,39 @@
+import type { DialectName, Mode } from '../../proto/endpoints.ts'
+import type { GatewayError } from '../../shared/errors.ts'
+import type { Protocol } from '../providers/provider.ts'
+
+/**
+ * What clients speak: client ⇄ canonical. Pure; one file each, listed in index.ts.
+ * `Request`, `Response` and `Chunk` are the canonical types of the dialect's mode.
+ */
+export interface Dialect<Request = unknown, Response = unknown, Chunk = unknown> {
+  readonly name: DialectName
+  readonly mode: Mode
+  /** The provider protocol whose bytes this dialect's clients can read as they are. */
+  readonly protocol: Protocol
+  /** Checks the shape strictly where it matters and names what is wrong. Throws GatewayError `bad_request` with `param`. Unknown fields survive. */
+  decodeRequest(body: Record<string, unknown>): Request
+  /** The body bytes for the client, `model` restamped with `model`. */
+  encodeResponse(response: Response, model: string): string
+  /** A stateful encoder of a stream; each call returns the bytes for the client, possibly empty. */
+  encodeStream(options: StreamOptions): StreamEncoder<Chunk>
+  /** JSON body of an error before the answer started. */
+  encodeError(error: GatewayError): string
+  /** Content type of a stream. */
+  readonly streamType: string
+}
+
+export interface StreamOptions {
+  /** Model name the client asked for; stamped on every chunk. */
+  model: string
+  /** The client asked for usage (`stream_options.include_usage`). */
+  includeUsage: boolean
+}
+
+export interface StreamEncoder<Chunk> {
+  push(chunk: Chunk): string
+  /** The proper end: what still must be said, and the terminator. */
+  end(): string
+  /** A failure after the answer started: an error event; the stream ends without terminator (surface reference §7.3). */
+  error(error: GatewayError): string
+}

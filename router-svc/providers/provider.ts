@@ -1,0 +1,98 @@
+import type { Mode } from '../../proto/endpoints.ts'
+import type { GatewayError } from '../../shared/errors.ts'
+import type { SseEvent } from '../../shared/http/sse.ts'
+import type { ChatChunk, ChatRequest, ChatResponse } from '../canonical/chat.ts'
+import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../canonical/completion.ts'
+import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
+
+/**
+ * What upstreams speak. Everything here is pure: values in, values out; time, ids and credentials are arguments or are applied
+ * around it. A mode a provider lacks is absent, and the router answers "unsupported endpoint" from that.
+ */
+export interface Provider {
+  readonly name: string
+  /** How the credential is applied. */
+  readonly auth: Auth
+  /** Without trailing slash; null when the operator must give `api_base`. */
+  readonly base: string | null
+  /** Environment variables that hold the key, first set wins; and the ones that hold the base URL. */
+  readonly keyNames: readonly string[]
+  readonly baseNames?: readonly string[]
+  readonly chat?: Adapter<ChatRequest, ChatResponse, ChatChunk>
+  readonly completion?: Adapter<CompletionRequest, CompletionResponse, CompletionChunk>
+  readonly embedding?: Adapter<EmbeddingRequest, EmbeddingResponse, never>
+  /** Reads an answer of status ≥ 400 (or an error object inside a 200). The one place that provider's error text is understood. */
+  decodeError(status: number, headers: Headers, body: string): GatewayError
+  /** Answers itself, without a network: the mock. */
+  readonly local?: true
+}
+
+/** `bearer`: `authorization: Bearer K`. `header`: `<name>: <prefix>K`. `none`: sent only when a key is configured and `name` is set. */
+export type Auth = { type: 'bearer'; optional?: true } | { type: 'header'; name: string; prefix?: string } | { type: 'none' }
+
+/** The protocols whose bytes may pass through when client and provider speak the same one. */
+export type Protocol = 'openai-chat' | 'openai-completion' | 'openai-embedding' | 'anthropic'
+
+/** Response headers, names lower case; a list joined by `, `. */
+export type Headers = Readonly<Record<string, string>>
+
+/** What an adapter may know of where the call goes. */
+export interface Target {
+  provider: string
+  /** Upstream model name, wildcards filled. */
+  model: string
+  /** Resolved base URL, no trailing slash. */
+  base: string
+  apiVersion: string | null
+  dropParams: boolean
+  additionalDropParams: readonly string[]
+  allowedOpenaiParams: readonly string[]
+  /** `model_info` and settings of the deployment (max output tokens, headers such as anthropic-beta, …). */
+  maxOutputTokens: number | null
+  settings: Readonly<Record<string, unknown>>
+  /** Allow-listed client headers (`anthropic-beta`, …). */
+  clientHeaders: Readonly<Record<string, string>>
+}
+
+/** The exact HTTP request to send, without the credential. */
+export interface UpstreamRequest {
+  method: 'POST'
+  /** Absolute URL. */
+  url: string
+  headers: Record<string, string>
+  body: string | Uint8Array
+}
+
+/** Facts an adapter needs to make canonical answers and may not fetch itself. */
+export interface DecodeContext {
+  /** For answers whose protocol has none: response id, and Unix seconds. */
+  id: string
+  created: number
+  model: string
+  /** The canonical request: some answers can only be read knowing what was asked (the JSON tool trick). */
+  request: Readonly<Record<string, unknown>>
+}
+
+export interface Adapter<Request, Response, Chunk> {
+  readonly mode: Mode
+  /** Set when the adapter's wire format is one clients speak too: enables the byte pass-through. */
+  readonly protocol?: Protocol
+  /** Throws GatewayError `unsupported_parameter` naming it, or `bad_request`. Never changes `request`. */
+  encodeRequest(request: Request, target: Target): UpstreamRequest
+  /** Reads a 2xx body. Throws GatewayError `provider_malformed`, or the provider's error when the body is an error object. */
+  decodeResponse(body: Uint8Array, headers: Headers, context: DecodeContext): Response
+  /** A decoder with its own state; absent when the mode never streams. */
+  decodeStream?(context: DecodeContext): StreamDecoder<Chunk>
+}
+
+/**
+ * Server-sent events → canonical chunks, incremental. `push` throws GatewayError when the event is an error or cannot be read.
+ * `end` is called at end of input: it throws `provider_truncated` unless the protocol's terminator was seen, or (for
+ * OpenAI-compatible servers that close without `[DONE]`) every choice had its finish reason.
+ */
+export interface StreamDecoder<Chunk> {
+  push(event: SseEvent): Chunk[]
+  end(): Chunk[]
+  /** The terminator was seen: what follows is ignored and the connection may be closed. */
+  readonly done: boolean
+}

@@ -1,0 +1,84 @@
+import { ERRORS, type ErrorCode, type WireError } from '../proto/errors.ts'
+
+export interface ErrorDetails {
+  status?: number
+  type?: string
+  param?: string | null
+  retryAfter?: number
+  providerCode?: string
+  cause?: unknown
+}
+
+/**
+ * The one error class. The code decides status, type, retry and default text (proto/errors.ts); the message may reach a client,
+ * so it never holds a secret or a stack. What must stay inside goes into `cause`, which is logged and never sent.
+ */
+export class GatewayError extends Error {
+  readonly code: ErrorCode
+  readonly status: number
+  readonly type: string
+  readonly param: string | null
+  readonly retryAfter: number | undefined
+  readonly providerCode: string | undefined
+
+  constructor(code: ErrorCode, message?: string, details: ErrorDetails = {}) {
+    const row = ERRORS[code]
+    super(message ?? row.text, details.cause === undefined ? undefined : { cause: details.cause })
+    this.name = 'GatewayError'
+    this.code = code
+    this.status = details.status ?? row.status
+    this.type = details.type ?? row.type
+    this.param = details.param ?? null
+    this.retryAfter = details.retryAfter
+    this.providerCode = details.providerCode
+  }
+
+  /** Whether another deployment, or the same a little later, may do better. */
+  get retryable(): boolean {
+    return ERRORS[this.code].retryable
+  }
+}
+
+/** Whatever was thrown, as a GatewayError; an unknown thing becomes `internal` and keeps its cause for the log. */
+export function toGatewayError(thrown: unknown): GatewayError {
+  return thrown instanceof GatewayError ? thrown : new GatewayError('internal', undefined, { cause: thrown })
+}
+
+/** An error as it crosses the bus. */
+export function toWire(error: GatewayError): WireError {
+  const wire: WireError = { code: error.code, message: error.message }
+  const row = ERRORS[error.code]
+  if (error.status !== row.status) wire.status = error.status
+  if (error.type !== row.type) wire.type = error.type
+  if (error.param !== null) wire.param = error.param
+  if (error.retryAfter !== undefined) wire.retryAfter = error.retryAfter
+  if (error.providerCode !== undefined) wire.providerCode = error.providerCode
+  return wire
+}
+
+/** The error another process sent; a code this version does not know reads as `internal` with the sender's status. */
+export function fromWire(wire: WireError): GatewayError {
+  const code: ErrorCode = wire.code in ERRORS ? wire.code : 'internal'
+  const details: ErrorDetails = {}
+  if (wire.status !== undefined) details.status = wire.status
+  if (wire.type !== undefined) details.type = wire.type
+  if (wire.param !== undefined) details.param = wire.param
+  if (wire.retryAfter !== undefined) details.retryAfter = wire.retryAfter
+  if (wire.providerCode !== undefined) details.providerCode = wire.providerCode
+  return new GatewayError(code, wire.message, details)
+}
+
+/**
+ * The OpenAI error envelope as LiteLLM sends it: `code` is the HTTP status as a string (surface reference §0), the provider's own
+ * code goes to `provider_specific_fields`.
+ */
+export function openaiErrorBody(error: GatewayError): { error: Record<string, unknown> } {
+  const body: Record<string, unknown> = {
+    message: error.message,
+    type: error.type,
+    param: error.param,
+    code: String(error.status),
+  }
+  if (error.providerCode !== undefined) body['provider_specific_fields'] = { code: error.providerCode }
+  return { error: body }
+}

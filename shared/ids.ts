@@ -1,0 +1,16 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+
+/** Id of a call: a UUID, as LiteLLM's `x-litellm-call-id`. */
+export function callId(): string {
+  return randomUUID()
+}
+
+/** Id of a process on the bus: role and ten random letters, usable as a subject token. */
+export function processId(role: string): string {
+  return `${role}-${randomBytes(8).toString('base64url').replace(/[-_]/g, '0').slice(0, 10)}`
+}
+
+/** A new virtual key: `sk-` and 16 random bytes, URL-safe base64 (22 characters), as LiteLLM makes them. */
+export function virtualKey(): string {
+  return `sk-${randomBytes(16).toString('base64url')}`
+}

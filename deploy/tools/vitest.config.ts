@@ -4,6 +4,7 @@ export default defineConfig({
   root: new URL('../..', import.meta.url).pathname,
   test: {
     include: ['{proto,shared,edge,router-svc,accounting-svc,loadtest,deploy}/**/*.test.ts'],
+    globalSetup: [new URL('vitest.setup.ts', import.meta.url).pathname],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     // Nothing may be skipped or focused without CI noticing: deploy/tests/skips.test.ts and this.

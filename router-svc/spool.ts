@@ -1,0 +1,296 @@
+import { closeSync, fdatasync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import type { Clock, Timer } from '../shared/clock.ts'
+import type { Log } from '../shared/log.ts'
+
+/**
+ * The durable way of usage events from this process to accounting.
+ *
+ * An event is written to a file before the client gets the end of its answer, so a `kill -9` at any instant loses none: what the
+ * page cache holds outlives the process. `fdatasync` follows within `syncEvery` for events not yet delivered, which bounds what
+ * a power cut can take. A forwarder delivers batches; what is delivered and acknowledged is deleted by whole segments. After a
+ * crash everything in the files is delivered again, and accounting drops what it has (unique key). Nothing is ever dropped here:
+ * at `maxBytes` the spool is `full`, and the router takes no new calls.
+ *
+ *   file   `<number>.spool`, records back to back: u32 length, u32 CRC-32 of the payload (both big endian), payload
+ *   record written → pending → delivered (acknowledged) → gone with its segment
+ */
+export interface Spool {
+  /** Writes one event. Throws when the disk refuses it; the event is then kept in memory and `full` is true. */
+  append(payload: Uint8Array): void
+  /** No room, or the disk fails: take no new work. */
+  readonly full: boolean
+  /** Events not yet acknowledged. */
+  readonly pending: number
+  /** Delivers everything; resolves when nothing is pending, or after `limit` milliseconds with what is left (it stays on disk). */
+  flush(limit: number): Promise<number>
+  close(): void
+}
+
+export interface SpoolOptions {
+  directory: string
+  /** Delivers a batch durably; rejecting keeps it for later. */
+  deliver(batch: Uint8Array[]): Promise<void>
+  clock: Clock
+  log: Log
+  maxBytes?: number
+  segmentBytes?: number
+  /** Milliseconds between forwarding rounds. */
+  forwardEvery?: number
+  syncEvery?: number
+  batch?: number
+}
+
+interface Segment {
+  number: number
+  bytes: number
+  /** Bytes that could not be read as records; the file is then kept aside instead of deleted. */
+  torn: number
+  records: number
+  acknowledged: number
+}
+
+interface Pending {
+  payload: Uint8Array
+  segment: Segment | null
+}
+
+const HEADER = 8
+/** Batches under way at once: enough to cover a database commit of 20 ms at ten thousand events a second. */
+const IN_FLIGHT = 4
+const RETRY_FIRST = 100
+const RETRY_MAX = 2_000
+
+/** Opens the spool in `directory` (made when missing) and takes up what an earlier process left. */
+export function openSpool(options: SpoolOptions): Spool {
+  const { directory, deliver, clock, log } = options
+  const maxBytes = options.maxBytes ?? 1024 * 1024 * 1024
+  const segmentBytes = options.segmentBytes ?? 8 * 1024 * 1024
+  const batchSize = options.batch ?? 500
+  mkdirSync(directory, { recursive: true })
+
+  let queue: Pending[] = []
+  let queueStart = 0
+  let bytes = 0
+  let unacknowledged = 0
+  let inFlight = 0
+  let failing = false
+  let retryDelay = RETRY_FIRST
+  let retryTimer: Timer | null = null
+  let forwardTimer: Timer | null = null
+  let closed = false
+  let waiters: (() => void)[] = []
+
+  let current: Segment | null = null
+  let descriptor = -1
+  let dirty = false
+  let nextNumber = 1
+
+  recover()
+  const syncTimer = clock.every(options.syncEvery ?? 50, sync)
+  if (unacknowledged > 0) wake()
+
+  function recover(): void {
+    const numbers = readdirSync(directory)
+      .map((name) => /^(\d+)\.spool$/.exec(name)?.[1])
+      .filter((digits): digits is string => digits !== undefined)
+      .map(Number)
+      .sort((a, b) => a - b)
+    for (const number of numbers) {
+      const segment: Segment = { number, bytes: 0, torn: 0, records: 0, acknowledged: 0 }
+      const file = readFileSync(path(number))
+      for (const payload of readRecords(file)) {
+        segment.records += 1
+        queue.push({ payload, segment })
+      }
+      segment.torn = file.length - recordBytes(file)
+      if (segment.torn > 0)
+        log.warn({ segment: number, torn: segment.torn }, 'a spool segment ends in a record cut off by a crash')
+      segment.bytes = file.length
+      nextNumber = number + 1
+      if (segment.records === 0) remove(segment)
+      else bytes += segment.bytes
+    }
+    unacknowledged = queue.length
+    if (unacknowledged > 0) log.info({ events: unacknowledged }, 'delivering usage events left by an earlier process')
+  }
+
+  function append(payload: Uint8Array): void {
+    const entry: Pending = { payload, segment: null }
+    try {
+      entry.segment = write(payload)
+      failing = false
+    } catch (thrown) {
+      if (!failing) log.error({ error: (thrown as Error).message }, 'the spool cannot be written; taking no new calls')
+      failing = true
+    }
+    queue.push(entry)
+    unacknowledged += 1
+    wake()
+  }
+
+  function write(payload: Uint8Array): Segment {
+    if (current === null || current.bytes >= segmentBytes) rotate()
+    const segment = current as unknown as Segment
+    const record = Buffer.allocUnsafe(HEADER + payload.length)
+    record.writeUInt32BE(payload.length, 0)
+    record.writeUInt32BE(crc32(payload), 4)
+    record.set(payload, HEADER)
+    let written = 0
+    while (written < record.length) written += writeSync(descriptor, record, written)
+    segment.bytes += record.length
+    segment.records += 1
+    bytes += record.length
+    dirty = true
+    return segment
+  }
+
+  function rotate(): void {
+    if (descriptor >= 0) closeSync(descriptor)
+    descriptor = -1
+    const previous = current
+    current = null
+    if (previous !== null && previous.acknowledged === previous.records) remove(previous, true)
+    const number = nextNumber++
+    descriptor = openSync(path(number), 'ax')
+    current = { number, bytes: 0, torn: 0, records: 0, acknowledged: 0 }
+  }
+
+  function wake(): void {
+    if (forwardTimer !== null || retryTimer !== null || closed) return
+    forwardTimer = clock.after(options.forwardEvery ?? 10, () => {
+      forwardTimer = null
+      forward()
+    })
+  }
+
+  function forward(): void {
+    while (inFlight < IN_FLIGHT && queueStart < queue.length && retryTimer === null && !closed) {
+      const batch = queue.slice(queueStart, queueStart + batchSize)
+      queueStart += batch.length
+      if (queueStart > 4096 && queueStart * 2 > queue.length) {
+        queue = queue.slice(queueStart)
+        queueStart = 0
+      }
+      inFlight += 1
+      deliver(batch.map((entry) => entry.payload)).then(
+        () => delivered(batch),
+        (thrown) => undelivered(batch, thrown),
+      )
+    }
+  }
+
+  function delivered(batch: Pending[]): void {
+    inFlight -= 1
+    retryDelay = RETRY_FIRST
+    for (const { segment } of batch) {
+      if (segment === null) continue
+      segment.acknowledged += 1
+      if (segment !== current && segment.acknowledged === segment.records) remove(segment, true)
+    }
+    unacknowledged -= batch.length
+    // An idle spool is an empty folder, and a current segment that is all delivered is not replayed after a restart.
+    if (unacknowledged === 0 && current !== null && current.bytes > 0) {
+      const finished = current
+      closeSync(descriptor)
+      descriptor = -1
+      current = null
+      remove(finished, true)
+    }
+    if (unacknowledged === 0) {
+      for (const resolve of waiters) resolve()
+      waiters = []
+    }
+    if (queueStart < queue.length) forward()
+  }
+
+  function undelivered(batch: Pending[], thrown: unknown): void {
+    inFlight -= 1
+    queue = batch.concat(queue.slice(queueStart))
+    queueStart = 0
+    if (retryTimer !== null || closed) return
+    log.warn(
+      { error: thrown instanceof Error ? thrown.message : String(thrown), pending: unacknowledged, retryIn: retryDelay },
+      'usage events wait: delivery failed',
+    )
+    retryTimer = clock.after(retryDelay, () => {
+      retryTimer = null
+      forward()
+    })
+    retryDelay = Math.min(retryDelay * 2, RETRY_MAX)
+  }
+
+  function sync(): void {
+    if (!dirty || descriptor < 0) return
+    dirty = false
+    fdatasync(descriptor, (error) => {
+      // EBADF: the segment was delivered and closed meanwhile.
+      if (error !== null && error.code !== 'EBADF') log.error({ error: error.message }, 'the spool cannot be synced')
+    })
+  }
+
+  function remove(segment: Segment, counted = false): void {
+    if (counted) bytes -= segment.bytes
+    try {
+      if (segment.torn > 0) renameSync(path(segment.number), `${path(segment.number)}.damaged`)
+      else unlinkSync(path(segment.number))
+    } catch (thrown) {
+      log.warn({ error: (thrown as Error).message, segment: segment.number }, 'a delivered spool segment stays')
+    }
+  }
+
+  function path(number: number): string {
+    return join(directory, `${String(number).padStart(10, '0')}.spool`)
+  }
+
+  return {
+    append,
+    get full() {
+      return failing || bytes >= maxBytes
+    },
+    get pending() {
+      return unacknowledged
+    },
+    flush(limit) {
+      if (unacknowledged === 0) return Promise.resolve(0)
+      forward()
+      return new Promise((resolve) => {
+        const timer = clock.after(limit, () => resolve(unacknowledged))
+        waiters.push(() => {
+          timer.cancel()
+          resolve(0)
+        })
+      })
+    },
+    close() {
+      closed = true
+      syncTimer.cancel()
+      forwardTimer?.cancel()
+      retryTimer?.cancel()
+      if (descriptor >= 0) closeSync(descriptor)
+      descriptor = -1
+    },
+  }
+}
+
+/** The whole records of a segment; a record cut off or damaged ends the reading, because what follows cannot be framed. */
+function* readRecords(file: Buffer): Generator<Uint8Array> {
+  let at = 0
+  while (at + HEADER <= file.length) {
+    const length = file.readUInt32BE(at)
+    const end = at + HEADER + length
+    if (end > file.length) return
+    const payload = file.subarray(at + HEADER, end)
+    if (crc32(payload) !== file.readUInt32BE(at + 4)) return
+    yield payload
+    at = end
+  }
+}
+
+/** Bytes of the whole records. */
+function recordBytes(file: Buffer): number {
+  let total = 0
+  for (const payload of readRecords(file)) total += HEADER + payload.length
+  return total
+}

@@ -1,0 +1,217 @@
+import { type Dispatcher, Pool } from 'undici'
+import { GatewayError } from '../errors.ts'
+
+/** One outgoing HTTP request. Times are milliseconds; 0 = no limit. */
+export interface OutgoingRequest {
+  method: 'GET' | 'POST' | 'DELETE' | 'PUT' | 'PATCH'
+  /** Absolute. */
+  url: string
+  headers: Record<string, string>
+  body?: string | Uint8Array
+  /** From sending to the response head. */
+  headersTimeout: number
+  /** Silence inside the response body. */
+  bodyTimeout: number
+}
+
+/** Told in this order: head? data* (end | failed). Nothing after `abort`. */
+export interface ResponseSink {
+  /** Header names lower case, repeated ones joined with `, `. */
+  head(status: number, headers: Record<string, string>): void
+  /** The bytes are only guaranteed until the call returns when `retained` is not asked for: undici hands out views of socket chunks. */
+  data(bytes: Uint8Array): void
+  end(): void
+  failed(error: GatewayError): void
+}
+
+export interface OutgoingCall {
+  /** Stops reading: the kernel buffer fills and the peer is slowed down. */
+  pause(): void
+  resume(): void
+  /** Destroys the connection; the sink hears nothing more. */
+  abort(): void
+}
+
+export interface HttpClient {
+  send(request: OutgoingRequest, sink: ResponseSink): OutgoingCall
+  close(): Promise<void>
+}
+
+export interface HttpClientOptions {
+  /** Most sockets per origin; null = no bound (a stream holds one for its whole life). */
+  connections?: number | null
+  connectTimeout?: number
+  /** Idle sockets are kept this long. */
+  keepAlive?: number
+}
+
+/**
+ * Outgoing HTTP over one undici pool per origin. `dispatch` with an own handler costs 20 µs of CPU per request where `fetch` costs
+ * 170; HTTP/1.1 only, because undici 8 turns HTTP/2 on by default and h2 costs a short request half as much again (60 against
+ * 40 µs).
+ */
+export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
+  const pools = new Map<string, Pool>()
+  let closed = false
+
+  const poolOf = (origin: string): Pool => {
+    let pool = pools.get(origin)
+    if (pool === undefined) {
+      pool = new Pool(origin, {
+        connections: options.connections ?? null,
+        allowH2: false,
+        pipelining: 1,
+        keepAliveTimeout: options.keepAlive ?? 30_000,
+        connect: { timeout: options.connectTimeout ?? 10_000 },
+      })
+      pools.set(origin, pool)
+    }
+    return pool
+  }
+
+  return {
+    send(request, sink) {
+      const handler = new Handler(sink, request.url)
+      if (closed) {
+        queueMicrotask(() => handler.onResponseError(null, new Error('client closed')))
+        return handler
+      }
+      const split = request.url.indexOf('/', request.url.indexOf('//') + 2)
+      const origin = split < 0 ? request.url : request.url.slice(0, split)
+      const path = split < 0 ? '/' : request.url.slice(split)
+      try {
+        poolOf(origin).dispatch(
+          {
+            method: request.method,
+            path,
+            headers: request.headers,
+            body: request.body ?? null,
+            headersTimeout: request.headersTimeout,
+            bodyTimeout: request.bodyTimeout,
+          },
+          handler,
+        )
+      } catch (thrown) {
+        // An unusable URL or header value: undici throws at once.
+        queueMicrotask(() => handler.onResponseError(null, thrown as Error))
+      }
+      return handler
+    },
+    async close() {
+      closed = true
+      await Promise.all([...pools.values()].map((pool) => pool.destroy()))
+      pools.clear()
+    },
+  }
+}
+
+/** States: waiting (no head yet) → open (head told) → over (end, failed or aborted). */
+class Handler implements Dispatcher.DispatchHandler, OutgoingCall {
+  readonly #sink: ResponseSink
+  readonly #url: string
+  #controller: Dispatcher.DispatchController | null = null
+  #over = false
+  #paused = false
+  #started = false
+
+  constructor(sink: ResponseSink, url: string) {
+    this.#sink = sink
+    this.#url = url
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#over) controller.abort(new Error('aborted'))
+  }
+
+  onResponseStart(
+    _: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
+    // 1xx heads precede the real one.
+    if (this.#over || status < 200) return
+    this.#started = true
+    const flat: Record<string, string> = {}
+    for (const name in headers) {
+      const value = headers[name]
+      if (value !== undefined) flat[name] = typeof value === 'string' ? value : value.join(', ')
+    }
+    this.#sink.head(status, flat)
+  }
+
+  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.#over) this.#sink.data(chunk)
+  }
+
+  onResponseEnd(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#sink.end()
+  }
+
+  onResponseError(_: Dispatcher.DispatchController | null, error: Error): void {
+    if (this.#over) return
+    this.#over = true
+    this.#sink.failed(connectionError(error, this.#url, this.#started))
+  }
+
+  pause(): void {
+    if (this.#paused) return
+    this.#paused = true
+    this.#controller?.pause()
+  }
+
+  resume(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    this.#controller?.resume()
+  }
+
+  abort(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#controller?.abort(new Error('aborted'))
+  }
+}
+
+/** What undici threw, as one of our codes. The origin is named, path and query (which may hold a key) are not. */
+function connectionError(error: Error & { code?: string }, url: string, started: boolean): GatewayError {
+  const origin = originOf(url)
+  switch (error.code) {
+    case 'UND_ERR_CONNECT_TIMEOUT':
+      return new GatewayError('provider_timeout', `litellm.Timeout: Connection to ${origin} timed out.`, { cause: error })
+    case 'UND_ERR_HEADERS_TIMEOUT':
+      return new GatewayError('provider_timeout', `litellm.Timeout: ${origin} did not start to answer in time.`, { cause: error })
+    case 'UND_ERR_BODY_TIMEOUT':
+      return new GatewayError('provider_timeout', `litellm.Timeout: ${origin} fell silent in the middle of its answer.`, {
+        cause: error,
+      })
+    case 'UND_ERR_INVALID_ARG':
+      return new GatewayError('bad_request', `The address or headers of the deployment at ${origin} are not usable.`, {
+        cause: error,
+      })
+  }
+  if (started) {
+    return new GatewayError(
+      'provider_truncated',
+      `litellm.APIConnectionError: ${origin} closed the connection before its answer was complete.`,
+      {
+        cause: error,
+      },
+    )
+  }
+  const reason = error.code === undefined || error.code.startsWith('UND_ERR') ? 'connection lost' : error.code
+  return new GatewayError('provider_connection', `litellm.APIConnectionError: Could not reach ${origin} (${reason}).`, {
+    cause: error,
+  })
+}
+
+function originOf(url: string): string {
+  try {
+    const { protocol, host } = new URL(url)
+    return `${protocol}//${host}`
+  } catch {
+    return 'the deployment'
+  }
+}

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { missingPackages } from './lock-check.mjs'
 
 const ROOT = resolve(fileURLToPath(import.meta.url), '../..')
 const MODULES = join(ROOT, 'node_modules')
@@ -69,26 +70,15 @@ function readMarker() {
   }
 }
 
-/** Whether node_modules already holds the locked packages that this machine can have: somebody ran npm by hand. */
+/** Whether somebody ran npm by hand and node_modules already holds what is locked. */
 function isInstalled() {
   try {
-    const locked = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')).packages
-    const installed = JSON.parse(readFileSync(join(MODULES, '.package-lock.json'), 'utf8')).packages
-    return Object.entries(locked).every(([path, entry]) => {
-      if (!path.startsWith('node_modules/') || entry.link) return true
-      if (entry.version === installed[path]?.version) return true
-      return (
-        entry.optional === true &&
-        !(fits(entry.os, process.platform) && fits(entry.cpu, process.arch) && fits(entry.libc, 'glibc'))
-      )
-    })
+    const locked = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'))
+    const installed = JSON.parse(readFileSync(join(MODULES, '.package-lock.json'), 'utf8'))
+    return missingPackages(locked.packages, installed.packages, process).length === 0
   } catch {
     return false
   }
-}
-
-function fits(allowed, value) {
-  return allowed === undefined || allowed.includes(value)
 }
 
 /** The Node 22 among the dependencies; else this one when it will do. Fails with what to do otherwise. */

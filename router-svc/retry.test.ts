@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest'
+import { GatewayError } from '../shared/errors.ts'
+import { decideRetry, type RetryState } from './retry.ts'
+
+const state = (changes: Partial<RetryState> = {}): RetryState => ({
+  attempts: 1,
+  retries: 2,
+  othersLeft: false,
+  timeLeft: 600_000,
+  minimumDelay: 0,
+  jitter: 0,
+  ...changes,
+})
+
+describe('decideRetry', () => {
+  it('goes to an untried deployment at once', () => {
+    expect(decideRetry(new GatewayError('provider_error'), state({ othersLeft: true }))).toEqual({ kind: 'retry', delay: 0 })
+  })
+
+  it('waits exponentially when no other deployment is left', () => {
+    expect(decideRetry(new GatewayError('provider_error'), state())).toEqual({ kind: 'retry', delay: 500 })
+    expect(decideRetry(new GatewayError('provider_error'), state({ attempts: 2 }))).toEqual({ kind: 'retry', delay: 1_000 })
+    expect(decideRetry(new GatewayError('provider_error'), state({ attempts: 9, retries: 20 }))).toEqual({
+      kind: 'retry',
+      delay: 8_000,
+    })
+  })
+
+  it('takes up to three quarters off the wait as jitter', () => {
+    expect(decideRetry(new GatewayError('provider_error'), state({ jitter: 1 }))).toEqual({ kind: 'retry', delay: 125 })
+  })
+
+  it('waits as long as the provider said, up to a minute', () => {
+    const slow = new GatewayError('provider_rate_limited', undefined, { retryAfter: 7_000 })
+    expect(decideRetry(slow, state())).toEqual({ kind: 'retry', delay: 7_000 })
+    const absurd = new GatewayError('provider_rate_limited', undefined, { retryAfter: 3_600_000 })
+    expect(decideRetry(absurd, state())).toEqual({ kind: 'retry', delay: 500 })
+  })
+
+  it('gives up when the retries are used', () => {
+    expect(decideRetry(new GatewayError('provider_error'), state({ attempts: 3 }))).toEqual({ kind: 'give-up' })
+    expect(decideRetry(new GatewayError('provider_error'), state({ retries: 0 }))).toEqual({ kind: 'give-up' })
+  })
+
+  it('gives up when the wait would pass the deadline', () => {
+    expect(decideRetry(new GatewayError('provider_error'), state({ timeLeft: 400 }))).toEqual({ kind: 'give-up' })
+  })
+
+  it('does not repeat what the client did wrong', () => {
+    expect(decideRetry(new GatewayError('context_window_exceeded'), state({ othersLeft: true }))).toEqual({ kind: 'give-up' })
+    expect(decideRetry(new GatewayError('provider_bad_request'), state({ othersLeft: true }))).toEqual({ kind: 'give-up' })
+  })
+
+  it('tries a refused credential on another deployment but never on the same one', () => {
+    expect(decideRetry(new GatewayError('provider_authentication'), state({ othersLeft: true }))).toEqual({
+      kind: 'retry',
+      delay: 0,
+    })
+    expect(decideRetry(new GatewayError('provider_authentication'), state())).toEqual({ kind: 'give-up' })
+  })
+})

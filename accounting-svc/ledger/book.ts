@@ -1,0 +1,147 @@
+import { createHash } from 'node:crypto'
+import type { Attempt, TokenUsage } from '../../proto/usage.ts'
+import type { Database, Transaction } from '../../shared/db/db.ts'
+import { refusedValue } from '../../shared/db/sql-state.ts'
+import type { Log } from '../../shared/log.ts'
+import {
+  type BookedEntry,
+  type EntryRow,
+  insertEntries,
+  insertRejected,
+  insertUnsettledEntries,
+  lockLedger,
+  reverseUnsettled,
+} from '../sql/ledger.ts'
+import { cleanJson, entriesOf, type Priced } from './entries.ts'
+import { checkUsageEvent } from './event.ts'
+import { rollUp, sumEntries } from './rollup.ts'
+
+export interface Ledger {
+  /**
+   * Books usage events, each once however often it is handed in, in one transaction. Resolves when they are in the database;
+   * rejects when nothing of them is, and then the same events may be handed in again.
+   */
+  book(events: readonly unknown[]): Promise<Booked>
+}
+
+export interface Booked {
+  /** Entries added now; the rest had been booked before. */
+  added: number
+  rejected: number
+}
+
+interface Rejected {
+  event: unknown
+  reason: string
+}
+
+/**
+ * The ledger.
+ *
+ * Why a call is never charged twice, even when its router was taken for dead:
+ *   report, delivered again      the unique key of its entries refuses the second copy
+ *   unsettled, then the report   both are kept, and a reversal takes the unsettled entry back: the sum is the report
+ *   report, then unsettled       the unsettled entry is not added
+ *   both at once                 the transactions wait for each other (lockLedger), so it is one of the two above
+ */
+export function createLedger(deps: { db: Database; price: (attempt: Attempt, usage: TokenUsage) => Priced; log: Log }): Ledger {
+  const { db, price, log } = deps
+
+  function prepare(events: readonly unknown[]): { entries: EntryRow[]; rejected: Rejected[] } {
+    const entries: EntryRow[] = []
+    const rejected: Rejected[] = []
+    for (const value of events) {
+      const checked = checkUsageEvent(value)
+      if ('reason' in checked) rejected.push({ event: value, reason: checked.reason })
+      else entries.push(...entriesOf(checked.event, price))
+    }
+    return { entries: entries.sort(byKey), rejected }
+  }
+
+  async function bookAll(events: readonly unknown[]): Promise<Booked> {
+    const { entries, rejected } = prepare(events)
+    const added = await db.transaction(async (tx) => {
+      for (const { event, reason } of rejected) await park(tx, event, reason)
+      return entries.length === 0 ? 0 : addEntries(tx, entries)
+    })
+    if (rejected.length > 0) log.warn({ rejected: rejected.length, first: rejected[0]?.reason }, 'usage events were parked')
+    return { added, rejected: rejected.length }
+  }
+
+  /** One event alone, when the database refused a batch: the one it refuses again is parked. */
+  async function bookOne(event: unknown): Promise<Booked> {
+    try {
+      return await bookAll([event])
+    } catch (error) {
+      if (!refusedValue(error)) throw error
+      const reason = error instanceof Error ? error.message : 'refused by the database'
+      await db.transaction((tx) => park(tx, event, reason))
+      log.warn({ reason }, 'a usage event was parked')
+      return { added: 0, rejected: 1 }
+    }
+  }
+
+  return {
+    async book(events) {
+      try {
+        return await bookAll(events)
+      } catch (error) {
+        if (!refusedValue(error)) throw error
+      }
+      // Events booked by an earlier turn of this loop stay booked when a later one fails: they fall on their unique key next time.
+      const sum: Booked = { added: 0, rejected: 0 }
+      for (const event of events) {
+        const one = await bookOne(event)
+        sum.added += one.added
+        sum.rejected += one.rejected
+      }
+      return sum
+    },
+  }
+}
+
+async function addEntries(tx: Transaction, entries: readonly EntryRow[]): Promise<number> {
+  const settled = entries.filter((entry) => entry.entry === 'settled')
+  const unsettled = entries.filter((entry) => entry.entry === 'unsettled')
+  await lockLedger(tx, unsettled.length > 0)
+  const addedSettled = settled.length === 0 ? [] : await insertEntries(tx, settled)
+  // Only what was added now: a report delivered again has taken the unsettled entry back before.
+  const reversals = addedSettled.length === 0 ? [] : await reverseUnsettled(tx, addedSettled)
+  const addedUnsettled = unsettled.length === 0 ? [] : await insertUnsettledEntries(tx, unsettled)
+  const added = [...pick(settled, addedSettled), ...pick(unsettled, addedUnsettled)]
+  await rollUp(tx, sumEntries([...added, ...reversals]))
+  return added.length
+}
+
+/** The entries that the database says it added. Of two with one key in a batch the first counts, as in the database. */
+function pick(entries: readonly EntryRow[], added: readonly BookedEntry[]): EntryRow[] {
+  const byId = new Map<string, EntryRow>()
+  for (const entry of entries) {
+    const id = idOf(entry)
+    if (!byId.has(id)) byId.set(id, entry)
+  }
+  return added.flatMap((row) => byId.get(idOf(row)) ?? [])
+}
+
+function idOf(entry: BookedEntry): string {
+  return `${entry.take} ${entry.attempt} ${entry.startedAt} ${entry.callId}`
+}
+
+function byKey(a: EntryRow, b: EntryRow): number {
+  if (a.callId !== b.callId) return a.callId < b.callId ? -1 : 1
+  return a.take - b.take || a.attempt - b.attempt
+}
+
+async function park(tx: Transaction, event: unknown, reason: string): Promise<void> {
+  const text = textOf(event)
+  await insertRejected(tx, createHash('sha256').update(text).digest('hex'), text, cleanJson(reason).slice(1, -1))
+}
+
+/** An event as text a person can read, whatever it is. */
+function textOf(event: unknown): string {
+  try {
+    return cleanJson(event)
+  } catch {
+    return `not readable: ${Object.prototype.toString.call(event)}`
+  }
+}

@@ -1,0 +1,98 @@
+import type { Attempt, TokenUsage, UsageEvent } from '../../proto/usage.ts'
+import { NO_TOKENS } from '../../proto/usage.ts'
+import type { EntryRow } from '../sql/ledger.ts'
+
+/** What one billed attempt costs: nano-dollars, and which prices said so (null = no price known). */
+export interface Priced {
+  cost: number
+  rateVersion: string | null
+}
+
+/**
+ * The ledger entries of one usage event: one per billed attempt, or one of cost 0 when nothing was billed. The last entry stands
+ * for the call in counts (`calls` 1): it is the attempt whose outcome the client saw. Pure.
+ */
+export function entriesOf(event: UsageEvent, price: (attempt: Attempt, usage: TokenUsage) => Priced): EntryRow[] {
+  const billed = event.attempts.filter((attempt) => attempt.usage !== undefined)
+  if (billed.length === 0) return [entryOf(event, event.attempts.at(-1) ?? null, 1, { cost: 0, rateVersion: null })]
+  return billed.map((attempt, position) =>
+    entryOf(event, attempt, position === billed.length - 1 ? 1 : 0, price(attempt, attempt.usage ?? NO_TOKENS)),
+  )
+}
+
+function entryOf(event: UsageEvent, attempt: Attempt | null, calls: 0 | 1, priced: Priced): EntryRow {
+  const usage = attempt?.usage ?? NO_TOKENS
+  // The entry that stands for the call says how the call ended; a further billed attempt says how it ended itself.
+  const failure = calls === 1 ? (event.error ?? attempt?.error) : attempt?.error
+  return {
+    callId: clean(event.callId),
+    take: event.take,
+    attempt: attempt?.index ?? 0,
+    entry: event.outcome === 'unsettled' ? 'unsettled' : 'settled',
+    startedAt: event.startedAt,
+    calls,
+    keyHash: clean(event.keyHash),
+    keyAlias: cleanOrNull(event.keyAlias),
+    userId: cleanOrNull(event.userId),
+    teamId: cleanOrNull(event.teamId),
+    organizationId: cleanOrNull(event.organizationId),
+    endUser: cleanOrNull(event.endUser),
+    tags: cleanJson(event.tags ?? []),
+    endpoint: clean(event.endpoint),
+    requestedModel: clean(event.requestedModel),
+    modelGroup: clean(event.modelGroup),
+    model: cleanOrNull(attempt?.model),
+    provider: cleanOrNull(attempt?.provider),
+    deploymentId: cleanOrNull(attempt?.deploymentId),
+    apiBase: cleanOrNull(attempt?.apiBase),
+    reportedModel: cleanOrNull(attempt?.reportedModel),
+    serviceTier: cleanOrNull(attempt?.serviceTier),
+    outcome: calls === 1 ? event.outcome : (attempt?.outcome ?? event.outcome),
+    status: event.status,
+    errorCode: cleanOrNull(failure?.code),
+    errorMessage: cleanOrNull(failure?.message),
+    attemptStartedAt: attempt?.startedAt ?? event.startedAt,
+    firstTokenAt: attempt?.firstTokenAt ?? event.firstTokenAt ?? null,
+    endedAt: attempt?.endedAt ?? event.endedAt,
+    inputTokens: usage.input,
+    outputTokens: usage.output,
+    cacheReadTokens: usage.cacheRead,
+    cacheWriteTokens: usage.cacheWrite + usage.cacheWrite1h,
+    reasoningTokens: usage.reasoning,
+    otherUsage: otherUsage(usage),
+    estimated: usage.estimated === true,
+    cost: priced.cost,
+    rateVersion: priced.rateVersion,
+    stream: event.stream === true,
+    cacheHit: event.cacheHit === true,
+    sessionId: cleanOrNull(event.sessionId),
+    clientIp: cleanOrNull(event.clientIp),
+    routerId: clean(event.routerId ?? ''),
+    metadata: cleanJson(event.metadata ?? {}),
+  }
+}
+
+/** The rarely used part of a usage, so that a row can be priced again from the ledger alone. */
+function otherUsage(usage: TokenUsage): string | null {
+  const { cacheWrite1h, audioInput, audioOutput, toolCalls } = usage
+  if (cacheWrite1h === 0 && audioInput === 0 && audioOutput === 0 && toolCalls === undefined) return null
+  return cleanJson({ cacheWrite1h, audioInput, audioOutput, ...(toolCalls === undefined ? {} : { toolCalls }) })
+}
+
+/** PostgreSQL text holds no NUL (it would refuse the whole batch), and a lone surrogate would come back as another character. */
+function clean(text: string): string {
+  return text.replace(/[\0\p{Surrogate}]/gu, '')
+}
+
+function cleanOrNull(text: string | null | undefined): string | null {
+  return typeof text === 'string' ? clean(text) : null
+}
+
+/**
+ * JSON that `jsonb` takes: without escaped NULs and lone surrogates. Only those are left as escapes by `JSON.stringify`, so an
+ * escaped backslash in front is the one thing to step over.
+ */
+export function cleanJson(value: unknown): string {
+  const json = JSON.stringify(value) ?? 'null'
+  return json.replace(/(\\\\)|\\u0000|\\ud[89a-f][0-9a-f]{2}/g, (_, backslash: string | undefined) => backslash ?? '')
+}

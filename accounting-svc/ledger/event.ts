@@ -1,0 +1,93 @@
+import type { Attempt, Outcome, TokenUsage, UsageEvent } from '../../proto/usage.ts'
+import { readable } from '../../proto/version.ts'
+
+/** Why an event cannot be booked, or the event. */
+export type Checked = { event: UsageEvent } | { reason: string }
+
+const OUTCOMES: ReadonlySet<unknown> = new Set<Outcome>(['success', 'failure', 'cancelled', 'partial', 'unsettled'])
+/** The last millisecond of 2199: until then microseconds, which PostgreSQL counts in, are exact in a double. */
+const LAST_TIME = 7_258_118_399_999
+const SMALLINT_MAX = 32_767
+/** No call has a billion tokens; one that says so was counted wrongly, and a person should see it before a budget does. */
+const MOST_TOKENS = 1_000_000_000
+const COUNTS = ['input', 'output', 'cacheRead', 'cacheWrite', 'cacheWrite1h', 'reasoning', 'audioInput', 'audioOutput'] as const
+
+/**
+ * Checks the shape of a usage event from the bus by hand: this runs for every call served, and a schema library costs twenty
+ * times as much. What the database would refuse is refused here, so that one bad event cannot fail a batch.
+ */
+export function checkUsageEvent(value: unknown): Checked {
+  if (typeof value !== 'object' || value === null) return { reason: 'not a map' }
+  const event = value as Partial<UsageEvent>
+  if (!readable(event.v)) return { reason: `version ${String(event.v)} is newer than this program` }
+  if (!text(event.callId) || event.callId.length > 512) return { reason: 'callId' }
+  if (!count(event.take, 1, SMALLINT_MAX)) return { reason: 'take' }
+  if (!text(event.keyHash)) return { reason: 'keyHash' }
+  if (!text(event.endpoint)) return { reason: 'endpoint' }
+  if (typeof event.requestedModel !== 'string') return { reason: 'requestedModel' }
+  if (typeof event.modelGroup !== 'string') return { reason: 'modelGroup' }
+  if (!count(event.startedAt, 1, LAST_TIME)) return { reason: 'startedAt' }
+  if (!count(event.endedAt, 1, LAST_TIME)) return { reason: 'endedAt' }
+  if (event.firstTokenAt != null && !count(event.firstTokenAt, 1, LAST_TIME)) return { reason: 'firstTokenAt' }
+  if (!OUTCOMES.has(event.outcome)) return { reason: 'outcome' }
+  if (!count(event.status, 0, SMALLINT_MAX)) return { reason: 'status' }
+  if (event.tags !== undefined && !(Array.isArray(event.tags) && event.tags.every((tag) => typeof tag === 'string'))) {
+    return { reason: 'tags' }
+  }
+  for (const field of [
+    'keyAlias',
+    'userId',
+    'teamId',
+    'organizationId',
+    'endUser',
+    'sessionId',
+    'clientIp',
+    'routerId',
+  ] as const) {
+    if (event[field] != null && typeof event[field] !== 'string') return { reason: field }
+  }
+  if (!Array.isArray(event.attempts)) return { reason: 'attempts' }
+  const seen = new Set<number>()
+  for (const attempt of event.attempts) {
+    const reason = attemptProblem(attempt)
+    if (reason !== null) return { reason: `attempts: ${reason}` }
+    if (seen.has(attempt.index)) return { reason: 'attempts: two of one index' }
+    seen.add(attempt.index)
+  }
+  return { event: event as UsageEvent }
+}
+
+function attemptProblem(value: unknown): string | null {
+  if (typeof value !== 'object' || value === null) return 'not a map'
+  const attempt = value as Partial<Attempt>
+  if (!count(attempt.index, 0, SMALLINT_MAX)) return 'index'
+  if (typeof attempt.deploymentId !== 'string') return 'deploymentId'
+  if (typeof attempt.provider !== 'string') return 'provider'
+  if (typeof attempt.model !== 'string') return 'model'
+  if (attempt.apiBase != null && typeof attempt.apiBase !== 'string') return 'apiBase'
+  if (!count(attempt.startedAt, 1, LAST_TIME)) return 'startedAt'
+  if (!count(attempt.endedAt, 1, LAST_TIME)) return 'endedAt'
+  if (attempt.firstTokenAt != null && !count(attempt.firstTokenAt, 1, LAST_TIME)) return 'firstTokenAt'
+  if (!OUTCOMES.has(attempt.outcome)) return 'outcome'
+  if (attempt.cost !== undefined && !count(attempt.cost, 0, Number.MAX_SAFE_INTEGER)) return 'cost'
+  return attempt.usage === undefined ? null : usageProblem(attempt.usage)
+}
+
+function usageProblem(value: unknown): string | null {
+  if (typeof value !== 'object' || value === null) return 'usage'
+  const usage = value as Partial<TokenUsage>
+  for (const field of COUNTS) {
+    if (!count(usage[field], 0, MOST_TOKENS)) return `usage.${field}`
+  }
+  if (usage.toolCalls === undefined) return null
+  if (typeof usage.toolCalls !== 'object' || usage.toolCalls === null) return 'usage.toolCalls'
+  return Object.values(usage.toolCalls).every((calls) => count(calls, 0, SMALLINT_MAX)) ? null : 'usage.toolCalls'
+}
+
+function text(value: unknown): value is string {
+  return typeof value === 'string' && value !== ''
+}
+
+function count(value: unknown, least: number, most: number): value is number {
+  return Number.isInteger(value) && (value as number) >= least && (value as number) <= most
+}

@@ -1,0 +1,292 @@
+import type { Transaction } from '../../shared/db/db.ts'
+
+/** One ledger entry as it is stored. Times are Unix milliseconds, money nano-dollars, `tags`, `otherUsage` and `metadata` JSON text. */
+export interface EntryRow {
+  callId: string
+  take: number
+  attempt: number
+  entry: 'settled' | 'unsettled' | 'reversal'
+  startedAt: number
+  calls: number
+  keyHash: string
+  keyAlias: string | null
+  userId: string | null
+  teamId: string | null
+  organizationId: string | null
+  endUser: string | null
+  tags: string
+  endpoint: string
+  requestedModel: string
+  modelGroup: string
+  model: string | null
+  provider: string | null
+  deploymentId: string | null
+  apiBase: string | null
+  reportedModel: string | null
+  serviceTier: string | null
+  outcome: string
+  status: number
+  errorCode: string | null
+  errorMessage: string | null
+  attemptStartedAt: number
+  firstTokenAt: number | null
+  endedAt: number
+  inputTokens: number
+  outputTokens: number
+  cacheReadTokens: number
+  cacheWriteTokens: number
+  reasoningTokens: number
+  otherUsage: string | null
+  estimated: boolean
+  cost: number
+  rateVersion: string | null
+  stream: boolean
+  cacheHit: boolean
+  sessionId: string | null
+  clientIp: string | null
+  routerId: string
+  metadata: string
+}
+
+type ColumnType = 'text' | 'smallint' | 'bigint' | 'boolean' | 'jsonb' | 'time'
+
+/** Field of EntryRow, its column, and the type it crosses as. The one list behind insert, reversal and roll-up. */
+const COLUMNS: readonly (readonly [keyof EntryRow, string, ColumnType])[] = [
+  ['callId', 'call_id', 'text'],
+  ['take', 'take', 'smallint'],
+  ['attempt', 'attempt', 'smallint'],
+  ['entry', 'entry', 'text'],
+  ['startedAt', 'started_at', 'time'],
+  ['calls', 'calls', 'smallint'],
+  ['keyHash', 'key_hash', 'text'],
+  ['keyAlias', 'key_alias', 'text'],
+  ['userId', 'user_id', 'text'],
+  ['teamId', 'team_id', 'text'],
+  ['organizationId', 'organization_id', 'text'],
+  ['endUser', 'end_user', 'text'],
+  ['tags', 'tags', 'jsonb'],
+  ['endpoint', 'endpoint', 'text'],
+  ['requestedModel', 'requested_model', 'text'],
+  ['modelGroup', 'model_group', 'text'],
+  ['model', 'model', 'text'],
+  ['provider', 'provider', 'text'],
+  ['deploymentId', 'deployment_id', 'text'],
+  ['apiBase', 'api_base', 'text'],
+  ['reportedModel', 'reported_model', 'text'],
+  ['serviceTier', 'service_tier', 'text'],
+  ['outcome', 'outcome', 'text'],
+  ['status', 'status', 'smallint'],
+  ['errorCode', 'error_code', 'text'],
+  ['errorMessage', 'error_message', 'text'],
+  ['attemptStartedAt', 'attempt_started_at', 'time'],
+  ['firstTokenAt', 'first_token_at', 'time'],
+  ['endedAt', 'ended_at', 'time'],
+  ['inputTokens', 'input_tokens', 'bigint'],
+  ['outputTokens', 'output_tokens', 'bigint'],
+  ['cacheReadTokens', 'cache_read_tokens', 'bigint'],
+  ['cacheWriteTokens', 'cache_write_tokens', 'bigint'],
+  ['reasoningTokens', 'reasoning_tokens', 'bigint'],
+  ['otherUsage', 'other_usage', 'jsonb'],
+  ['estimated', 'estimated', 'boolean'],
+  ['cost', 'cost_nano', 'bigint'],
+  ['rateVersion', 'rate_version', 'text'],
+  ['stream', 'stream', 'boolean'],
+  ['cacheHit', 'cache_hit', 'boolean'],
+  ['sessionId', 'session_id', 'text'],
+  ['clientIp', 'client_ip', 'text'],
+  ['routerId', 'router_id', 'text'],
+  ['metadata', 'metadata', 'jsonb'],
+]
+
+const NAMES = COLUMNS.map(([, column]) => column).join(', ')
+/** Milliseconds cross as bigint: the driver would format a Date in the local zone, and at ten times the cost. */
+const ARRAYS = COLUMNS.map(([, , type], index) => `$${index + 1}::${type === 'time' ? 'bigint' : type}[]`).join(', ')
+const VALUES = COLUMNS.map(([, column, type]) => (type === 'time' ? moment(`e.${column}`) : `e.${column}`)).join(', ')
+/** Negative in a reversal. */
+const NEGATED = new Set([
+  'calls',
+  'input_tokens',
+  'output_tokens',
+  'cache_read_tokens',
+  'cache_write_tokens',
+  'reasoning_tokens',
+  'cost_nano',
+])
+const REVERSED = COLUMNS.map(([, column]) => {
+  if (column === 'entry') return `'reversal'`
+  return NEGATED.has(column) ? `-l.${column}` : `l.${column}`
+}).join(', ')
+
+function moment(milliseconds: string): string {
+  return `timestamptz 'epoch' + ${milliseconds} * interval '1 millisecond'`
+}
+
+/** What identifies an entry, and what the roll-up adds. */
+export interface BookedEntry {
+  callId: string
+  take: number
+  attempt: number
+  startedAt: number
+}
+
+const BOOKED = `call_id as "callId", take, attempt, (extract(epoch from started_at) * 1000)::bigint as "startedAt"`
+
+/**
+ * Entries of dead routers wait for each other: a batch that holds one takes the lock alone, all others share it. So of an
+ * unsettled entry and the report of the same call, the later transaction always sees the earlier.
+ */
+export async function lockLedger(tx: Transaction, alone: boolean): Promise<void> {
+  // Key: "ledg" in bytes. Released with the transaction.
+  if (alone) await tx.query('select pg_advisory_xact_lock(1818584167)', [], 'ledger_lock_alone')
+  else await tx.query('select pg_advisory_xact_lock_shared(1818584167)', [], 'ledger_lock_shared')
+}
+
+/** Adds the entries that are not there yet and says which those were. Sorted by the unique key, so that two writers never deadlock. */
+export function insertEntries(tx: Transaction, entries: readonly EntryRow[]): Promise<BookedEntry[]> {
+  return tx.query<BookedEntry>(
+    `insert into ledger (${NAMES}) select ${VALUES} from unnest(${ARRAYS}) as e(${NAMES})
+     on conflict do nothing returning ${BOOKED}`,
+    columnsOf(entries),
+    'ledger_insert',
+  )
+}
+
+/** The same for unsettled entries, except those whose call has been reported by its router. */
+export function insertUnsettledEntries(tx: Transaction, entries: readonly EntryRow[]): Promise<BookedEntry[]> {
+  return tx.query<BookedEntry>(
+    `insert into ledger (${NAMES}) select ${VALUES} from unnest(${ARRAYS}) as e(${NAMES})
+     where not exists (
+       select from ledger l where l.call_id = e.call_id and l.take = e.take and l.entry = 'settled' and l.started_at = ${moment('e.started_at')})
+     on conflict do nothing returning ${BOOKED}`,
+    columnsOf(entries),
+    'ledger_insert_unsettled',
+  )
+}
+
+/** What a reversal takes back, for the roll-up. */
+export type ReversedEntry = Pick<
+  EntryRow,
+  | 'startedAt'
+  | 'calls'
+  | 'keyHash'
+  | 'userId'
+  | 'teamId'
+  | 'organizationId'
+  | 'modelGroup'
+  | 'model'
+  | 'provider'
+  | 'endpoint'
+  | 'outcome'
+  | 'cost'
+  | 'inputTokens'
+  | 'outputTokens'
+  | 'cacheReadTokens'
+  | 'cacheWriteTokens'
+>
+
+/** Books the negative of every unsettled entry of these calls (same call id, take and start), once. */
+export function reverseUnsettled(tx: Transaction, calls: readonly BookedEntry[]): Promise<ReversedEntry[]> {
+  return tx.query<ReversedEntry>(
+    `insert into ledger (${NAMES})
+     select ${REVERSED} from ledger l
+     where l.entry = 'unsettled' and l.call_id = any($1::text[])
+       and exists (
+         select from unnest($1::text[], $2::smallint[], $3::bigint[]) as c(call_id, take, started_at)
+         where c.call_id = l.call_id and c.take = l.take and ${moment('c.started_at')} = l.started_at)
+     order by l.call_id, l.take, l.attempt
+     on conflict do nothing
+     returning (extract(epoch from started_at) * 1000)::bigint as "startedAt", calls, key_hash as "keyHash", user_id as "userId",
+       team_id as "teamId", organization_id as "organizationId", model_group as "modelGroup", model, provider, endpoint, outcome,
+       cost_nano as cost, input_tokens as "inputTokens", output_tokens as "outputTokens", cache_read_tokens as "cacheReadTokens",
+       cache_write_tokens as "cacheWriteTokens"`,
+    [calls.map((call) => call.callId), calls.map((call) => call.take), calls.map((call) => call.startedAt)],
+    'ledger_reverse',
+  )
+}
+
+/** Sums to add to one row of `daily_spend`. */
+export interface DailyRow {
+  day: string
+  keyHash: string
+  userId: string
+  teamId: string
+  organizationId: string
+  modelGroup: string
+  model: string
+  provider: string
+  endpoint: string
+  /** A sum of many costs may pass what a double counts exactly. */
+  cost: bigint
+  inputTokens: number
+  outputTokens: number
+  cacheReadTokens: number
+  cacheWriteTokens: number
+  calls: number
+  successfulCalls: number
+  failedCalls: number
+}
+
+const DAILY: readonly (readonly [keyof DailyRow, string, string])[] = [
+  ['day', 'day', 'date'],
+  ['keyHash', 'key_hash', 'text'],
+  ['userId', 'user_id', 'text'],
+  ['teamId', 'team_id', 'text'],
+  ['organizationId', 'organization_id', 'text'],
+  ['modelGroup', 'model_group', 'text'],
+  ['model', 'model', 'text'],
+  ['provider', 'provider', 'text'],
+  ['endpoint', 'endpoint', 'text'],
+  ['cost', 'cost_nano', 'bigint'],
+  ['inputTokens', 'input_tokens', 'bigint'],
+  ['outputTokens', 'output_tokens', 'bigint'],
+  ['cacheReadTokens', 'cache_read_tokens', 'bigint'],
+  ['cacheWriteTokens', 'cache_write_tokens', 'bigint'],
+  ['calls', 'calls', 'bigint'],
+  ['successfulCalls', 'successful_calls', 'bigint'],
+  ['failedCalls', 'failed_calls', 'bigint'],
+]
+const DAILY_KEY = DAILY.slice(0, 9).map(([, column]) => column)
+const DAILY_SUMS = DAILY.slice(9).map(([, column]) => column)
+const DAILY_NAMES = [...DAILY_KEY, ...DAILY_SUMS].join(', ')
+
+/** Adds to the daily sums. `rows` hold each key once, in one order everywhere, so that two writers never deadlock. */
+export async function addDailySpend(tx: Transaction, rows: readonly DailyRow[]): Promise<void> {
+  await tx.query(
+    `insert into daily_spend (${DAILY_NAMES})
+     select * from unnest(${DAILY.map(([, , type], index) => `$${index + 1}::${type}[]`).join(', ')})
+     on conflict (${DAILY_KEY.join(', ')}) do update set
+     ${DAILY_SUMS.map((column) => `${column} = daily_spend.${column} + excluded.${column}`).join(', ')}`,
+    DAILY.map(([field]) => rows.map((row) => row[field])),
+    'ledger_daily',
+  )
+}
+
+/** Tables whose rows carry what was spent through them, and their key. */
+export const SPENDERS = { keys: 'token', users: 'user_id', teams: 'team_id', organizations: 'organization_id' } as const
+export type Spender = keyof typeof SPENDERS
+
+/** Adds nano-dollars to the spend of these rows; ids without a row are passed over. Rows are locked in the order of their ids. */
+export async function addSpend(tx: Transaction, table: Spender, amounts: ReadonlyMap<string, bigint>): Promise<void> {
+  const id = SPENDERS[table]
+  await tx.query(
+    `with locked as (select ${id} as id from ${table} where ${id} = any($1::text[]) order by ${id} for no key update)
+     update ${table} t set spend_nano = t.spend_nano + a.amount
+     from locked, unnest($1::text[], $2::bigint[]) as a(id, amount)
+     where t.${id} = locked.id and a.id = locked.id`,
+    [[...amounts.keys()], [...amounts.values()]],
+    `ledger_spend_${table}`,
+  )
+}
+
+/** Keeps an event that cannot be booked. Kept once however often it is delivered. */
+export async function insertRejected(tx: Transaction, digest: string, event: string, reason: string): Promise<void> {
+  await tx.query(
+    'insert into ledger_rejected (digest, event, reason) values ($1, $2, $3) on conflict do nothing',
+    [digest, event, reason],
+    'ledger_reject',
+  )
+}
+
+function columnsOf(entries: readonly EntryRow[]): unknown[][] {
+  return COLUMNS.map(([field]) => entries.map((entry) => entry[field]))
+}

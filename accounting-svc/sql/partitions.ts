@@ -1,0 +1,29 @@
+import type { Database } from '../../shared/db/db.ts'
+
+/** Makes sure that the month which holds `time` (Unix milliseconds) has its own partition. Returns whether it had to be made. */
+export async function ensureLedgerPartition(db: Database, time: number): Promise<boolean> {
+  const date = new Date(time)
+  const from = new Date(Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), 1)).toISOString()
+  const to = new Date(Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1)).toISOString()
+  const name = `ledger_${from.slice(0, 4)}_${from.slice(5, 7)}`
+  if (await exists(db, name)) return false
+  return db.transaction(async (tx) => {
+    // Key: "part" in bytes. Several accounting processes may want the same month.
+    await tx.query('select pg_advisory_xact_lock(1885434484)')
+    if (await exists(tx, name)) return false
+    // Entries may have come in before their partition; they move out of the default first, or it could not be attached.
+    // Attached rather than created in place: that takes a lighter lock on the ledger.
+    await tx.query(`
+      lock table ledger_default in access exclusive mode;
+      create table ${name} (like ledger including defaults including constraints);
+      with moved as (delete from ledger_default where started_at >= '${from}' and started_at < '${to}' returning *)
+        insert into ${name} select * from moved;
+      alter table ledger attach partition ${name} for values from ('${from}') to ('${to}');`)
+    return true
+  })
+}
+
+async function exists(db: Pick<Database, 'query'>, name: string): Promise<boolean> {
+  const [row] = await db.query<{ found: boolean }>('select to_regclass($1) is not null as found', [name])
+  return row?.found === true
+}

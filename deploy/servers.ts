@@ -173,7 +173,7 @@ export async function startRedis(options: ServerOptions & { packages: string; ke
   const password = keptPassword(home)
   const url = (port: number) => `redis://:${password}@127.0.0.1:${port}`
   const answers = async (port: number) =>
-    (await converse(port, `AUTH ${password}\r\nPING\r\n`, (reply) => /PONG|ERR|DENIED|WRONGPASS/.test(reply)))?.includes(
+    (await converse(port, `AUTH ${password}\r\nPING\r\n`, (reply) => /PONG|ERR|LOADING|DENIED|WRONGPASS/.test(reply)))?.includes(
       'PONG',
     ) ?? false
 

@@ -1,0 +1,21 @@
+// Prints "N passed, N failed" from a vitest JSON report and the exit codes of the tests and the checks; exits 1 on any failure.
+import { readFileSync } from 'node:fs'
+
+const [report, tests, checks] = process.argv.slice(2)
+let passed = 0
+let failed = 0
+try {
+  for (const file of JSON.parse(readFileSync(report, 'utf8')).testResults) {
+    const outcomes = file.assertionResults.map((test) => test.status)
+    passed += outcomes.filter((status) => status === 'passed').length
+    // Anything but a pass is a failure here: a skipped test proves nothing.
+    const bad = outcomes.filter((status) => status !== 'passed').length
+    failed += file.status !== 'passed' && bad === 0 ? 1 : bad
+  }
+} catch {
+  // No report: the run itself fell over, which its exit code says below.
+}
+if (tests !== '0' && failed === 0) failed += 1
+if (checks !== '0') failed += 1
+console.log(`${passed} passed, ${failed} failed`)
+process.exit(failed === 0 ? 0 : 1)

@@ -1,0 +1,41 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { ROOT } from './sources.ts'
+
+let directory = ''
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'turnpike-ci-'))
+})
+afterAll(() => rmSync(directory, { recursive: true }))
+
+function summary(
+  files: [status: string, tests: string[]][] | null,
+  tests: number,
+  checks: number,
+): [line: string, code: number | null] {
+  const report = join(directory, 'report.json')
+  const testResults = files?.map(([status, outcomes]) => ({
+    status,
+    assertionResults: outcomes.map((outcome) => ({ status: outcome })),
+  }))
+  writeFileSync(report, files === null ? '' : JSON.stringify({ testResults }))
+  const { stdout, status } = spawnSync(process.execPath, [join(ROOT, '.ci/summary.mjs'), report, String(tests), String(checks)], {
+    encoding: 'utf8',
+  })
+  return [stdout.trim(), status]
+}
+
+it.each([
+  ['everything passed', [['passed', ['passed', 'passed']]], 0, 0, '2 passed, 0 failed', 0],
+  ['a test failed', [['failed', ['passed', 'failed']]], 1, 0, '1 passed, 1 failed', 1],
+  ['a test was skipped', [['passed', ['passed', 'pending']]], 0, 0, '1 passed, 1 failed', 1],
+  ['a file could not be loaded', [['failed', []]], 1, 0, '0 passed, 1 failed', 1],
+  ['the checks failed', [['passed', ['passed']]], 0, 1, '1 passed, 1 failed', 1],
+  ['the run failed after its tests passed', [['passed', ['passed']]], 1, 0, '1 passed, 1 failed', 1],
+  ['there is no report', null, 1, 0, '0 passed, 1 failed', 1],
+] as const)('CI reports and exits rightly when %s', (_case, files, tests, checks, line, code) => {
+  expect(summary(files as never, tests, checks)).toEqual([line, code])
+})

@@ -4,14 +4,16 @@ import type { WireError } from './errors.ts'
  * Frames of one stream between the opening side (edge) and the serving side (router, accounting).
  *
  * On the wire each is the msgpack array `[kind, seq, payload]`. `seq` counts the frames of one direction from 0 and has no
- * holes: the receiver ends the stream with `stream_gap` when it meets one.
+ * holes: the receiver ends the stream with `stream_gap` when it meets one. `accept` is left out when the answer comes at once.
  *
  *   serving → opening   accept  the call is taken; payload AcceptInfo
  *                       start   head of the answer; payload StartHead (any map, opaque to the bus)
  *                       data    bytes for the client, at most FRAME_MAX
  *                       end     the answer is complete; payload null or a map
  *                       error   the answer failed, before or after start; payload WireError
- *                       beat    nothing new, still here; sent on a stream silent for BEAT_IDLE
+ *                       beat    nothing new, still here; sent on a stream silent for BEAT_IDLE. Payload integer: frames of the
+ *                               opening side received so far, so that a lost credit or body frame is noticed
+ *                       credit  payload integer: that many more body bytes may be sent
  *   opening → serving   body    the next part of a request body larger than BODY_INLINE_MAX
  *                       credit  payload integer: that many more data bytes may be sent
  *                       cancel  stop; payload string reason
@@ -42,6 +44,9 @@ export interface AcceptInfo {
   bodyCredit?: number
 }
 
+/** What a stream's id ends with when it was published a second time: late frames of the first taker reach nobody. */
+export const SECOND_TAKE = '~2'
+
 /** What opens a stream: published to the queue group, with the reply inbox. */
 export interface OpenMessage {
   v: number
@@ -70,8 +75,14 @@ export type ErrorPayload = WireError
 export const FRAME_MAX = 256 * 1024
 /** A request body up to this size travels inside the open message and may be published again; a larger one follows in frames. */
 export const BODY_INLINE_MAX = 512 * 1024
+/** Largest message of any kind: what NATS takes (1 MB), less room for its headers. */
+export const MESSAGE_MAX = 1024 * 1024 - 4096
+/** Bytes of a body on the way to the server and not yet collected. */
+export const BODY_CREDIT = 1024 * 1024
 /** Initial credit of a stream in bytes; it grows for fast readers. */
 export const CREDIT_START = 64 * 1024
+/** Smallest window, however many streams share the pool. */
+export const CREDIT_FLOOR = 2 * 1024
 /** Upper bound of one stream's window. */
 export const CREDIT_MAX = 1024 * 1024
 /**

@@ -8,9 +8,9 @@ export type Role = 'edge' | 'router' | 'accounting'
 export interface Subjects {
   /** Calls to the router queue group of one lane (`default` or a named pool). */
   call(lane: string): string
-  /** Frames from a router to one call of an edge. */
+  /** Frames to the opener of one stream: from a router to a call of an edge. Any role that opens streams listens here. */
   edge(edgeId: string, streamId: string): string
-  /** Frames from an edge to one call on a router. */
+  /** Frames to the server of one stream: from an edge to a call on a router. Any role that serves streams listens here. */
   router(routerId: string, streamId: string): string
   /** Key hash → Identity, request and reply. */
   readonly identity: string

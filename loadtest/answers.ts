@@ -15,7 +15,9 @@ export interface Question {
   includeUsage: boolean
   /** The decoded body, where the answer depends on more of it (embeddings). */
   body: Record<string, unknown>
-  script: Script
+  script: Readonly<Script>
+  /** The text of the script, as a key for answers that can be reused. */
+  words: string
 }
 
 /** Usage as the provider states it. `prompt` includes cached and written tokens, `completion` includes reasoning. */
@@ -37,6 +39,8 @@ export interface Frame {
   text: number
   /** Whether the usage is in it. */
   usage: boolean
+  /** Where sixteen digits of time stamp go when it is written. */
+  stamp?: number
   /** What happens to the connection after it. */
   action?: 'close' | 'reset' | 'stall'
 }
@@ -64,6 +68,7 @@ const PIECE = 64 * 1024
 
 /** Characters `from` … `from + length` of the endless answer text; what a test compares an answer with. */
 export function answerText(from: number, length: number, text = 'ascii'): string {
+  if (text === 'stamp') return '0'.repeat(length)
   if (text === 'ascii') {
     const start = from % ASCII.length
     return ASCII.repeat(Math.ceil((start + length) / ASCII.length)).slice(start, start + length)
@@ -333,6 +338,7 @@ function* streamFrames(parts: Iterable<Part>, question: Question): Generator<Fra
     if (part.kind === 'text') {
       const wait = seen === 0 ? script.first : script.interval
       frame.wait = wait > 0 ? wait : null
+      if (script.text === 'stamp') frame.stamp = frame.bytes.indexOf('0'.repeat(script.size))
       seen += 1
       if (faults.has('dup')) yield { ...frame }
     }

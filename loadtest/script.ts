@@ -73,7 +73,10 @@ export interface Script {
   reasoning: number
   /** Finish reason in OpenAI words; empty: by content. */
   finish: string
-  /** `ascii`, or `unicode`: two-, three- and four-byte characters. */
+  /**
+   * `ascii`; `unicode`: two-, three- and four-byte characters; `stamp`: each chunk of a stream is the machine's monotonic time in
+   * nanoseconds at its write, sixteen digits (sets `size`), so that a client on the same machine sees the delay of every chunk.
+   */
   text: string
   /** `length` or `chunked` framing of whole answers. */
   framing: string
@@ -150,7 +153,8 @@ export function scriptText(model: string, body: string, header: string | undefin
  * Reads a script. `attempt(key)` counts calls, from 1, and is asked once, only when the script limits a failure to some of them.
  * Throws ScriptError.
  */
-export function parseScript(text: string, attempt: (key: string) => number): Script {
+export function parseScript(text: string, attempt: (key: string) => number): Readonly<Script> {
+  if (text === '') return DEFAULTS
   const script: Script = { ...DEFAULTS, faults: new Set() }
   let count = 0
   const applies = (limit: string): boolean => {
@@ -165,6 +169,7 @@ export function parseScript(text: string, attempt: (key: string) => number): Scr
     const key = pair.slice(0, equals < 0 ? undefined : equals).trim()
     set(script, key, equals < 0 ? '' : decode(pair.slice(equals + 1).trim()), applies)
   }
+  if (script.text === 'stamp') script.size = 16
   if (script.bytes > 0) script.chunks = Math.ceil(script.bytes / Math.max(1, script.size))
   return script
 }

@@ -314,7 +314,7 @@ class Reply {
   readonly #done: () => void
   #frames: Iterator<Frame> | null = null
   #next: Frame | null = null
-  #script: Script | null = null
+  #script: Readonly<Script> | null = null
   #record: ServedCall | null = null
   #usage: StatedUsage | null = null
   #failed = false
@@ -377,7 +377,7 @@ class Reply {
     const words = scriptText(model, text, this.#head.headers.get('x-upstream-script'), site)
     const script = parseScript(words, (key) => this.#attempt(key))
     const stream = body['stream'] === true && protocol !== 'embedding' && protocol !== 'models' && protocol !== 'count'
-    return { protocol, model, stream, includeUsage: options?.include_usage === true, body, script }
+    return { protocol, model, stream, includeUsage: options?.include_usage === true, body, script, words }
   }
 
   #attempt(key: string): number {
@@ -440,12 +440,13 @@ class Reply {
     const small = script.chunks * (script.size + 300) + script.toolsize < 1024 * 1024
     if (script.id !== null || !small || protocol === 'embedding') return answer(question)
     const flags = `${protocol} ${question.stream ? 's' : ''}${question.includeUsage ? 'u' : ''}`
-    const key = `${flags} ${question.model} ${JSON.stringify(script)} ${[...script.faults].join()}`
+    // The same words may fail on some calls only.
+    const key = `${flags} ${script.fail} ${[...script.faults].join()} ${question.model} ${question.words}`
     const { answers } = this.#shop
     const before = answers.get(key)
     if (before !== undefined) return before
     const made = answer(question)
-    made.frames = joined(made.frames)
+    made.frames = script.text === 'stamp' ? [...made.frames] : joined(made.frames)
     answers.set(key, made)
     if (answers.size > ANSWER_CACHE) answers.delete(answers.keys().next().value as string)
     return made
@@ -457,7 +458,7 @@ class Reply {
     for (;;) {
       const frame = this.#take()
       if (frame === null || frame === this.#next) break
-      batch.push(frame.bytes)
+      batch.push(frame.stamp === undefined ? frame.bytes : stamped(frame.bytes, frame.stamp))
       length += frame.bytes.length
       this.#count(frame)
       if (frame.action !== undefined) {
@@ -593,6 +594,13 @@ class Reply {
 }
 
 const USAGE_KEYS = ['prompt', 'completion', 'cached', 'written', 'reasoning'] as const
+
+/** A copy with the machine's monotonic time in it. */
+function stamped(bytes: Buffer, at: number): Buffer {
+  const copy = Buffer.from(bytes)
+  copy.write(process.hrtime.bigint().toString().padStart(16, '0'), at, 16, 'latin1')
+  return copy
+}
 
 /** Frames that may share a write, joined once instead of at every call. */
 function joined(frames: Iterable<Frame>): Frame[] {

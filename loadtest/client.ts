@@ -1,0 +1,424 @@
+import { type Clock, systemClock } from '../shared/clock.ts'
+import { SseSplitter } from '../shared/http/sse.ts'
+import { Connection } from './connection.ts'
+import { Durations, differences, type Summary } from './measure.ts'
+
+/**
+ * The load client. Closed loop: so many connections, each with the next call as soon as the last has ended; for throughput and CPU per
+ * call. Open loop: so many calls per second whatever the answers do, latency from when a call *should* have started, so that a stall
+ * is felt by every call that would have come meanwhile (no coordinated omission). Streams: first token, gaps, delay per chunk.
+ */
+
+export interface LoadResult {
+  calls: number
+  /** Failed calls by reason: `status 503`, `ECONNRESET`, `cut short` … Not in the latencies. */
+  errors: Record<string, number>
+  /** Wall time of the measured part. */
+  seconds: number
+  perSecond: number
+  bytes: number
+  latency: Summary
+  /** Streams only. `first`: to the first text; `gap`: between arrivals; `delay`: from the provider's write to here, when chunks are stamped. */
+  first?: Summary
+  gap?: Summary
+  delay?: Summary
+  chunks?: number
+  /** Open loop only: how late the client itself was in starting calls, and how many it could not start at all. */
+  late?: Summary
+  unstarted?: number
+}
+
+export interface LoadOptions {
+  origin: string
+  /** The call, made by `callBytes`. */
+  call: Buffer
+  /** Milliseconds of measuring, after `warmup` milliseconds that do not count (default 0). */
+  duration: number
+  warmup?: number
+  /** Stop after so many measured calls, if that comes first. */
+  calls?: number
+  stream?: StreamOptions
+  clock?: Clock
+  /** Called when the warm-up is over: the moment to read CPU counters. */
+  onMeasure?: () => void
+}
+
+export interface StreamOptions {
+  /** Leave after so many chunks. Such calls count as calls. */
+  abortAfter?: number
+  /** Read at most so many bytes per second. */
+  readRate?: number
+}
+
+/** A call that has not answered for so long, in milliseconds, is an error; the load must end even when the gateway does not. */
+const GIVE_UP = 30_000
+
+/** `connections` clients, each calling as soon as its last call has ended. */
+export function closedLoop(options: LoadOptions & { connections: number }): Promise<LoadResult> {
+  const clock = options.clock ?? systemClock
+  const tally = new Tally(clock, options)
+  return new Promise((resolve) => {
+    let running = options.connections
+    const worker = (): void => {
+      const connection = new Connection(options.origin)
+      const next = (): void => {
+        if (tally.over()) {
+          connection.abort()
+          running -= 1
+          if (running === 0) resolve(tally.result())
+          return
+        }
+        // After a failure a moment's rest: refused connections fail faster than anything else and would drown the machine.
+        runCall(connection, options, clock, tally, clock.monotonic(), (timing) => {
+          if (timing.good) next()
+          else clock.after(10, next)
+        })
+      }
+      next()
+    }
+    for (let index = 0; index < options.connections; index += 1) worker()
+  })
+}
+
+/**
+ * `rate` calls per second, due at whole milliseconds. A call that finds all `connections` busy waits, and its wait counts. The
+ * client's own lateness (timers, its own work) is in `late`, so that it is not taken for the gateway's.
+ */
+export function openLoop(options: LoadOptions & { rate: number; connections: number }): Promise<LoadResult> {
+  const clock = options.clock ?? systemClock
+  const tally = new Tally(clock, options)
+  const free: Connection[] = []
+  const queue: number[] = []
+  const start = clock.monotonic()
+  const end = (options.warmup ?? 0) + options.duration
+  let opened = 0
+  let due = 0
+  let running = 0
+  return new Promise((resolve) => {
+    const finish = (): void => {
+      if (due < end || running > 0) return
+      timer.cancel()
+      for (const connection of free) connection.abort()
+      resolve(tally.result(queue.length))
+    }
+    const begin = (connection: Connection, at: number): void => {
+      running += 1
+      runCall(connection, options, clock, tally, at, () => {
+        running -= 1
+        const waiting = queue.shift()
+        if (waiting !== undefined) begin(connection, waiting)
+        else free.push(connection)
+        finish()
+      })
+    }
+    const tick = (): void => {
+      const now = clock.monotonic()
+      // Every call due by now, also those a late timer has missed: their latency counts from when they were due.
+      while (due < end && start + due <= now) {
+        const at = start + Math.floor(due)
+        tally.late(now - at)
+        due += 1_000 / options.rate
+        const idle = free.pop()
+        if (idle !== undefined) begin(idle, at)
+        else if (opened < options.connections) {
+          opened += 1
+          begin(new Connection(options.origin), at)
+        } else queue.push(at)
+      }
+      finish()
+    }
+    const timer = clock.every(1, tick)
+  })
+}
+
+/**
+ * Alternates calls between a direct way and one through the gateway, one at a time, and takes the difference of each pair: what drifts
+ * on the machine drifts for both.
+ */
+export async function paired(
+  direct: LoadOptions,
+  through: LoadOptions,
+  pairs: number,
+  clock: Clock = systemClock,
+): Promise<{ direct: LoadResult; through: LoadResult; added: Summary; addedFirst: Summary }> {
+  const sides = [direct, through].map((options) => ({
+    options,
+    tally: new Tally(clock, options),
+    connection: new Connection(options.origin),
+  }))
+  const added: number[] = []
+  const addedFirst: number[] = []
+  for (let index = 0; index < pairs && !sides.some(({ tally }) => tally.over()); index += 1) {
+    const pair: Timing[] = []
+    // Who goes first alternates too: the first call of a pair finds colder caches.
+    for (const side of index % 2 === 0 ? [0, 1] : [1, 0]) {
+      const { options, tally, connection } = sides[side] as (typeof sides)[number]
+      pair[side] = await new Promise((done) => runCall(connection, options, clock, tally, clock.monotonic(), done))
+    }
+    const [one, two] = pair as [Timing, Timing]
+    if (!one.good || !two.good || !sides.every(({ tally }) => tally.measuring())) continue
+    added.push(two.total - one.total)
+    addedFirst.push(two.first - one.first)
+  }
+  for (const { connection } of sides) connection.abort()
+  const [one, two] = sides.map(({ tally }) => tally.result()) as [LoadResult, LoadResult]
+  return { direct: one, through: two, added: differences(added), addedFirst: differences(addedFirst) }
+}
+
+export interface HeldStreams {
+  /** Streams that have shown their first chunk and are open. */
+  open: number
+  failed: Record<string, number>
+  first: Summary
+  /** Leaves all of them. */
+  release(): void
+}
+
+/** Opens `count` streams, `rate` per second, and keeps them. Resolves when each has shown a chunk, or failed, or `limit` ms have passed. */
+export function holdStreams(options: {
+  origin: string
+  call: Buffer
+  count: number
+  rate: number
+  limit: number
+  clock?: Clock
+}): Promise<HeldStreams> {
+  const clock = options.clock ?? systemClock
+  const connections: Connection[] = []
+  const failed: Record<string, number> = {}
+  const first = new Durations()
+  let open = 0
+  let failures = 0
+  return new Promise((resolve) => {
+    const settle = (): void => {
+      if (open + failures < options.count) return
+      done()
+    }
+    const done = (): void => {
+      timer.cancel()
+      limit.cancel()
+      const release = (): void => {
+        for (const connection of connections) connection.abort()
+      }
+      resolve({ open, failed, first: first.summary(), release })
+    }
+    const fail = (reason: string, shown: boolean): void => {
+      failed[reason] = (failed[reason] ?? 0) + 1
+      if (shown) open -= 1
+      failures += 1
+      settle()
+    }
+    const add = (): void => {
+      const connection = new Connection(options.origin)
+      const started = clock.monotonic()
+      let shown = false
+      let status = 0
+      connections.push(connection)
+      connection.call(options.call, {
+        onHead: (head) => {
+          status = head.status
+        },
+        onData: () => {
+          if (shown || status !== 200) return
+          shown = true
+          first.add(clock.monotonic() - started)
+          open += 1
+          settle()
+        },
+        onEnd: () => fail(status === 200 ? 'ended' : `status ${status}`, shown),
+        onError: (error) => fail(reasonOf(error), shown),
+      })
+    }
+    const timer = clock.every(10, () => {
+      for (let index = 0; index < options.rate / 100 && connections.length < options.count; index += 1) add()
+    })
+    const limit = clock.after(options.limit, done)
+  })
+}
+
+interface Timing {
+  good: boolean
+  total: number
+  first: number
+}
+
+/** One call: sends, times, judges; `done` once it has ended in whatever way. `due`: monotonic milliseconds, when it should have started. */
+function runCall(
+  connection: Connection,
+  options: LoadOptions,
+  clock: Clock,
+  tally: Tally,
+  due: number,
+  done: (timing: Timing) => void,
+): void {
+  let status = 0
+  let first = 0
+  let before = 0
+  let paused: { cancel(): void } | null = null
+  const { stream } = options
+  const chunks = stream === undefined ? null : new ChunkCounter()
+  const finish = (reason: string | null): void => {
+    watch.cancel()
+    paused?.cancel()
+    const now = clock.monotonic()
+    const timing = { good: reason === null, total: now - due, first: first === 0 ? 0 : first - due }
+    if (reason === null) tally.good(timing, chunks)
+    else tally.bad(reason)
+    done(timing)
+  }
+  const watch = clock.after(GIVE_UP, () => {
+    connection.abort()
+    finish('no end')
+  })
+  connection.call(options.call, {
+    onHead: (head) => {
+      status = head.status
+    },
+    onData: (bytes) => {
+      tally.bytes(bytes.length)
+      if (chunks === null || status !== 200) return
+      const now = clock.monotonic()
+      const seen = chunks.text
+      chunks.take(bytes, tally)
+      if (chunks.text === seen) return
+      if (first === 0) first = now
+      else tally.gap(now - before)
+      before = now
+      if (stream?.abortAfter !== undefined && chunks.text >= stream.abortAfter) {
+        connection.abort()
+        finish(null)
+      } else if (stream?.readRate !== undefined) {
+        connection.pause()
+        paused = clock.after((bytes.length / stream.readRate) * 1_000, () => connection.resume())
+      }
+    },
+    onEnd: () => finish(status === 200 ? (chunks !== null && !chunks.done ? 'cut short' : null) : `status ${status}`),
+    onError: (error) => finish(reasonOf(error)),
+  })
+}
+
+const CONTENT = Buffer.from('"content":"')
+const TEXT_DELTA = Buffer.from('"text_delta"')
+const DONE = Buffer.from('data: [DONE]')
+const STOP = Buffer.from('message_stop')
+/** Digits of a time stamp in a chunk (`text=stamp`): nanoseconds of the machine's monotonic clock, the same in every process. */
+const STAMP = 16
+
+/** Counts the text chunks of a stream as they arrive, and reads the time stamps in them. */
+class ChunkCounter {
+  readonly #splitter = new SseSplitter()
+  text = 0
+  done = false
+
+  take(bytes: Buffer, tally: Tally): void {
+    for (const frame of this.#splitter.push(bytes)) {
+      const view = Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength)
+      const content = view.indexOf(CONTENT)
+      // The opening chunk has an empty content: `"content":""`.
+      if (content >= 0 && view[content + CONTENT.length] !== 34) {
+        this.text += 1
+        const digits = Number(view.toString('latin1', content + CONTENT.length, content + CONTENT.length + STAMP))
+        if (digits > 0) tally.delay(machineTime() - digits / 1e6)
+      } else if (view.includes(TEXT_DELTA)) this.text += 1
+      else if (view.includes(DONE) || view.includes(STOP)) this.done = true
+    }
+  }
+}
+
+/** Milliseconds of the machine's monotonic clock, comparable between processes of one machine. */
+function machineTime(): number {
+  return Number(process.hrtime.bigint()) / 1e6
+}
+
+/** Counts of one load. Nothing counts before the warm-up is over. */
+class Tally {
+  readonly #clock: Clock
+  readonly #options: LoadOptions
+  readonly #from: number
+  readonly #until: number
+  readonly #latency = new Durations()
+  readonly #first = new Durations()
+  readonly #gap = new Durations()
+  readonly #delay = new Durations()
+  readonly #late = new Durations()
+  readonly #errors: Record<string, number> = {}
+  #started = false
+  #calls = 0
+  #bytes = 0
+  #chunks = 0
+  #last: number
+
+  constructor(clock: Clock, options: LoadOptions) {
+    this.#clock = clock
+    this.#options = options
+    this.#from = clock.monotonic() + (options.warmup ?? 0)
+    this.#until = this.#from + options.duration
+    this.#last = this.#from
+  }
+
+  measuring(): boolean {
+    if (this.#started) return true
+    if (this.#clock.monotonic() < this.#from) return false
+    this.#started = true
+    this.#options.onMeasure?.()
+    return true
+  }
+
+  over(): boolean {
+    return this.#calls >= (this.#options.calls ?? Number.POSITIVE_INFINITY) || this.#clock.monotonic() >= this.#until
+  }
+
+  good(timing: Timing, chunks: ChunkCounter | null): void {
+    if (!this.measuring()) return
+    this.#calls += 1
+    this.#last = this.#clock.monotonic()
+    this.#latency.add(timing.total)
+    if (chunks === null) return
+    this.#chunks += chunks.text
+    if (chunks.text > 0) this.#first.add(timing.first)
+  }
+
+  bad(reason: string): void {
+    if (!this.measuring()) return
+    this.#last = this.#clock.monotonic()
+    this.#errors[reason] = (this.#errors[reason] ?? 0) + 1
+  }
+
+  bytes(count: number): void {
+    if (this.measuring()) this.#bytes += count
+  }
+
+  gap(milliseconds: number): void {
+    if (this.#started) this.#gap.add(milliseconds)
+  }
+
+  delay(milliseconds: number): void {
+    if (this.#started) this.#delay.add(milliseconds)
+  }
+
+  late(milliseconds: number): void {
+    if (this.measuring()) this.#late.add(milliseconds)
+  }
+
+  result(unstarted = 0): LoadResult {
+    const seconds = Math.max(0, this.#last - this.#from) / 1_000
+    const result: LoadResult = {
+      calls: this.#calls,
+      errors: this.#errors,
+      seconds,
+      perSecond: seconds === 0 ? 0 : this.#calls / seconds,
+      bytes: this.#bytes,
+      latency: this.#latency.summary(),
+    }
+    if (this.#options.stream !== undefined) {
+      Object.assign(result, { first: this.#first.summary(), gap: this.#gap.summary(), chunks: this.#chunks })
+      if (this.#delay.count > 0) result.delay = this.#delay.summary()
+    }
+    if (this.#late.count > 0) Object.assign(result, { late: this.#late.summary(), unstarted })
+    return result
+  }
+}
+
+function reasonOf(error: Error): string {
+  return (error as NodeJS.ErrnoException).code ?? error.message
+}

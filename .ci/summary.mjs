@@ -13,9 +13,9 @@ try {
     failed += file.status !== 'passed' && bad === 0 ? 1 : bad
   }
 } catch {
-  // No report: the run itself fell over, which its exit code says below.
+  // No report: the run itself fell over, and nothing passed.
 }
-if (tests !== '0' && failed === 0) failed += 1
+if ((tests !== '0' || passed === 0) && failed === 0) failed += 1
 if (checks !== '0') failed += 1
 console.log(`${passed} passed, ${failed} failed`)
 process.exit(failed === 0 ? 0 : 1)

@@ -130,6 +130,17 @@ export function commandLine(pid: number): string | null {
   }
 }
 
+/** When a process started, in ticks since boot, where /proc tells it, else null. With the number it names a process for good. */
+export function startTime(pid: number): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // proc(5): starttime is field 22; the second field, in parentheses, may hold spaces.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
+  } catch {
+    return null
+  }
+}
+
 /** The working directory of a process where /proc tells it, else null. */
 export function workingDirectory(pid: number): string | null {
   try {

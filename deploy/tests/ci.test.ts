@@ -35,6 +35,7 @@ it.each([
   ['a file could not be loaded', [['failed', []]], 1, 0, '0 passed, 1 failed', 1],
   ['the checks failed', [['passed', ['passed']]], 0, 1, '1 passed, 1 failed', 1],
   ['the run failed after its tests passed', [['passed', ['passed']]], 1, 0, '1 passed, 1 failed', 1],
+  ['there is no report though the run says it went well', null, 0, 0, '0 passed, 1 failed', 1],
   ['there is no report', null, 1, 0, '0 passed, 1 failed', 1],
 ] as const)('CI reports and exits rightly when %s', (_case, files, tests, checks, line, code) => {
   expect(summary(files as never, tests, checks)).toEqual([line, code])

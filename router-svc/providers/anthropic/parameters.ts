@@ -1,0 +1,151 @@
+import { GatewayError } from '../../../shared/errors.ts'
+import type { ChatRequest } from '../../canonical/chat.ts'
+import type { Target } from '../provider.ts'
+import { type Fields, isFields } from './wire.ts'
+
+/** OpenAI parameters without a counterpart, and the values that ask for nothing. */
+const UNSUPPORTED: Readonly<Record<string, (value: unknown) => boolean>> = {
+  n: (value) => value === 1,
+  logprobs: (value) => value === false,
+  top_logprobs: (value) => value === 0,
+  seed: never,
+  frequency_penalty: (value) => value === 0,
+  presence_penalty: (value) => value === 0,
+  logit_bias: (value) => isFields(value) && Object.keys(value).length === 0,
+  modalities: (value) => Array.isArray(value) && value.every((mode) => mode === 'text'),
+  audio: never,
+  prediction: never,
+  verbosity: (value) => value === 'medium',
+  functions: (value) => Array.isArray(value) && value.length === 0,
+  function_call: (value) => value === 'auto' || value === 'none',
+}
+
+/** Translated by name in request.ts. */
+const TRANSLATED = new Set([
+  'model',
+  'messages',
+  'stream',
+  'stream_options',
+  'max_tokens',
+  'max_completion_tokens',
+  'temperature',
+  'top_p',
+  'top_k',
+  'stop',
+  'tools',
+  'tool_choice',
+  'parallel_tool_calls',
+  'response_format',
+  'reasoning_effort',
+  'thinking',
+  'output_config',
+  'user',
+  'metadata',
+  'service_tier',
+  'web_search_options',
+  'betas',
+])
+
+/** Hints to OpenAI's own machinery; an answer is the same without them. */
+const HINTS = new Set([
+  'store',
+  'safety_identifier',
+  'prompt_cache_key',
+  'prompt_cache_retention',
+  'prompt_cache_options',
+  'moderation',
+])
+
+/** Meant for the gateway (surface reference §1.2); whatever of them still is in the request stops here. */
+const GATEWAY = new Set([
+  'tags',
+  'guardrails',
+  'policies',
+  'fallbacks',
+  'context_window_fallbacks',
+  'content_policy_fallbacks',
+  'disable_fallbacks',
+  'num_retries',
+  'max_retries',
+  'timeout',
+  'stream_timeout',
+  'request_timeout',
+  'cache',
+  'ttl',
+  'prompt_id',
+  'prompt_variables',
+  'prompt_version',
+  'prompt_label',
+  'api_key',
+  'api_base',
+  'api_version',
+  'base_url',
+  'organization',
+  'user_config',
+  'drop_params',
+  'additional_drop_params',
+  'allowed_openai_params',
+  'priority',
+  'fastest_response',
+  'no-log',
+  'custom_llm_provider',
+  'extra_headers',
+  'extra_body',
+])
+const GATEWAY_PREFIXES = ['litellm_', '_litellm', 'mock_']
+
+export interface Screened {
+  /** The request without dropped parameters. */
+  request: ChatRequest
+  /** What goes into the body under its own name: Anthropic's parameters, new ones, and those the operator allowed. */
+  rest: Fields
+}
+
+/** Parameters the provider cannot honour: left out where the operator said so, else named together in one error. */
+export interface Refusals {
+  refuse(name: string): void
+  /** Throws `unsupported_parameter` when anything was refused. */
+  check(): void
+}
+
+export function createRefusals(target: Target): Refusals {
+  const names: string[] = []
+  return {
+    refuse(name) {
+      if (!target.dropParams && !target.allowedOpenaiParams.includes(name)) names.push(name)
+    },
+    check() {
+      if (names.length === 0) return
+      const list = names.join(', ')
+      throw new GatewayError(
+        'unsupported_parameter',
+        `litellm.UnsupportedParamsError: ${target.provider} does not support ${list} for model=${target.model}. Set drop_params to leave out what a model does not support.`,
+        { param: list },
+      )
+    },
+  }
+}
+
+/** Sorts the parameters. A null means absent. */
+export function screen(canonical: ChatRequest, target: Target, refusals: Refusals): Screened {
+  const request: ChatRequest = { model: canonical.model, messages: canonical.messages }
+  const rest: Fields = {}
+  for (const [name, value] of Object.entries(canonical)) {
+    if (value === null || value === undefined || target.additionalDropParams.includes(name)) continue
+    const asksNothing = UNSUPPORTED[name]
+    if (TRANSLATED.has(name)) request[name] = value
+    else if (target.allowedOpenaiParams.includes(name)) rest[name] = value
+    else if (asksNothing !== undefined) {
+      if (!asksNothing(value)) refusals.refuse(name)
+    } else if (!isForGateway(name)) rest[name] = value
+  }
+  return { request, rest }
+}
+
+function isForGateway(name: string): boolean {
+  return HINTS.has(name) || GATEWAY.has(name) || GATEWAY_PREFIXES.some((prefix) => name.startsWith(prefix))
+}
+
+function never(): boolean {
+  return false
+}

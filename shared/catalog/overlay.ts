@@ -1,0 +1,123 @@
+import type { Mode } from '../../proto/endpoints.ts'
+
+/** Rises whenever a price in this file changes: it is part of every `rateVersion`. */
+export const OVERLAY_VERSION = 1
+
+/** Dollars per million tokens, as decimal text (never a float). */
+export interface OverlayPrices {
+  input?: string
+  output?: string
+  cacheRead?: string
+  cacheWrite?: string
+  cacheWrite1h?: string
+  reasoning?: string
+  audioInput?: string
+  audioOutput?: string
+  tiers?: (Omit<OverlayPrices, 'tiers'> & { above: number })[]
+}
+
+/** What the price library does not know about some models. */
+export interface OverlayRow {
+  /** Provider names, as in the provider table. */
+  providers: string[]
+  /** Model names; `*` at the end matches any rest. The first row that matches counts. */
+  models: string[]
+  maxInputTokens?: number
+  maxOutputTokens?: number
+  mode?: Mode
+  /** LiteLLM's `supports_…` names without the prefix. */
+  supports?: string[]
+  /** Added to the library's prices; a field here beats the library's. */
+  prices?: OverlayPrices
+}
+
+const TOOLS = ['function_calling', 'tool_choice', 'system_messages']
+const CHAT = [...TOOLS, 'parallel_function_calling', 'response_schema', 'prompt_caching', 'vision']
+const REASONING = [...CHAT, 'reasoning', 'pdf_input']
+const CLAUDE = [...TOOLS, 'parallel_function_calling', 'prompt_caching', 'vision', 'response_schema', 'pdf_input']
+const OPENAI = ['openai', 'azure', 'text-completion-openai']
+const ANTHROPIC = ['anthropic', 'vertex_ai', 'azure_ai']
+
+/**
+ * Context windows, output limits and capabilities come from the model pages of
+ * https://platform.openai.com/docs/models and https://platform.claude.com/docs/en/models (read November 2026). Where a page gives
+ * one window for input and output together, and the service refuses longer inputs, the input limit is the smaller number.
+ */
+export const OVERLAY: readonly OverlayRow[] = [
+  { providers: ['mock'], models: ['*'], prices: { input: '0', output: '0' }, supports: CHAT },
+
+  // OpenAI. Snapshots with other limits stand before the family they belong to.
+  openai(['gpt-4o-2024-05-13'], 128_000, 4096, CHAT),
+  // Audio tokens: $40 in, $80 out per million (https://platform.openai.com/docs/pricing); the library prices their text only.
+  {
+    ...openai(['gpt-4o-audio-preview*'], 128_000, 16_384, [...TOOLS, 'audio_input', 'audio_output']),
+    prices: { audioInput: '40', audioOutput: '80' },
+  },
+  {
+    ...openai(['gpt-4o-mini-audio-preview*'], 128_000, 16_384, [...TOOLS, 'audio_input', 'audio_output']),
+    prices: { audioInput: '10', audioOutput: '20' },
+  },
+  openai(['gpt-4o-search-preview*', 'gpt-4o-mini-search-preview*'], 128_000, 16_384, [...CHAT, 'web_search']),
+  openai(['gpt-4o', 'gpt-4o-2*', 'gpt-4o-mini', 'gpt-4o-mini-2*', 'chatgpt-4o-latest'], 128_000, 16_384, CHAT),
+  openai(['gpt-4.1*'], 1_047_576, 32_768, [...CHAT, 'pdf_input']),
+  openai(['gpt-4-32k*'], 32_768, 32_768, TOOLS),
+  openai(['gpt-4-turbo*', 'gpt-4-1106-preview', 'gpt-4-0125-preview', 'gpt-4-vision-preview'], 128_000, 4096, [
+    ...TOOLS,
+    'parallel_function_calling',
+    'vision',
+  ]),
+  openai(['gpt-4', 'gpt-4-0613', 'gpt-4-0314'], 8192, 8192, TOOLS),
+  { ...openai(['gpt-3.5-turbo-instruct*'], 4096, 4096, []), mode: 'completion' },
+  openai(['gpt-3.5-turbo*', 'gpt-35-turbo*'], 16_385, 4096, TOOLS),
+  openai(['gpt-5-chat*', 'gpt-5.1-chat*', 'gpt-5.2-chat*', 'gpt-5.3-chat*'], 128_000, 16_384, CHAT),
+  openai(['gpt-5.4-mini*', 'gpt-5.4-nano*', 'gpt-5.3-codex*'], 272_000, 128_000, REASONING),
+  openai(['gpt-5.4', 'gpt-5.4-2*', 'gpt-5.4-pro*'], 922_000, 128_000, REASONING),
+  openai(['gpt-5-pro*'], 272_000, 272_000, REASONING),
+  openai(
+    ['gpt-5', 'gpt-5-2*', 'gpt-5-mini*', 'gpt-5-nano*', 'gpt-5-codex*', 'gpt-5.1', 'gpt-5.1-*', 'gpt-5.2', 'gpt-5.2-*'],
+    272_000,
+    128_000,
+    REASONING,
+  ),
+  // Prices of https://developers.openai.com/api/docs/pricing as two resellers list them (September 2026): the GPT-6 Sol price.
+  {
+    ...openai(['gpt-6.1-sol*'], 922_000, 128_000, REASONING),
+    prices: {
+      input: '2',
+      output: '10',
+      cacheRead: '0.2',
+      cacheWrite: '2.5',
+      tiers: [{ above: 272_000, input: '4', output: '15' }],
+    },
+  },
+  openai(['gpt-6*'], 922_000, 128_000, REASONING),
+  openai(['o1-mini*'], 128_000, 65_536, ['reasoning']),
+  openai(['o1-preview*'], 128_000, 32_768, ['reasoning']),
+  openai(['o1', 'o1-2*', 'o1-pro*', 'o3', 'o3-2*', 'o3-pro*', 'o4-mini*'], 200_000, 100_000, REASONING),
+  openai(['o3-mini*'], 200_000, 100_000, [...TOOLS, 'response_schema', 'prompt_caching', 'reasoning']),
+  { providers: OPENAI, models: ['text-embedding-*'], maxInputTokens: 8192, mode: 'embedding' },
+  // The moderation endpoint is free of charge (https://platform.openai.com/docs/guides/moderation).
+  { providers: OPENAI, models: ['omni-moderation*', 'text-moderation*'], prices: { input: '0', output: '0' } },
+
+  // Anthropic.
+  claude(['claude-3-haiku*', 'claude-3-opus*', 'claude-3-sonnet*'], 200_000, 4096, CLAUDE),
+  claude(['claude-3-5-sonnet*', 'claude-3-5-haiku*'], 200_000, 8192, CLAUDE),
+  claude(['claude-3-7-sonnet*'], 200_000, 64_000, [...CLAUDE, 'reasoning']),
+  claude(['claude-opus-4-5*'], 200_000, 64_000, [...CLAUDE, 'reasoning', 'computer_use']),
+  claude(['claude-opus-4-6*', 'claude-opus-4-7*', 'claude-opus-4-8*', 'claude-sonnet-4-6*'], 1_000_000, 128_000, [
+    ...CLAUDE,
+    'reasoning',
+    'computer_use',
+  ]),
+  claude(['claude-opus-4*'], 200_000, 32_000, [...CLAUDE, 'reasoning']),
+  claude(['claude-sonnet-4*', 'claude-haiku-4-5*'], 200_000, 64_000, [...CLAUDE, 'reasoning', 'computer_use']),
+  claude(['claude-opus-5*', 'claude-sonnet-5*', 'claude-fable-5*'], 1_000_000, 128_000, [...CLAUDE, 'reasoning', 'computer_use']),
+]
+
+function openai(models: string[], maxInputTokens: number, maxOutputTokens: number, supports: string[]): OverlayRow {
+  return { providers: OPENAI, models, maxInputTokens, maxOutputTokens, mode: 'chat', supports }
+}
+
+function claude(models: string[], maxInputTokens: number, maxOutputTokens: number, supports: string[]): OverlayRow {
+  return { providers: ANTHROPIC, models, maxInputTokens, maxOutputTokens, mode: 'chat', supports }
+}

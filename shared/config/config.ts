@@ -1,0 +1,265 @@
+import { isDuration } from '../duration.ts'
+import { check, flag, numeric, type SchemaProblem, textOrList, z } from '../schema.ts'
+
+/**
+ * The whole configuration. The names are LiteLLM's, because its `config.yaml` is read unchanged; `turnpike_settings` is ours.
+ * A field that is declared here is acted on and checked; other names pass through (`known.ts` tells the ones LiteLLM knows from
+ * misspelt ones). The sentence beside a field is its documentation and part of every message about it. Times are seconds, as LiteLLM
+ * writes them; `runtime.ts` makes them milliseconds. Null means absent: that is what `os.environ/NAME` gives when NAME is not set.
+ */
+
+const text = () => z.string()
+const name = () => z.string().min(1)
+const count = () => numeric({ min: 0, integer: true })
+const seconds = () => numeric({ min: 0 })
+const dollars = () => numeric({ min: 0 })
+const mapping = () => z.record(z.string(), z.unknown())
+const headers = () => z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String))
+const duration = () => z.string().refine(isDuration, 'expected a duration such as 30s, 12h, 7d or 1mo')
+const address = () =>
+  z.string().refine((value) => /^https?:\/\/[^\s/]+/.test(value), 'expected a URL that starts with http:// or https://')
+
+/** One port number; 0 lets the system pick. */
+const port = () => numeric({ min: 0, max: 65_535, integer: true })
+
+/** Prices in dollars per token, read as exact decimals: 0.0000025, 2.5e-06 or "0.0000025". */
+const price = () =>
+  z.union([z.number(), z.string()], { error: 'expected dollars per token, for example 0.0000025' }).refine((value) => {
+    const number = typeof value === 'number' ? value : value.trim() === '' ? Number.NaN : Number(value)
+    return Number.isFinite(number) && number >= 0 && number < 1
+  }, 'expected dollars per token, 0 or more and less than 1, for example 0.0000025 for $2.50 per million')
+
+const prices = {
+  input_cost_per_token: price()
+    .nullish()
+    .describe('Dollars per input token. 0 together with output_cost_per_token 0 makes the model free.'),
+  output_cost_per_token: price().nullish().describe('Dollars per output token.'),
+  output_cost_per_reasoning_token: price().nullish().describe('Dollars per reasoning token; default the output price.'),
+  cache_read_input_token_cost: price()
+    .nullish()
+    .describe('Dollars per input token read from the provider’s cache; default the input price.'),
+  input_cost_per_token_cache_hit: price().nullish().describe('Another name of cache_read_input_token_cost.'),
+  cache_creation_input_token_cost: price().nullish().describe('Dollars per input token written to the cache for five minutes.'),
+  cache_creation_input_token_cost_above_1hr: price()
+    .nullish()
+    .describe('Dollars per input token written to the cache for one hour.'),
+  input_cost_per_audio_token: price().nullish().describe('Dollars per audio token of the input; default the input price.'),
+  output_cost_per_audio_token: price().nullish().describe('Dollars per audio token of the output; default the output price.'),
+  input_cost_per_request: dollars().nullish().describe('Dollars per request, beside the tokens.'),
+  input_cost_per_query: dollars().nullish().describe('Dollars per query (rerank); another name of input_cost_per_request.'),
+}
+
+/** `litellm_params` of one deployment. Names that are not declared: see `runtime.ts`, `sortParams`. */
+export const deploymentParamsSchema = z.looseObject({
+  model: name().describe('What to call: provider/model, for example openai/gpt-4o.'),
+  custom_llm_provider: text().nullish().describe('The provider, when the model name does not begin with it.'),
+  api_key: text().nullish().describe('The provider’s key; default the provider’s environment variable (OPENAI_API_KEY, …).'),
+  api_base: address().nullish().describe('Base URL of the provider’s API, for example https://api.openai.com/v1.'),
+  base_url: address().nullish().describe('Another name of api_base.'),
+  api_version: text().nullish().describe('The provider’s API version, where it has one.'),
+  organization: text().nullish().describe('The provider’s organization id, where it has one.'),
+  litellm_credential_name: text().nullish().describe('An entry of credential_list whose values fill what is not given here.'),
+  weight: numeric({ min: 0 }).nullish().describe('Share of the traffic among deployments of one name; default equal shares.'),
+  rpm: count().nullish().describe('Requests per minute this deployment takes.'),
+  tpm: count().nullish().describe('Tokens per minute this deployment takes.'),
+  max_parallel_requests: count().nullish().describe('Calls this deployment serves at once.'),
+  order: numeric({ integer: true }).nullish().describe('Lower is preferred; higher ones are used when the lower ones fail.'),
+  tags: textOrList().nullish().describe('Request tags this deployment serves.'),
+  timeout: seconds().nullish().describe('Seconds for a whole call.'),
+  stream_timeout: seconds().nullish().describe('Seconds to the first byte of a stream.'),
+  max_retries: count().nullish().describe('Retries on this deployment; num_retries is read too.'),
+  num_retries: count().nullish().describe('Retries on this deployment.'),
+  extra_headers: headers().nullish().describe('Headers sent with every call.'),
+  headers: headers().nullish().describe('Another name of extra_headers.'),
+  extra_body: mapping().nullish().describe('Fields added to every request body.'),
+  drop_params: flag()
+    .nullish()
+    .describe('Leave out parameters the provider does not support instead of refusing; default false.'),
+  additional_drop_params: z.array(z.string()).nullish().describe('Parameters never sent to this deployment.'),
+  allowed_openai_params: z
+    .array(z.string())
+    .nullish()
+    .describe('Parameters sent although the provider is not known to support them.'),
+  mock_response: text().nullish().describe('Answer every call with this text, without calling the provider.'),
+  base_model: text()
+    .nullish()
+    .describe('The model whose prices and limits hold, when the name does not tell (Azure deployments).'),
+  ...prices,
+})
+
+/** `model_info` of one deployment; other names are kept and returned by /model/info. */
+export const modelInfoSchema = z.looseObject({
+  id: text().nullish().describe('Id of the deployment; default a SHA-256 over its parameters.'),
+  mode: text().nullish().describe('What the model does: chat, completion, embedding, …'),
+  base_model: text().nullish().describe('The model whose prices and limits hold.'),
+  access_groups: z.array(z.string()).nullish().describe('Names that keys may list to be allowed this model.'),
+  max_tokens: count().nullish().describe('Most output tokens; max_output_tokens beats it.'),
+  max_input_tokens: count().nullish().describe('Most input tokens.'),
+  max_output_tokens: count().nullish().describe('Most output tokens.'),
+  blocked: flag().nullish().describe('Take no calls.'),
+  ...prices,
+})
+
+export const modelEntrySchema = z.looseObject({
+  model_name: name().describe('The public name clients ask for. Entries with one name are balanced; it may hold *.'),
+  litellm_params: deploymentParamsSchema.describe('How to call it: at least `model: provider/model`.'),
+  model_info: modelInfoSchema.nullish().describe('Facts about it.'),
+})
+
+const litellmSettings = z.looseObject({
+  drop_params: flag().nullish().describe('Leave out parameters a provider does not support instead of refusing; default false.'),
+  num_retries: count().nullish().describe('Tries after the first; default 2. The one in router_settings beats it.'),
+  request_timeout: seconds().nullish().describe('Seconds for a whole call; default 600. timeout in router_settings beats it.'),
+  require_auth_for_metrics_endpoint: flag().nullish().describe('Ask for a key on /metrics; default false.'),
+  max_budget: dollars().nullish().describe('Dollars the whole gateway may spend per budget_duration.'),
+  budget_duration: duration().nullish().describe('How long max_budget lasts, for example 30d.'),
+  max_internal_user_budget: dollars().nullish().describe('Dollars a new user may spend.'),
+  internal_user_budget_duration: duration().nullish().describe('How long max_internal_user_budget lasts.'),
+  max_end_user_budget: dollars().nullish().describe('Dollars an end user without a budget of their own may spend.'),
+  default_key_generate_params: mapping().nullish().describe('Fields that new keys get when none are given.'),
+  upperbound_key_generate_params: mapping().nullish().describe('The most a new key may be given.'),
+  default_internal_user_params: mapping().nullish().describe('Fields that new users get when none are given.'),
+  default_team_params: mapping().nullish().describe('Fields that new teams get when none are given.'),
+  key_generation_settings: mapping().nullish().describe('Who may make keys.'),
+})
+
+const alias = z.union([z.string(), z.looseObject({ model: z.string(), hidden: flag().nullish() })], {
+  error: 'expected the name of a model group, or a mapping with `model` and `hidden`',
+})
+
+const routerSettings = z.looseObject({
+  model_group_alias: z.record(z.string(), alias).nullish().describe('Other names of model groups, for example `gpt-4: gpt-4o`.'),
+  num_retries: count().nullish().describe('Tries after the first; default 2.'),
+  retry_after: seconds().nullish().describe('Least seconds between tries; default 0.'),
+  timeout: seconds().nullish().describe('Seconds for a whole call; default 600.'),
+  stream_timeout: seconds().nullish().describe('Seconds to the first byte of a stream; default the timeout.'),
+  default_litellm_params: mapping().nullish().describe('litellm_params of every deployment that does not set them.'),
+  redis_url: text().nullish().describe('Redis for limits and budgets, for example redis://localhost:6379.'),
+  redis_host: text().nullish().describe('Host of that Redis.'),
+  redis_port: port().nullish().describe('Port of that Redis; default 6379.'),
+  redis_password: text().nullish().describe('Password of that Redis.'),
+})
+
+const generalSettings = z.looseObject({
+  master_key: text()
+    .nullish()
+    .describe('The administrator’s key; default LITELLM_MASTER_KEY. Without one every caller is an administrator.'),
+  database_url: text()
+    .nullish()
+    .describe('PostgreSQL, for example postgresql://user:password@host:5432/name; default DATABASE_URL.'),
+  database_connection_pool_limit: numeric({ min: 1, integer: true }).nullish().describe('Connections to PostgreSQL; default 10.'),
+  store_model_in_db: flag().nullish().describe('Allow models to be added through the management API.'),
+  always_include_stream_usage: flag().nullish().describe('End every stream with a usage chunk, asked for or not; default false.'),
+  allow_client_side_credentials: flag().nullish().describe('Let clients send api_key and api_base; default false.'),
+  litellm_key_header_name: text().nullish().describe('The only header a key is read from.'),
+  allowed_routes: z.array(z.string()).nullish().describe('The only routes served.'),
+  public_routes: z.array(z.string()).nullish().describe('Routes served without a key.'),
+  max_request_size_mb: numeric({ min: 0 }).nullish().describe('Largest request body in megabytes; default 64.'),
+  max_parallel_requests: count().nullish().describe('Calls one key may have open at once, when the key says nothing.'),
+  global_max_parallel_requests: count().nullish().describe('Calls the whole gateway may have open at once.'),
+  user_api_key_cache_ttl: seconds().nullish().describe('Seconds an edge remembers a key; default 60.'),
+  custom_key_generate: text().nullish().describe('A Python hook of LiteLLM; not supported.'),
+})
+
+/** Where and how the processes run. `process.ts` says which environment variable each may come from. */
+export const turnpikeSettingsSchema = z.looseObject({
+  host: text().nullish().describe('Address the edge listens on; default 0.0.0.0.'),
+  port: port().nullish().describe('Port the edge listens on; default 4000.'),
+  tls_key_file: text().nullish().describe('PEM file with the edge’s private key.'),
+  tls_certificate_file: text().nullish().describe('PEM file with the edge’s certificate chain.'),
+  nats_url: textOrList().nullish().describe('NATS servers of the cluster, for example nats://localhost:4222.'),
+  nats_prefix: text().nullish().describe('First part of every subject; default tp.'),
+  redis_url: text().nullish().describe('Redis for limits and budgets; default router_settings.'),
+  data_directory: text().nullish().describe('Where this process keeps its files; default .turnpike.'),
+  log_level: z
+    .enum(['debug', 'info', 'warn', 'error', 'silent'])
+    .nullish()
+    .describe('What is logged: debug, info, warn, error or silent; default info.'),
+  drain_timeout: seconds().nullish().describe('Seconds that running calls may take after a stop signal; default 900.'),
+  stall_timeout: seconds().nullish().describe('Seconds of silence inside a stream before it is given up; default 300.'),
+  accounting_host: text().nullish().describe('Address of accounting’s own port; default 127.0.0.1.'),
+  accounting_port: port().nullish().describe('Accounting’s own port for management and dashboard; none by default.'),
+  health_host: text().nullish().describe('Address of the health port; default 127.0.0.1.'),
+  health_port: port().nullish().describe('Port of health and metrics of a router or accounting process; none by default.'),
+})
+
+const credential = z.looseObject({
+  credential_name: name().describe('The name litellm_credential_name refers to.'),
+  credential_values: mapping().describe('api_key, api_base, …'),
+})
+
+export const configSchema = z.looseObject({
+  model_list: z.array(modelEntrySchema).nullish().describe('The deployments: each a model_name and its litellm_params.'),
+  litellm_settings: litellmSettings.nullish().describe('Settings of calls and of new keys.'),
+  router_settings: routerSettings.nullish().describe('How deployments are chosen and tried again.'),
+  general_settings: generalSettings.nullish().describe('Settings of the gateway itself.'),
+  environment_variables: z
+    .record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()]))
+    .nullish()
+    .describe('Environment variables set before everything else is read.'),
+  credential_list: z.array(credential).nullish().describe('Credentials that deployments refer to by name.'),
+  turnpike_settings: turnpikeSettingsSchema.nullish().describe('Where and how Turnpike’s own processes run.'),
+})
+
+type Parsed = z.output<typeof configSchema>
+type Section<Key extends keyof Parsed> = NonNullable<Parsed[Key]>
+
+/** One `model_list` entry, checked. */
+export type ModelEntry = z.output<typeof modelEntrySchema>
+export type DeploymentParams = z.output<typeof deploymentParamsSchema>
+export type ModelInfo = z.output<typeof modelInfoSchema>
+export type Credential = z.output<typeof credential>
+
+/** The checked configuration: every section is present, names and times are as written. Frozen. */
+export interface Config {
+  model_list: ModelEntry[]
+  litellm_settings: Section<'litellm_settings'>
+  router_settings: Section<'router_settings'>
+  general_settings: Section<'general_settings'>
+  environment_variables: Record<string, string>
+  credential_list: Credential[]
+  turnpike_settings: Section<'turnpike_settings'>
+  /** Other top-level sections (`guardrails`, …), as written. */
+  other: Record<string, unknown>
+}
+
+/** Checks a whole tree; references must be resolved. */
+export function checkConfig(tree: unknown): { ok: true; config: Config } | { ok: false; problems: SchemaProblem[] } {
+  const result = check(configSchema, tree)
+  if (!result.ok) return result
+  const {
+    model_list,
+    litellm_settings,
+    router_settings,
+    general_settings,
+    environment_variables,
+    credential_list,
+    turnpike_settings,
+    ...other
+  } = result.value
+  const config: Config = {
+    model_list: model_list ?? [],
+    litellm_settings: litellm_settings ?? {},
+    router_settings: router_settings ?? {},
+    general_settings: general_settings ?? {},
+    environment_variables: environmentOf(environment_variables ?? {}),
+    credential_list: credential_list ?? [],
+    turnpike_settings: turnpike_settings ?? {},
+    other,
+  }
+  return { ok: true, config }
+}
+
+/** Checks one `model_list` entry that did not come from the file (the management API). */
+export function checkModelEntry(entry: unknown): { ok: true; value: ModelEntry } | { ok: false; problems: SchemaProblem[] } {
+  return check(modelEntrySchema, entry)
+}
+
+/** Environment variables are text; null is one that is not set. */
+export function environmentOf(variables: Record<string, unknown>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(variables)
+      .filter(([, value]) => value !== null && value !== undefined)
+      .map(([key, value]) => [key, String(value)]),
+  )
+}

@@ -1,0 +1,162 @@
+import type { Catalog } from '../catalog/catalog.ts'
+import { fieldNames } from '../schema.ts'
+import { configSchema, deploymentParamsSchema, modelEntrySchema, modelInfoSchema } from './config.ts'
+import {
+  isPriceName,
+  KNOWN_GENERAL_SETTINGS,
+  KNOWN_LITELLM_SETTINGS,
+  KNOWN_PARAMS,
+  KNOWN_ROUTER_SETTINGS,
+  KNOWN_SECTIONS,
+  OPENAI_PARAMS,
+} from './known.ts'
+import { nearest } from './nearest.ts'
+import type { Path } from './references.ts'
+import { targetOf } from './target.ts'
+
+export interface Finding {
+  path: Path
+  message: string
+}
+
+/** What a schema cannot see: misspelt names, providers, names that refer to each other. */
+export interface Findings {
+  problems: Finding[]
+  warnings: Finding[]
+  notes: Finding[]
+}
+
+/** Looks through a resolved tree; takes whatever shape it has, because shapes are the schema's matter. */
+export function inspect(tree: Record<string, unknown>, catalog: Catalog): Findings {
+  const findings: Findings = { problems: [], warnings: [], notes: [] }
+  names(findings, tree, [], fieldNames(configSchema), KNOWN_SECTIONS)
+  const shape = configSchema.shape
+  names(findings, tree['litellm_settings'], ['litellm_settings'], fieldNames(shape.litellm_settings), KNOWN_LITELLM_SETTINGS)
+  names(findings, tree['router_settings'], ['router_settings'], fieldNames(shape.router_settings), KNOWN_ROUTER_SETTINGS)
+  names(findings, tree['general_settings'], ['general_settings'], fieldNames(shape.general_settings), KNOWN_GENERAL_SETTINGS)
+  names(findings, tree['turnpike_settings'], ['turnpike_settings'], fieldNames(shape.turnpike_settings), new Set())
+  const entries = listOf(tree['model_list'])
+  for (const [index, entry] of entries.entries()) model(findings, mappingOf(entry), ['model_list', index], catalog)
+  identities(findings, entries)
+  weights(findings, entries)
+  aliases(findings, tree, entries)
+  credentials(findings, tree, entries)
+  return findings
+}
+
+/** Names of a section: declared ones are fine, known ones are noted, others are probably misspelt. */
+function names(findings: Findings, section: unknown, path: Path, declared: readonly string[], known: ReadonlySet<string>): void {
+  for (const name of Object.keys(mappingOf(section))) {
+    if (declared.includes(name) || (path.length === 0 && name === 'include')) continue
+    if (known.has(name)) {
+      findings.notes.push({ path: [...path, name], message: 'has no effect in Turnpike yet' })
+      continue
+    }
+    const near = nearest(name, [...declared, ...known])
+    const hint = near.length > 0 ? `; did you mean ${near.join(' or ')}?` : '; it has no effect'
+    findings.warnings.push({ path: [...path, name], message: `"${name}" is not a known name${hint}` })
+  }
+}
+
+function model(findings: Findings, entry: Record<string, unknown>, path: Path, catalog: Catalog): void {
+  names(findings, entry, path, fieldNames(modelEntrySchema), new Set())
+  const params = mappingOf(entry['litellm_params'])
+  paramNames(findings, params, [...path, 'litellm_params'])
+  const info = mappingOf(entry['model_info'])
+  for (const name of Object.keys(info)) suggest(findings, name, fieldNames(modelInfoSchema), [...path, 'model_info', name])
+
+  const name = params['model']
+  if (typeof name !== 'string' || name === '' || name === '*') return
+  const custom = params['custom_llm_provider']
+  const target = targetOf(name, typeof custom === 'string' ? custom : null, catalog)
+  const at = [...path, 'litellm_params', 'model']
+  if (target.kind === 'unknown') findings.problems.push({ path: at, message: target.problem })
+  if (target.kind === 'unserved') {
+    const message = `Turnpike does not serve the provider "${target.provider}" yet; this deployment is left out`
+    findings.warnings.push({ path: at, message })
+  }
+}
+
+/** Any name may be a parameter of the provider, so only what is nearly a known name is taken for a mistake. */
+function paramNames(findings: Findings, params: Record<string, unknown>, path: Path): void {
+  const declared = fieldNames(deploymentParamsSchema)
+  for (const name of Object.keys(params)) {
+    if (declared.includes(name) || OPENAI_PARAMS.has(name)) continue
+    if (KNOWN_PARAMS.has(name) || isPriceName(name)) {
+      findings.notes.push({
+        path: [...path, name],
+        message: 'has no effect in Turnpike yet, unless the provider’s adapter reads it',
+      })
+      continue
+    }
+    suggest(findings, name, [...declared, ...OPENAI_PARAMS, ...KNOWN_PARAMS], [...path, name])
+  }
+}
+
+function suggest(findings: Findings, name: string, candidates: readonly string[], path: Path): void {
+  if (candidates.includes(name) || name.length < 4) return
+  const near = nearest(name, candidates, 1)
+  if (near.length === 0) return
+  findings.warnings.push({ path, message: `"${name}" is not a known name; did you mean ${near.join(' or ')}?` })
+}
+
+/** Two deployments with one id could not be told apart. */
+function identities(findings: Findings, entries: readonly unknown[]): void {
+  const first = new Map<string, number>()
+  for (const [index, entry] of entries.entries()) {
+    const id = mappingOf(mappingOf(entry)['model_info'])['id']
+    if (typeof id !== 'string') continue
+    const other = first.get(id)
+    if (other === undefined) first.set(id, index)
+    else {
+      const message = `the id "${id}" is taken by model_list[${other}]; give each deployment its own, or none`
+      findings.problems.push({ path: ['model_list', index, 'model_info', 'id'], message })
+    }
+  }
+}
+
+/** Where one deployment of a group has a weight, the others count as 0: they would get no traffic. */
+function weights(findings: Findings, entries: readonly unknown[]): void {
+  const weighted = new Set(entries.filter(hasWeight).map((entry) => mappingOf(entry)['model_name']))
+  for (const [index, entry] of entries.entries()) {
+    if (hasWeight(entry) || !weighted.has(mappingOf(entry)['model_name'])) continue
+    const message = 'has no weight although another deployment of its name has one: it gets no traffic while that one is healthy'
+    findings.warnings.push({ path: ['model_list', index], message })
+  }
+}
+
+function hasWeight(entry: unknown): boolean {
+  const weight = mappingOf(mappingOf(entry)['litellm_params'])['weight']
+  return weight !== undefined && weight !== null
+}
+
+function aliases(findings: Findings, tree: Record<string, unknown>, entries: readonly unknown[]): void {
+  const groups = new Set(entries.map((entry) => mappingOf(entry)['model_name']).filter((name) => typeof name === 'string'))
+  const wildcard = [...groups].some((name) => name.includes('*'))
+  for (const [alias, value] of Object.entries(mappingOf(mappingOf(tree['router_settings'])['model_group_alias']))) {
+    const target = typeof value === 'string' ? value : mappingOf(value)['model']
+    if (typeof target !== 'string' || groups.has(target) || wildcard) continue
+    const near = nearest(target, groups)
+    const hint = near.length > 0 ? `; did you mean ${near.join(' or ')}?` : ''
+    const path = ['router_settings', 'model_group_alias', alias]
+    findings.warnings.push({ path, message: `no model_name "${target}" is configured${hint}` })
+  }
+}
+
+function credentials(findings: Findings, tree: Record<string, unknown>, entries: readonly unknown[]): void {
+  const known = listOf(tree['credential_list']).map((credential) => mappingOf(credential)['credential_name'])
+  for (const [index, entry] of entries.entries()) {
+    const name = mappingOf(mappingOf(entry)['litellm_params'])['litellm_credential_name']
+    if (typeof name !== 'string' || known.includes(name)) continue
+    const path = ['model_list', index, 'litellm_params', 'litellm_credential_name']
+    findings.problems.push({ path, message: `credential_list has no credential_name "${name}"` })
+  }
+}
+
+function mappingOf(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {}
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : []
+}

@@ -1,0 +1,105 @@
+/**
+ * Names of LiteLLM's configuration, for telling what is not used yet from what is misspelt. Names that `config.ts` declares need
+ * not stand here.
+ */
+
+const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/\s+/))
+
+export const KNOWN_SECTIONS = words(`
+  include callback_settings guardrails policies policy_attachments mcp_servers mcp_tools agents prompts vector_store_registry
+  search_tools files_settings finetune_settings assistant_settings`)
+
+/** OpenAI's request parameters (chat, completions, embeddings) and those LiteLLM treats like them: usable as defaults. */
+export const OPENAI_PARAMS = words(`
+  temperature top_p n stream stream_options stop max_tokens max_completion_tokens presence_penalty frequency_penalty logit_bias logprobs
+  top_logprobs seed response_format tools tool_choice parallel_tool_calls functions function_call user reasoning_effort verbosity
+  modalities audio prediction service_tier store metadata safety_identifier prompt_cache_key prompt_cache_retention
+  web_search_options thinking suffix echo best_of dimensions encoding_format`)
+
+/** Parameters of deployments that are for LiteLLM or for one provider's adapter, never for a request body. */
+export const KNOWN_PARAMS = words(`
+  azure_ad_token tenant_id client_id client_secret azure_scope vertex_project vertex_location vertex_credentials gcs_bucket_name
+  region_name aws_access_key_id aws_secret_access_key aws_session_token aws_region_name aws_session_name aws_profile_name aws_role_name
+  aws_web_identity_token aws_sts_endpoint aws_bedrock_runtime_endpoint aws_bedrock_project_id aws_external_id s3_bucket_name
+  s3_encryption_key_id watsonx_region_name project_id space_id itpm otpm default_api_key_tpm_limit default_api_key_rpm_limit max_budget
+  budget_duration tag_regex cooldown_time silent_model keepalive_seconds allow_client_keepalive_override modify_params
+  supports_system_message cache_control_injection_points merge_reasoning_content_in_choices use_chat_completions_api roles
+  initial_prompt_value final_prompt_value bos_token eos_token hf_model_name input_type guardrails prompt_id ssl_verify max_file_size_mb
+  configurable_clientside_auth_params use_in_pass_through auto_router_config auto_router_config_path auto_router_default_model
+  auto_router_embedding_model complexity_router_config complexity_router_default_model adaptive_router_config
+  adaptive_router_default_model quality_router_config quality_router_default_model vector_store_id milvus_text_field milvus_db_name
+  milvus_partition_names model_info mock_tool_calls mock_timeout mock_delay input_cost_per_second output_cost_per_second
+  input_cost_per_character output_cost_per_character input_cost_per_image output_cost_per_image input_cost_per_pixel
+  output_cost_per_pixel tiered_pricing search_context_cost_per_query file_search_cost_per_1k_calls citation_cost_per_token`)
+
+export const KNOWN_LITELLM_SETTINGS = words(`
+  success_callback failure_callback callbacks input_callback service_callback service_callbacks audit_log_callbacks
+  turn_off_message_logging redact_messages_in_exceptions redact_user_api_key_info langfuse_default_tags
+  standard_logging_payload_excluded_fields json_logs set_verbose force_ipv4 modify_params add_function_to_prompt fallbacks
+  default_fallbacks content_policy_fallbacks context_window_fallbacks allowed_fails cache cache_params enable_redis_auth_cache
+  enable_caching_on_provider_specific_optional_params timezone max_end_user_budget_id disable_end_user_cost_tracking
+  disable_end_user_cost_tracking_prometheus_only enable_end_user_cost_tracking_prometheus_only max_ui_session_budget
+  default_team_settings enable_key_alias_format_validation cost_discount_config cost_margin_config include_cost_in_streaming_usage
+  priority_reservation priority_reservation_settings public_model_groups public_mcp_servers public_agent_groups model_group_settings
+  add_user_information_to_llm_headers tag_budget_config mcp_aliases mcp_semantic_tool_filter responses_api
+  use_chat_completions_url_for_anthropic_messages route_all_chat_openai_to_responses enable_preview_features
+  enable_json_schema_validation skip_system_message_in_guardrail disable_hf_tokenizer_download disable_add_transform_inline_image_block
+  disable_token_counter custom_provider_map http2 block_requests_for_models_without_pricing budget_exceeded_throttle_percentage
+  enable_anthropic_prompt_caching anthropic_prompt_caching_ttl default_soft_budget disable_add_user_agent_to_request_tags
+  forward_traceparent_to_llm_provider return_response_headers log_raw_request_response custom_prometheus_metadata_labels
+  custom_prometheus_tags prometheus_metrics_config prometheus_initialize_budget_metrics prometheus_emit_stream_label store_audit_logs
+  ssl_verify ssl_certificate ssl_security_level default_redis_ttl default_in_memory_ttl s3_callback_params datadog_params
+  aws_sqs_callback_params prompts global_prompt_directory guardrails banned_keywords_list llm_guard_mode presidio_ad_hoc_recognizers
+  output_parse_pii telemetry model_alias_map`)
+
+export const KNOWN_ROUTER_SETTINGS = words(`
+  routing_strategy routing_strategy_args retry_policy model_group_retry_policy max_fallbacks fallbacks default_fallbacks
+  context_window_fallbacks content_policy_fallbacks allowed_fails allowed_fails_policy cooldown_time disable_cooldowns
+  enable_pre_call_checks optional_pre_call_checks enable_tag_filtering tag_filtering_match_any redis_db cache_responses cache_kwargs
+  caching_groups client_ttl default_max_parallel_requests default_priority polling_interval provider_budget_config
+  ignore_invalid_deployments deployment_affinity_ttl_seconds model_group_affinity_config enable_health_check_routing
+  health_check_staleness_threshold health_check_ignore_transient_errors assistants_config search_tools guardrail_list alerting_config
+  router_general_settings debug_level set_verbose`)
+
+export const KNOWN_GENERAL_SETTINGS = words(`
+  database_connection_timeout database_connection_pool_timeout database_type disable_prisma_schema_update
+  allow_requests_on_db_unavailable supported_db_objects litellm_license control_plane_url completion_model embedding_model
+  image_generation_model moderation_model infer_model_from_keys max_response_size_mb max_in_flight_requests_per_worker
+  max_queued_requests_per_worker admission_queue_timeout_seconds max_file_size_mb max_batch_file_size_mb allowed_file_extensions
+  fail_closed_rate_limit_enforcement coordination_redis token_rate_limit_type disable_retry_on_max_parallel_request_limit_error
+  custom_auth custom_auth_settings custom_auth_run_common_checks enable_jwt_auth litellm_jwtauth enable_oauth2_auth
+  enable_oauth2_proxy_auth oauth2_config_mappings role_permissions enforce_rbac admin_only_routes allowed_ips use_x_forwarded_for
+  invalid_virtual_key_cache_ttl custom_key_update default_team_disabled enforced_params service_account_settings enforce_user_param
+  reject_clientside_metadata_tags user_header_mappings user_header_name allow_user_auth forward_client_headers_to_llm_api
+  forward_openai_org_id forward_llm_provider_auth_headers disable_budget_reservation fail_closed_budget_enforcement
+  apply_user_budget_to_team_keys disable_spend_logs disable_spend_updates disable_error_logs disable_reset_budget
+  disable_adding_master_key_hash_to_db store_prompts_in_spend_logs maximum_spend_logs_retention_period
+  maximum_spend_logs_retention_interval maximum_spend_logs_cleanup_cron proxy_budget_rescheduler_min_time
+  proxy_budget_rescheduler_max_time proxy_batch_write_at proxy_batch_polling_interval use_redis_transaction_buffer
+  spend_report_frequency background_health_checks health_check_interval health_check_details health_check_concurrency
+  use_shared_health_check enable_health_check_routing health_check_staleness_threshold health_check_ignore_transient_errors
+  model_list_healthy_only allow_public_health_readiness_details enable_drain_endpoint background_health_check_model_groups
+  health_check_skip_disabled_background_models alerting alerting_threshold alert_types alert_type_config alert_to_webhook_url
+  alerting_args ui_access_mode custom_sso custom_ui_sso_sign_in_handler auto_redirect_ui_login_to_sso disable_master_key_return
+  proxy_base_url key_management_system key_management_settings use_google_kms use_azure_key_vault use_aws_kms mcp_internal_ip_ranges
+  mcp_trusted_proxy_ranges mcp_required_fields mcp_client_side_auth_header_name require_key_mcp_access_defined enable_mcp_registry
+  user_mcp_management_mode require_end_user_mcp_access_defined disable_responses_id_security enable_public_model_hub
+  disable_vector_stores_for_internal_users pass_through_endpoints`)
+
+/** Providers LiteLLM names; the ones that the provider table lacks are left out with a warning instead of refused as misspelt. */
+export const KNOWN_PROVIDERS = words(`
+  abliteration ai21 ai21_chat aiml aleph_alpha amazon_nova anthropic anthropic_text anyscale assemblyai auto_router azure azure_ai azure_text
+  baseten bedrock bedrock_converse bedrock_agentcore bedrock_mantle black_forest_labs bytez cerebras chutes clarifai cloudflare
+  codestral cohere cohere_chat cometapi compactifai custom custom_openai dashscope databricks datarobot deepgram deepinfra deepseek
+  docker_model_runner elevenlabs empower fal_ai featherless_ai fireworks_ai friendliai galadriel gemini gigachat github github_copilot
+  gmi gradient_ai groq heroku helicone hosted_vllm huggingface hyperbolic infinity jina_ai lambda_ai langgraph lemonade litellm_proxy
+  llamafile llamagate lm_studio manus maritalk meta_llama minimax mistral moonshot morph nano-gpt nebius nlp_cloud novita nscale
+  nvidia_nim oci ollama ollama_chat oobabooga openai openai_like openrouter ovhcloud palm perplexity petals poe predibase publicai
+  ragflow recraft replicate runwayml sagemaker sagemaker_chat sambanova sap sarvam scaleway snowflake stability synthetic
+  text-completion-codestral text-completion-openai together_ai topaz triton v0 vercel_ai_gateway veniceai vertex_ai vllm volcengine
+  voyage wandb watsonx watsonx_text xai xiaomi_mimo xinference zai`)
+
+/** Prices by name: too many variants to list, and none of them belongs into a request body. */
+export function isPriceName(name: string): boolean {
+  return /(_cost_per_|_token_cost|_cost_)/.test(name)
+}

@@ -1,0 +1,279 @@
+import { createHash } from 'node:crypto'
+import type { Deployment, RuntimeSettings } from '../../proto/deployment.ts'
+import type { Mode } from '../../proto/endpoints.ts'
+import { type Catalog, createCatalog } from '../catalog/catalog.ts'
+import { PROVIDERS } from '../catalog/providers.ts'
+import { GatewayError } from '../errors.ts'
+import { fieldNames } from '../schema.ts'
+import { canonicalJson } from './canonical-json.ts'
+import {
+  type Config,
+  type Credential,
+  type DeploymentParams,
+  deploymentParamsSchema,
+  type ModelEntry,
+  type ModelInfo,
+} from './config.ts'
+import { foundProviders } from './found.ts'
+import { isPriceName, KNOWN_PARAMS, OPENAI_PARAMS } from './known.ts'
+import { deploymentPrices } from './prices.ts'
+import type { Environment } from './references.ts'
+import type { Sealer } from './secrets.ts'
+import { BARE_WILDCARDS, targetOf } from './target.ts'
+
+export { foundProviders } from './found.ts'
+
+export interface DeploymentOptions {
+  /** Prices and limits; default a catalogue of its own. */
+  catalog?: Catalog
+  /** Where `litellm_credential_name` is looked up. */
+  credentials?: readonly Credential[]
+  fromDatabase?: boolean
+}
+
+/** Seconds a call may take when nothing else is said (LiteLLM's documented default). */
+const DEFAULT_TIMEOUT = 600
+/** Seconds of silence inside a stream: longer than any provider thinks without sending a ping. */
+const DEFAULT_STALL_TIMEOUT = 300
+const DEFAULT_RETRIES = 2
+/** Megabytes of a request body: long contexts with images and audio fit. */
+const DEFAULT_REQUEST_SIZE = 64
+
+const MODES: readonly string[] = ['chat', 'completion', 'embedding'] satisfies Mode[]
+
+/** Parameters that hold secrets: sealed wherever they end up. */
+const SECRET_PARAM = /(secret|password|token|credentials|_key)$/
+
+/**
+ * Every deployment of the configuration, in its order. Entries of a provider that is not served yet are left out (loading warned of
+ * them); an entry for `*` becomes one for every provider found in the environment.
+ */
+export function deploymentsOf(
+  config: Config,
+  env: Environment,
+  sealer: Sealer,
+  options: Omit<DeploymentOptions, 'credentials' | 'fromDatabase'> = {},
+): Deployment[] {
+  const catalog = options.catalog ?? createCatalog()
+  const environment = { ...env, ...config.environment_variables }
+  const weighted = new Set(
+    config.model_list.filter((entry) => entry.litellm_params.weight != null).map((entry) => entry.model_name),
+  )
+  const seen = new Map<string, number>()
+  return config.model_list.flatMap((entry) =>
+    expand(entry, environment).flatMap((single) => {
+      const { model, custom_llm_provider } = single.litellm_params
+      if (targetOf(model, custom_llm_provider, catalog).kind === 'unserved') return []
+      const deployment = deploymentOf(single, environment, sealer, { catalog, credentials: config.credential_list })
+      const fromFile = withFileEnvironment(deployment, config, sealer)
+      // Where one deployment of a group has a weight, one without counts as 0 (surface reference §5.3).
+      if (weighted.has(single.model_name) && single.litellm_params.weight == null) fromFile.weight = 0
+      // The same entry twice is two deployments: the second id says which one it is.
+      const times = (seen.get(fromFile.id) ?? 0) + 1
+      seen.set(fromFile.id, times)
+      return times === 1 ? [fromFile] : [{ ...fromFile, id: sha256(`${fromFile.id}#${times}`) }]
+    }),
+  )
+}
+
+/**
+ * One `model_list` entry, resolved. Parameters go where `sortParams` says.
+ * Throws GatewayError `bad_request` when the provider is unknown or not served, or a price is not a decimal.
+ */
+export function deploymentOf(entry: ModelEntry, _env: Environment, sealer: Sealer, options: DeploymentOptions = {}): Deployment {
+  const catalog = options.catalog ?? createCatalog()
+  const params = withCredential(entry.litellm_params, options.credentials ?? [])
+  const info: ModelInfo = entry.model_info ?? {}
+  const target = targetOf(params.model, params.custom_llm_provider, catalog)
+  if (target.kind === 'unknown') throw new GatewayError('bad_request', `litellm_params.model ${target.problem}.`)
+  if (target.kind === 'unserved') {
+    throw new GatewayError('bad_request', `litellm_params.model: the provider "${target.provider}" is not served yet.`)
+  }
+
+  const { provider, model } = target
+  const sorted = sortParams(params, provider, sealer)
+  const baseModel = params.base_model ?? info.base_model ?? null
+  const known = pricedAs(baseModel, provider, model, catalog)
+  const facts = catalog.facts(known.provider, known.model)
+  const base = params.api_base ?? params.base_url ?? null
+  const key = params.api_key ?? null
+  return {
+    id: info.id ?? sha256(canonicalJson([entry.model_name, params])),
+    modelGroup: entry.model_name,
+    provider,
+    model,
+    apiBase: base === null ? null : base.replace(/\/+$/, ''),
+    apiKey: key === null || key === '' ? null : sealer.seal(key),
+    organization: params.organization ?? null,
+    apiVersion: params.api_version ?? null,
+    weight: params.weight ?? 1,
+    rpm: params.rpm ?? null,
+    tpm: params.tpm ?? null,
+    maxParallelRequests: params.max_parallel_requests ?? null,
+    order: params.order ?? null,
+    tags: params.tags ?? [],
+    timeout: milliseconds(params.timeout),
+    streamTimeout: milliseconds(params.stream_timeout),
+    maxRetries: params.num_retries ?? params.max_retries ?? null,
+    defaults: sorted.defaults,
+    extraHeaders: { ...params.headers, ...params.extra_headers },
+    extraBody: { ...sorted.extraBody, ...params.extra_body },
+    dropParams: params.drop_params ?? false,
+    additionalDropParams: params.additional_drop_params ?? [],
+    allowedOpenaiParams: params.allowed_openai_params ?? [],
+    mockResponse: params.mock_response ?? null,
+    mode: modeOf(info.mode) ?? facts?.mode ?? null,
+    baseModel,
+    accessGroups: info.access_groups ?? [],
+    info: { ...info },
+    prices: pricesOf(params, info, known, catalog),
+    maxInputTokens: info.max_input_tokens ?? facts?.maxInputTokens ?? null,
+    maxOutputTokens: info.max_output_tokens ?? info.max_tokens ?? facts?.maxOutputTokens ?? null,
+    blocked: info.blocked ?? false,
+    fromDatabase: options.fromDatabase ?? false,
+    settings: sorted.settings,
+  }
+}
+
+/** The request-path settings: `router_settings` beats `litellm_settings`, seconds become milliseconds, megabytes bytes. */
+export function settingsOf(config: Config): RuntimeSettings {
+  const { litellm_settings: calls, router_settings: router, general_settings: general, turnpike_settings: own } = config
+  const timeout = router.timeout ?? calls.request_timeout ?? DEFAULT_TIMEOUT
+  const aliases = Object.entries(router.model_group_alias ?? {})
+  return {
+    numRetries: router.num_retries ?? calls.num_retries ?? DEFAULT_RETRIES,
+    timeout: timeout * 1000,
+    streamTimeout: (router.stream_timeout ?? timeout) * 1000,
+    stallTimeout: (own.stall_timeout ?? DEFAULT_STALL_TIMEOUT) * 1000,
+    retryAfter: (router.retry_after ?? 0) * 1000,
+    modelGroupAlias: Object.fromEntries(
+      aliases.map(([name, target]) => [name, typeof target === 'string' ? target : target.model]),
+    ),
+    dropParams: calls.drop_params ?? false,
+    alwaysIncludeStreamUsage: general.always_include_stream_usage ?? false,
+    maxRequestBytes: Math.floor((general.max_request_size_mb ?? DEFAULT_REQUEST_SIZE) * 1024 * 1024),
+    allowClientSideCredentials: general.allow_client_side_credentials ?? false,
+    keyHeaderName: general.litellm_key_header_name?.toLowerCase() ?? null,
+    requireAuthForMetrics: calls.require_auth_for_metrics_endpoint ?? false,
+    allowedRoutes: general.allowed_routes ?? [],
+    publicRoutes: general.public_routes ?? [],
+    open: (general.master_key ?? '') === '',
+  }
+}
+
+/**
+ * Where a parameter goes that `config.ts` does not declare:
+ * - OpenAI request parameters → `defaults`, used where the client sends none;
+ * - names that are LiteLLM's or one provider's own (regions, cloud credentials, prices) → `settings`, read by that adapter, secrets
+ *   sealed; and everything for the mock, whose parameters all are its own;
+ * - any other name → `extraBody`: a parameter of the provider (`top_k`, `num_ctx`) that we need not know to pass on.
+ */
+function sortParams(
+  params: DeploymentParams,
+  provider: string,
+  sealer: Sealer,
+): { defaults: Record<string, unknown>; settings: Record<string, unknown>; extraBody: Record<string, unknown> } {
+  const declared = new Set(fieldNames(deploymentParamsSchema))
+  const defaults: Record<string, unknown> = {}
+  const settings: Record<string, unknown> = {}
+  const extraBody: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(params)) {
+    if (declared.has(name) || value === null || value === undefined || isPriceName(name)) continue
+    if (OPENAI_PARAMS.has(name)) defaults[name] = value
+    else if (KNOWN_PARAMS.has(name) || PROVIDERS[provider]?.protocol === 'mock') settings[name] = sealedParam(name, value, sealer)
+    else extraBody[name] = value
+  }
+  return { defaults, settings, extraBody }
+}
+
+function sealedParam(name: string, value: unknown, sealer: Sealer): unknown {
+  if (!SECRET_PARAM.test(name)) return value
+  return sealer.seal(typeof value === 'string' ? value : JSON.stringify(value))
+}
+
+/** What the deployment does not give is filled from the credential it names. */
+function withCredential(params: DeploymentParams, credentials: readonly Credential[]): DeploymentParams {
+  const name = params.litellm_credential_name
+  if (name === null || name === undefined) return params
+  const credential = credentials.find((one) => one.credential_name === name)
+  if (credential === undefined) throw new GatewayError('bad_request', `There is no credential named "${name}".`)
+  return { ...credential.credential_values, ...present(params) }
+}
+
+/** Keys and base URLs that the file itself sets: the router's own environment does not have them. */
+function withFileEnvironment(deployment: Deployment, config: Config, sealer: Sealer): Deployment {
+  const row = PROVIDERS[deployment.provider]
+  const own = config.environment_variables
+  const key = row?.keys.map((name) => own[name]).find((value) => value !== undefined && value !== '')
+  const base = row?.bases?.map((name) => own[name]).find((value) => value !== undefined && value !== '')
+  return {
+    ...deployment,
+    apiKey: deployment.apiKey ?? (key === undefined ? null : sealer.seal(key)),
+    apiBase: deployment.apiBase ?? base?.replace(/\/+$/, '') ?? null,
+  }
+}
+
+/** `model: "*"` without a provider: one entry per provider found, and the bare names of their models. */
+function expand(entry: ModelEntry, env: Environment): ModelEntry[] {
+  const params = entry.litellm_params
+  if (params.model !== '*' || (params.custom_llm_provider ?? '') !== '') return [entry]
+  // With a base URL of its own it is one server that serves every name.
+  if (params.api_base != null || params.base_url != null)
+    return [{ ...entry, litellm_params: { ...params, custom_llm_provider: 'openai' } }]
+  const found = foundProviders(env).map(({ name }) => name)
+  const make = (name: string, model: string): ModelEntry => {
+    const { id: _, ...info } = entry.model_info ?? {}
+    return { ...entry, model_name: name, litellm_params: { ...params, model }, model_info: info }
+  }
+  if (entry.model_name !== '*') return found.map((name) => make(entry.model_name, `${name}/*`))
+  const bare = BARE_WILDCARDS.filter(({ provider }) => found.includes(provider))
+  return [
+    ...found.map((name) => make(`${name}/*`, `${name}/*`)),
+    ...bare.map(({ name, provider }) => make(name, `${provider}/${name}`)),
+  ]
+}
+
+/** The model whose prices and limits hold: `base_model`, which may name its provider, else the upstream model. */
+function pricedAs(
+  baseModel: string | null,
+  provider: string,
+  model: string,
+  catalog: Catalog,
+): { provider: string; model: string } {
+  if (baseModel === null) return { provider, model }
+  const target = targetOf(baseModel, null, catalog)
+  if (target.kind === 'served') return target
+  const slash = baseModel.indexOf('/')
+  return slash > 0 ? { provider: baseModel.slice(0, slash), model: baseModel.slice(slash + 1) } : { provider, model: baseModel }
+}
+
+/** A wildcard has no list price: it has as many models as it matches. Prices set by the operator hold for all of them. */
+function pricesOf(
+  params: DeploymentParams,
+  info: ModelInfo,
+  known: { provider: string; model: string },
+  catalog: Catalog,
+): Deployment['prices'] {
+  const listed = known.model.includes('*') && known.provider !== 'mock' ? null : catalog.prices(known.provider, known.model)
+  try {
+    return deploymentPrices(params, info, listed)
+  } catch (error) {
+    throw new GatewayError('bad_request', `A price is not valid: ${error instanceof Error ? error.message : 'unknown error'}.`)
+  }
+}
+
+function modeOf(mode: string | null | undefined): Mode | null {
+  return mode != null && MODES.includes(mode) ? (mode as Mode) : null
+}
+
+function milliseconds(seconds: number | null | undefined): number | null {
+  return seconds == null ? null : seconds * 1000
+}
+
+function present<T extends object>(fields: T): T {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null && value !== undefined)) as T
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}

@@ -254,6 +254,7 @@ function runCall(
   let status = 0
   let first = 0
   let before = 0
+  let readAt = 0
   let paused: { cancel(): void } | null = null
   const { stream } = options
   const chunks = stream === undefined ? null : new ChunkCounter()
@@ -288,8 +289,11 @@ function runCall(
         connection.abort()
         finish(null)
       } else if (stream?.readRate !== undefined) {
+        // Pieces of one read come one after another; each adds to the pause.
+        readAt = Math.max(readAt, now) + (bytes.length / stream.readRate) * 1_000
+        paused?.cancel()
         connection.pause()
-        paused = clock.after((bytes.length / stream.readRate) * 1_000, () => connection.resume())
+        paused = clock.after(readAt - now, () => connection.resume())
       }
     },
     onEnd: () => finish(status === 200 ? (chunks !== null && !chunks.done ? 'cut short' : null) : `status ${status}`),

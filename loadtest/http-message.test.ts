@@ -44,24 +44,28 @@ describe('the reader of HTTP messages', () => {
       early: fc.boolean(),
     })
     fc.assert(
-      fc.property(fc.array(message, { minLength: 1, maxLength: 4 }), fc.array(fc.nat(), { maxLength: 30 }), (messages, places) => {
-        const text = messages.map(({ parts, framing, early }) => {
-          const body = parts.join('')
-          const before = early ? 'HTTP/1.1 100 Continue\r\n\r\n' : ''
-          return framing === 'chunked'
-            ? `${before}HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n${chunked(parts)}`
-            : `${before}HTTP/1.1 200 OK\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
-        })
-        const bytes = Buffer.from(text.join(''))
-        const expected = messages.map(({ parts }) => ({ status: 200, target: 'OK', body: parts.join('') }))
-        expect(read('response', cut(bytes, places))).toEqual(expected)
-        expect(
-          read(
-            'response',
-            Array.from(bytes, (byte) => Buffer.of(byte)),
-          ),
-        ).toEqual(expected)
-      }),
+      fc.property(
+        fc.array(message, { minLength: 1, maxLength: 4 }),
+        fc.array(fc.nat(), { maxLength: 30 }),
+        (messages, places) => {
+          const text = messages.map(({ parts, framing, early }) => {
+            const body = parts.join('')
+            const before = early ? 'HTTP/1.1 100 Continue\r\n\r\n' : ''
+            return framing === 'chunked'
+              ? `${before}HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n${chunked(parts)}`
+              : `${before}HTTP/1.1 200 OK\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+          })
+          const bytes = Buffer.from(text.join(''))
+          const expected = messages.map(({ parts }) => ({ status: 200, target: 'OK', body: parts.join('') }))
+          expect(read('response', cut(bytes, places))).toEqual(expected)
+          expect(
+            read(
+              'response',
+              Array.from(bytes, (byte) => Buffer.of(byte)),
+            ),
+          ).toEqual(expected)
+        },
+      ),
       { numRuns: 60 },
     )
   })

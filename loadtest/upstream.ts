@@ -94,6 +94,8 @@ const BODY_END = 64 * 1024
 const PIPELINE_LIMIT = 1024 * 1024
 /** Frames without a wait share a write up to this size. */
 const WRITE_SIZE = 64 * 1024
+/** Milliseconds between the last bytes and a reset. Arriving together they look like a clean end to libuv, which reads POLLHUP as one. */
+const RESET_DELAY = 5
 const ANSWER_CACHE = 256
 const RECORD_LIMIT = 100_000
 const CONTINUE = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n')
@@ -546,8 +548,18 @@ class Reply {
   #finish(action: 'close' | 'reset' | 'stall'): void {
     // A stalled call stays open, and active, until the caller leaves.
     if (action === 'stall') return
-    if (action === 'reset') this.#socket.resetAndDestroy()
-    else this.#socket.end()
+    if (action === 'reset' && this.#socket.bytesWritten > 0) {
+      this.#shop.clock.after(RESET_DELAY, () => this.#reset())
+    } else if (action === 'reset') {
+      this.#reset()
+    } else {
+      this.#socket.end()
+      this.#end('faulted', false)
+    }
+  }
+
+  #reset(): void {
+    this.#socket.resetAndDestroy()
     this.#end('faulted', false)
   }
 

@@ -103,7 +103,8 @@ export interface Screened {
 
 /** Parameters the provider cannot honour: left out where the operator said so, else named together in one error. */
 export interface Refusals {
-  refuse(name: string): void
+  /** True when the operator allowed the parameter all the same: it is to be sent. */
+  refuse(name: string): boolean
   /** Throws `unsupported_parameter` when anything was refused. */
   check(): void
 }
@@ -112,7 +113,9 @@ export function createRefusals(target: Target): Refusals {
   const names: string[] = []
   return {
     refuse(name) {
-      if (!target.dropParams && !target.allowedOpenaiParams.includes(name)) names.push(name)
+      if (target.allowedOpenaiParams.includes(name)) return true
+      if (!target.dropParams) names.push(name)
+      return false
     },
     check() {
       if (names.length === 0) return

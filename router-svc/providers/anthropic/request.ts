@@ -81,20 +81,16 @@ function sampling(request: ChatRequest, traits: Traits, thinks: boolean, refusal
   const { temperature, top_p: topP } = request
   const topK = request['top_k']
   if (typeof temperature === 'number') {
-    if (!fixed) fields['temperature'] = Math.min(Math.max(temperature, 0), 1)
-    else if (temperature !== 1) refusals.refuse('temperature')
+    if (!fixed || (temperature !== 1 && refusals.refuse('temperature')))
+      fields['temperature'] = Math.min(Math.max(temperature, 0), 1)
   }
   if (typeof topP === 'number' && topP !== 1) {
     // With thinking the API takes a top_p from 0.95.
     const allowed = traits.sampling !== 'none' && (!thinks || topP >= 0.95)
     const clashes = traits.sampling === 'one' && fields['temperature'] !== undefined
-    if (allowed && !clashes) fields['top_p'] = topP
-    else refusals.refuse('top_p')
+    if ((allowed && !clashes) || refusals.refuse('top_p')) fields['top_p'] = topP
   }
-  if (topK !== undefined) {
-    if (fixed) refusals.refuse('top_k')
-    else fields['top_k'] = topK
-  }
+  if (topK !== undefined && (!fixed || refusals.refuse('top_k'))) fields['top_k'] = topK
   return fields
 }
 

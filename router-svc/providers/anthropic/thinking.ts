@@ -52,8 +52,7 @@ function explicit(
 ): Thinking {
   const type = text(thinking['type'])
   if (traits.thinking === 'none') {
-    if (type !== 'disabled') refusals.refuse('thinking')
-    return {}
+    return type !== 'disabled' && refusals.refuse('thinking') ? { thinking } : {}
   }
   const wished = effort !== null && effort !== 'none' && traits.thinking !== 'budget' ? { effort: effortFor(effort, traits) } : {}
   if (type === 'enabled' && traits.thinking === 'adaptive') {

@@ -16,7 +16,7 @@ import {
 import { createRequire } from 'node:module'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { StartError } from './server-process.ts'
+import { StartError } from '../shared/start-error.ts'
 
 const run = promisify(execFile)
 const require = createRequire(import.meta.url)

@@ -1,11 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync, readlinkSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
-
-/** Why something could not start, in words for the operator: shown without a stack. */
-export class StartError extends Error {
-  override readonly name = 'StartError'
-}
+import { isAlive } from '../shared/process-status.ts'
+import { StartError } from '../shared/start-error.ts'
 
 /** A server found, started, or given by its address. */
 export interface Server {
@@ -105,37 +102,10 @@ function kill(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-/** Whether a process runs. One that ended but was not yet reaped by its parent does not. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
-  try {
-    // proc(5): the state letter follows the command, which is in parentheses and may hold any character.
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return stat[stat.lastIndexOf(')') + 2] !== 'Z'
-  } catch {
-    return true
-  }
-}
-
 /** The command line of a process where /proc tells it, else null. Tells a process from a stranger that got its number. */
 export function commandLine(pid: number): string | null {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
-  } catch {
-    return null
-  }
-}
-
-/** When a process started, in ticks since boot, where /proc tells it, else null. With the number it names a process for good. */
-export function startTime(pid: number): string | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // proc(5): starttime is field 22; the second field, in parentheses, may hold spaces.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
   } catch {
     return null
   }

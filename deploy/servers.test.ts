@@ -2,7 +2,8 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, wri
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { isAlive, type Server, stopProcess } from './server-process.ts'
+import { isAlive } from '../shared/process-status.ts'
+import { type Server, stopProcess } from './server-process.ts'
 import { startNats, startPostgres, startRedis } from './servers.ts'
 
 const packages = join(import.meta.dirname, '../.turnpike/packages')

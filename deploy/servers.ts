@@ -3,15 +3,15 @@ import { createHash, randomBytes } from 'node:crypto'
 import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { isAlive } from '../shared/process-status.ts'
+import { StartError } from '../shared/start-error.ts'
 import { natsBinary, postgresBinaries, reachable, redisBinary, unprivilegedUser } from './server-binaries.ts'
 import {
   commandLine,
   converse,
   type Detached,
   freePort,
-  isAlive,
   type Server,
-  StartError,
   startDetached,
   stopProcess,
   waitUntilReady,

@@ -1,7 +1,8 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { isAlive, stopProcess, workingDirectory } from '../server-process.ts'
+import { isAlive } from '../../shared/process-status.ts'
+import { stopProcess, workingDirectory } from '../server-process.ts'
 import { startNats, startPostgres, startRedis } from '../servers.ts'
 
 const PREFIX = 'turnpike-test-servers-'

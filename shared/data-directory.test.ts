@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openDataDirectory, randomKey } from './data-directory.ts'
-import { startTime } from './server-process.ts'
+import { startTime } from './process-status.ts'
 
 let directory = ''
 beforeEach(() => {

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { chmodSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { isAlive, StartError, startTime } from './server-process.ts'
+import { isAlive, startTime } from './process-status.ts'
+import { StartError } from './start-error.ts'
 
 /** The folder a gateway keeps its things in: database, spool, keys. One gateway at a time. */
 export interface DataDirectory {
@@ -77,7 +78,7 @@ function take(lock: string, path: string): void {
 function inUse(holder: Holder, path: string): string {
   return (
     `Another gateway (process ${holder.pid}) is using the data folder ${path}. ` +
-    'Stop it, or start this one with --data and another folder.'
+    'Stop it, or give this one a folder of its own (--data or TURNPIKE_DATA).'
   )
 }
 

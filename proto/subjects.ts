@@ -20,8 +20,12 @@ export interface Subjects {
   beat(role: Role, id: string): string
   /** Usage events; the shard spreads one stream over subjects. */
   usage(shard: string): string
+  /** Every shard. */
+  readonly usageAll: string
   /** JetStream stream of usage events. */
   readonly usageStream: string
+  /** Word that a key of a bucket was written. */
+  stored(bucket: string, key: string): string
   /** KV bucket of the compiled runtime. */
   readonly runtimeBucket: string
 }
@@ -44,6 +48,8 @@ export function subjects(prefix = 'tp'): Subjects {
     changed: (kind) => `${prefix}.changed.${kind}`,
     beat: (role, id) => `${prefix}.beat.${role}.${id}`,
     usage: (shard) => `${prefix}.usage.${token(shard)}`,
+    usageAll: `${prefix}.usage.*`,
+    stored: (bucket, key) => `${prefix}.stored.${token(bucket)}.${token(key)}`,
     usageStream: `${upper}_USAGE`,
     runtimeBucket: `${upper}_RUNTIME`,
   }

@@ -1,3 +1,4 @@
+import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { Packr } from 'msgpackr'
 import { FRAME, type FrameKind, MESSAGE_MAX, type OpenMessage } from '../../proto/frames.ts'
 import { GatewayError } from '../errors.ts'
@@ -15,6 +16,9 @@ export interface Codec {
   encode(value: unknown, limit?: number): Uint8Array
   /** Bytes inside the result are views into `bytes`. Throws GatewayError `internal` when `bytes` are not one msgpack value. */
   decode(bytes: Uint8Array): unknown
+  /** Like `encode`, deflated when that is worth it: for configuration, which shrinks tenfold and may outgrow a message. */
+  encodeLarge(value: unknown): Uint8Array
+  decodeLarge(bytes: Uint8Array): unknown
   /** Throws as `encode` does. */
   encodeFrame(kind: FrameKind, seq: number, payload: unknown): Uint8Array
   /** Throws GatewayError `internal` when `bytes` are not a frame. */
@@ -26,6 +30,9 @@ const DATA_HEADER = 12
 const ARRAY_3 = 0x93
 const UINT_32 = 0xce
 const BIN_32 = 0xc6
+/** Bytes from which a large value is deflated, and the first byte that says so: msgpack never uses 0xc1. */
+const DEFLATE_FROM = 32 * 1024
+const DEFLATED = 0xc1
 
 /** A codec. It holds msgpackr's buffers, so make one per bus. */
 export function createCodec(): Codec {
@@ -49,6 +56,14 @@ export function createCodec(): Codec {
   return {
     encode,
     decode,
+    encodeLarge(value) {
+      const plain = encode(value, Number.POSITIVE_INFINITY)
+      const bytes = plain.length < DEFLATE_FROM ? plain : Buffer.concat([Uint8Array.of(DEFLATED), deflateRawSync(plain)])
+      if (bytes.length > MESSAGE_MAX)
+        throw new GatewayError('internal', `A value of ${plain.length} bytes is too large to store.`)
+      return bytes
+    },
+    decodeLarge: (bytes) => decode(bytes[0] === DEFLATED ? inflateRawSync(bytes.subarray(1)) : bytes),
     encodeFrame(kind, seq, payload) {
       if (isHot(kind) && payload instanceof Uint8Array) return encodeData(kind, seq, payload)
       return encode([kind, seq, payload])

@@ -1,12 +1,11 @@
 import type { Clock } from '../clock.ts'
 import { GatewayError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { REDELIVERY_PAUSE } from './batches.ts'
 import type { ConsumeOptions, Service } from './bus.ts'
 
 /** Events held at most; past that `append` rejects and the caller's spool keeps them. */
 const CAPACITY = 50_000
-/** Milliseconds before events whose handling failed are handled again. */
-const REDELIVERY_PAUSE = 1_000
 
 /** One call of `append`: settled when all its events were handled. */
 interface Receipt {

@@ -1,0 +1,66 @@
+import type { Clock } from '../clock.ts'
+import type { Log } from '../log.ts'
+
+/** A value as a bucket holds it; undefined = none. Revisions rise with every change, 0 = never written. */
+export interface Stored {
+  revision: number
+  value: unknown
+}
+
+/** Milliseconds before a failed look is repeated. */
+const RETRY_PAUSE = 500
+
+/** Follows one key by looking again whenever asked to, so that lost word of a change costs time and never a change. */
+export class Mirror {
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #look: () => Promise<Stored>
+  readonly #onValue: (value: unknown) => void
+  #revision = -1
+  #looking = false
+  #again = false
+  #stopped = false
+
+  constructor(clock: Clock, log: Log, look: () => Promise<Stored>, onValue: (value: unknown) => void) {
+    this.#clock = clock
+    this.#log = log
+    this.#look = look
+    this.#onValue = onValue
+  }
+
+  /** Delivers the present value. Rejects when the bucket cannot be read. */
+  async start(): Promise<void> {
+    this.#take(await this.#look())
+  }
+
+  refresh(): void {
+    if (this.#looking) {
+      this.#again = true
+      return
+    }
+    this.#looking = true
+    this.#again = false
+    this.#look()
+      .then(
+        (stored) => this.#take(stored),
+        (error) => {
+          this.#log.warn({ err: error }, 'A bucket could not be read.')
+          if (!this.#stopped) this.#clock.after(RETRY_PAUSE, () => this.refresh())
+        },
+      )
+      .finally(() => {
+        this.#looking = false
+        if (this.#again && !this.#stopped) this.refresh()
+      })
+  }
+
+  stop(): void {
+    this.#stopped = true
+  }
+
+  #take({ revision, value }: Stored): void {
+    if (this.#stopped || revision <= this.#revision) return
+    this.#revision = revision
+    this.#onValue(value)
+  }
+}

@@ -1,0 +1,117 @@
+import type { Bus } from '../shared/bus/bus.ts'
+import type { Catalog } from '../shared/catalog/catalog.ts'
+import type { Clock } from '../shared/clock.ts'
+import type { Config } from '../shared/config/config.ts'
+import type { Sealer } from '../shared/config/secrets.ts'
+import type { Database } from '../shared/db/db.ts'
+import { migrate } from '../shared/db/migrate.ts'
+import type { Log } from '../shared/log.ts'
+import { type Door, listen, serveTunnel } from './http.ts'
+import { requireAccess } from './identity/access.ts'
+import { authenticate } from './identity/authenticate.ts'
+import { createKeys } from './identity/keys.ts'
+import { createIdentities, masterIdentity, serveIdentities } from './identity/publish.ts'
+import { createLedger } from './ledger/book.ts'
+import { consumeUsage } from './ledger/consume.ts'
+import { keepPartitions } from './ledger/partitions.ts'
+import { createPricing } from './ledger/price.ts'
+import { createRuntime } from './models/runtime.ts'
+import { allRoutes } from './routes/index.ts'
+import { createRequestRouter, type RequestRouter } from './routes/route.ts'
+
+/** The numbered SQL files. */
+export const MIGRATIONS = new URL('./sql/migrations/', import.meta.url)
+
+/** Largest body of a management request, bytes. */
+const BODY_LIMIT = 10 * 1024 * 1024
+
+export interface AccountingDeps {
+  bus: Bus
+  db: Database
+  config: Config
+  env: Record<string, string | undefined>
+  clock: Clock
+  log: Log
+  /** Null or empty: the gateway is open, every caller is its admin. */
+  masterKey: string | null
+  sealer: Sealer
+  catalog: Catalog
+  /** Address of the own listener; null = management only through the edges. Port 0 = a free one. */
+  listen?: { host: string; port: number } | null
+}
+
+export interface Accounting {
+  /** Of the own listener; 0 = none. */
+  readonly port: number
+  /** Whether management requests, identities and usage events are being served. */
+  ready(): boolean
+  /** Builds and publishes a new configuration; one that cannot be built is refused and the old one stays. */
+  reconfigure(config: Config): Promise<void>
+  /** Takes nothing new; resolves when what runs is finished or after `limit` milliseconds. */
+  drain(limit: number): Promise<void>
+  /** Ends this service. The bus and the database are the caller's to close. */
+  stop(): Promise<void>
+}
+
+/**
+ * Money and management: brings the database up to date, publishes the runtime, answers who a key is, books what the routers report,
+ * serves the management API through its own listener and through the edges. Rejects when the database is away or newer.
+ */
+export async function createAccounting(deps: AccountingDeps): Promise<Accounting> {
+  const { bus, db, env, clock, log, sealer, catalog } = deps
+  let { config } = deps
+  let draining = false
+  const ready = (): boolean => !draining && bus.ready && db.connected
+
+  await migrate(db, MIGRATIONS, log)
+  const partitions = await keepPartitions({ db, clock, log })
+
+  const identities = createIdentities({ db, bus, masterKey: deps.masterKey })
+  const keys = createKeys({ db, identities, config: () => config, clock })
+  const runtime = await createRuntime({ bus, config, env, sealer, catalog, open: identities.open, log })
+  const ledger = createLedger({ db, price: createPricing({ catalog, deployment: runtime.deployment }), log })
+
+  const router: RequestRouter = createRequestRouter({
+    routes: allRoutes({ keys, db, runtime, catalog, ready, database: () => answers(db), router: () => router }),
+    authenticate: (header) => authenticate(header, { identities, clock, keyHeaderName: runtime.settings.keyHeaderName }),
+    authorize: requireAccess,
+    onError: (error, method, path) => log.error({ error, method, path }, 'a management request failed'),
+    bodyLimit: BODY_LIMIT,
+    nobody: { ...masterIdentity(), role: 'customer', keyHash: '', keyName: '', userId: null },
+  })
+
+  const services = [
+    serveIdentities(bus, identities),
+    serveTunnel(bus, router, { bodyLimit: BODY_LIMIT, log }),
+    consumeUsage({ bus, ledger, log }),
+  ]
+  const door: Door | null = deps.listen == null ? null : await listen(router, deps.listen)
+
+  return {
+    port: door?.port ?? 0,
+    ready,
+    async reconfigure(next) {
+      await runtime.use(next)
+      config = next
+    },
+    async drain(limit) {
+      draining = true
+      const stopped = Promise.all([...services.map((service) => service.stop()), door?.stop()])
+      await Promise.race([stopped, new Promise<void>((resolve) => clock.after(limit, resolve))])
+    },
+    async stop() {
+      draining = true
+      partitions.stop()
+      await Promise.all([...services.map((service) => service.stop()), door?.stop()])
+    },
+  }
+}
+
+async function answers(db: Database): Promise<boolean> {
+  try {
+    await db.ping()
+    return true
+  } catch {
+    return false
+  }
+}

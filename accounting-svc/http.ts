@@ -1,0 +1,103 @@
+import type { AddressInfo } from 'node:net'
+import { createAdaptorServer } from '@hono/node-server'
+import type { AdminMessage } from '../proto/admin.ts'
+import { QUEUE } from '../proto/subjects.ts'
+import { WIRE_VERSION } from '../proto/version.ts'
+import type { Bus, IncomingStream, Service } from '../shared/bus/bus.ts'
+import { toGatewayError, toWire } from '../shared/errors.ts'
+import type { Log } from '../shared/log.ts'
+import type { RequestRouter } from './routes/route.ts'
+
+const EMPTY = new Uint8Array()
+
+export interface Door {
+  /** 0 when there is none. */
+  readonly port: number
+  /** Takes no new connection and ends the idle ones. */
+  stop(): Promise<void>
+}
+
+/** The own listener. Rejects when the address is taken. */
+export async function listen(router: RequestRouter, address: { host: string; port: number }): Promise<Door> {
+  const server = createAdaptorServer({ fetch: (request) => router.fetch(request), overrideGlobalObjects: false })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(address.port, address.host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+  return {
+    port: (server.address() as AddressInfo).port,
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        if ('closeIdleConnections' in server) server.closeIdleConnections()
+      }),
+  }
+}
+
+/** The other door: management requests that edges carry over the bus. */
+export function serveTunnel(bus: Bus, router: RequestRouter, options: { bodyLimit: number; log: Log }): Service {
+  return bus.serve(bus.subjects.admin, QUEUE.accounting, (stream) => {
+    const work = new AbortController()
+    stream.onCancel = () => work.abort()
+    answer(stream, router, options.bodyLimit, work.signal).catch((error: unknown) => {
+      if (stream.closed) return
+      const known = toGatewayError(error)
+      if (known.code === 'internal') options.log.error({ error }, 'a management request over the bus failed')
+      stream.fail(toWire(known))
+    })
+  })
+}
+
+async function answer(stream: IncomingStream, router: RequestRouter, bodyLimit: number, signal: AbortSignal): Promise<void> {
+  const head = stream.head as AdminMessage
+  const body = stream.body ?? (await stream.collect(bodyLimit))
+  const response = await router.fetch(requestOf(head, body, signal))
+  const start = { v: WIRE_VERSION, status: response.status, headers: Object.fromEntries(response.headers) }
+  if (response.body === null) return stream.whole(start, EMPTY)
+
+  const reader: ReadableStreamDefaultReader<Uint8Array> = response.body.getReader()
+  signal.addEventListener('abort', () => void reader.cancel().catch(() => undefined), { once: true })
+  // One part is always held back: an answer that has only one goes out in a single frame.
+  let held: Uint8Array | null = null
+  let started = false
+  for (;;) {
+    const part = await reader.read()
+    if (stream.closed) return
+    if (part.done) break
+    if (held !== null) {
+      if (!started) stream.start(start)
+      started = true
+      await send(stream, held)
+    }
+    held = part.value
+  }
+  if (!started) return stream.whole(start, held ?? EMPTY)
+  await send(stream, held ?? EMPTY)
+  if (!stream.closed) stream.end()
+}
+
+/** Sends and waits for credit: a slow client holds back the database, not the memory. */
+async function send(stream: IncomingStream, bytes: Uint8Array): Promise<void> {
+  if (stream.closed || stream.data(bytes)) return
+  await new Promise<void>((resolve) => {
+    const cancelled = stream.onCancel
+    stream.onWritable = resolve
+    stream.onCancel = (reason) => {
+      cancelled?.(reason)
+      resolve()
+    }
+  })
+}
+
+function requestOf(head: AdminMessage, body: Uint8Array, signal: AbortSignal): Request {
+  const hasBody = head.method !== 'GET' && head.method !== 'HEAD' && body.length > 0
+  return new Request(new URL(head.url, 'http://accounting'), {
+    method: head.method,
+    headers: head.headers,
+    signal,
+    ...(hasBody ? { body: body as Uint8Array<ArrayBuffer> } : {}),
+  })
+}

@@ -1,0 +1,176 @@
+import { GatewayError } from '../../shared/errors.ts'
+import { nanoOf } from '../../shared/money.ts'
+import { nextReset, timeAfter } from '../ledger/budgets.ts'
+import { dollars } from '../routes/dollars.ts'
+import type { KeyRow } from '../sql/keys.ts'
+
+/** What a client sends to make or change a key, already checked against its schema (routes/keys.ts). Dollars, durations, names. */
+export type KeyFields = Record<string, unknown>
+
+/** Columns whose value is stored as it is sent. Null puts the default back. */
+const PLAIN = [
+  'key_alias',
+  'models',
+  'aliases',
+  'config',
+  'permissions',
+  'user_id',
+  'team_id',
+  'organization_id',
+  'project_id',
+  'agent_id',
+  'budget_id',
+  'budget_limits',
+  'model_max_budget',
+  'budget_fallbacks',
+  'max_parallel_requests',
+  'tpm_limit',
+  'rpm_limit',
+  'blocked',
+  'allowed_cache_controls',
+  'allowed_routes',
+  'policies',
+  'access_group_ids',
+  'router_settings',
+  'object_permission',
+  'throttle_on_budget_exceeded',
+  'default_estimated_output_tokens',
+  'default_estimated_output_tokens_per_model',
+  'auto_rotate',
+  'rotation_interval',
+] as const satisfies readonly (keyof KeyRow)[]
+
+/** Columns that may not be null: what null means for them. */
+const EMPTY: Partial<Record<(typeof PLAIN)[number], unknown>> = {
+  models: [],
+  aliases: {},
+  config: {},
+  permissions: {},
+  model_max_budget: {},
+  budget_fallbacks: {},
+  allowed_cache_controls: [],
+  allowed_routes: [],
+  policies: [],
+  access_group_ids: [],
+  throttle_on_budget_exceeded: false,
+  auto_rotate: false,
+}
+
+/** Fields without a column: LiteLLM keeps them inside `metadata`, and clients that read them back look there. */
+export const IN_METADATA = [
+  'model_rpm_limit',
+  'model_tpm_limit',
+  'mcp_rpm_limit',
+  'rpm_limit_type',
+  'tpm_limit_type',
+  'tags',
+  'guardrails',
+  'prompts',
+  'disable_global_guardrails',
+  'enforced_params',
+  'allowed_passthrough_routes',
+  'allowed_vector_store_indexes',
+  'temp_budget_increase',
+  'temp_budget_expiry',
+] as const
+
+/** `key_type` is a short way of saying `allowed_routes`. */
+const KEY_TYPES: Readonly<Record<string, string[]>> = {
+  default: [],
+  llm_api: ['llm_api_routes'],
+  management: ['management_routes'],
+  read_only: ['info_routes'],
+}
+
+/**
+ * The columns that `fields` set. `metadata` is merged into `present` only through the fields kept inside it; a `metadata` that is
+ * sent replaces it. Throws GatewayError `bad_request` for a duration or an amount that cannot be read.
+ */
+export function columnsOf(fields: KeyFields, now: number, present: Record<string, unknown> = {}): Partial<KeyRow> {
+  const columns: Record<string, unknown> = {}
+  for (const name of PLAIN) {
+    if (fields[name] === undefined) continue
+    columns[name] = fields[name] ?? EMPTY[name] ?? null
+  }
+  if (fields['spend'] != null) columns['spend_nano'] = nano(fields['spend'], 'spend')
+  if (fields['max_budget'] !== undefined) columns['max_budget_nano'] = nanoOrNull(fields['max_budget'], 'max_budget')
+  if (fields['soft_budget'] !== undefined) columns['soft_budget_nano'] = nanoOrNull(fields['soft_budget'], 'soft_budget')
+  if (fields['duration'] !== undefined) columns['expires'] = expiry(fields['duration'], now)
+  if (fields['budget_duration'] !== undefined) {
+    const duration = fields['budget_duration'] as string | null
+    columns['budget_duration'] = duration
+    columns['budget_reset_at'] = duration === null ? null : new Date(nextReset(now, duration))
+  }
+  if (fields['key_rotation_at'] !== undefined) columns['key_rotation_at'] = fields['key_rotation_at']
+  const routes = typeof fields['key_type'] === 'string' ? KEY_TYPES[fields['key_type']] : undefined
+  if (routes !== undefined && routes.length > 0 && fields['allowed_routes'] == null) columns['allowed_routes'] = routes
+  const metadata = metadataOf(fields, now, present)
+  if (metadata !== null) columns['metadata'] = metadata
+  return columns as Partial<KeyRow>
+}
+
+function metadataOf(fields: KeyFields, now: number, present: Record<string, unknown>): Record<string, unknown> | null {
+  const inside = IN_METADATA.filter((name) => fields[name] !== undefined)
+  if (fields['metadata'] === undefined && inside.length === 0) return null
+  const metadata: Record<string, unknown> = { ...((fields['metadata'] as Record<string, unknown> | null | undefined) ?? present) }
+  for (const name of inside) {
+    if (fields[name] === null) delete metadata[name]
+    else metadata[name] = fields[name]
+  }
+  const until = fields['temp_budget_expiry']
+  if ((fields['temp_budget_increase'] == null) !== (until == null)) {
+    throw new GatewayError('bad_request', 'temp_budget_increase and temp_budget_expiry are only of use together: send both.', {
+      type: 'bad_request_error',
+    })
+  }
+  if (typeof until === 'string') metadata['temp_budget_expiry'] = moment(until, now)
+  return metadata
+}
+
+/** A time given as such or as a duration from now, ISO 8601. */
+function moment(text: string, now: number): string {
+  const time = /^\d+(mo|[smhdw])$/.test(text.trim()) ? timeAfter(now, text) : Date.parse(text)
+  if (Number.isNaN(time))
+    throw new GatewayError('bad_request', 'temp_budget_expiry is neither a date nor a duration.', { type: 'bad_request_error' })
+  return new Date(time).toISOString()
+}
+
+/** Null and "-1" mean never. */
+function expiry(duration: unknown, now: number): Date | null {
+  return duration === null || duration === '-1' ? null : new Date(timeAfter(now, String(duration)))
+}
+
+/** An empty text stands for "no budget": the LiteLLM dashboard sends it. */
+function nanoOrNull(value: unknown, field: string): number | null {
+  return value === null || value === '' ? null : nano(value, field)
+}
+
+function nano(value: unknown, field: string): number {
+  try {
+    return nanoOf(value as number | string)
+  } catch {
+    throw new GatewayError('bad_request', `${field} is not an amount of dollars this gateway can count exactly.`, {
+      type: 'bad_request_error',
+      param: field,
+    })
+  }
+}
+
+/** A key as management routes show it: every column but the hash, money in dollars. */
+export function keyInfo(row: KeyRow): Record<string, unknown> {
+  const { token: _, spend_nano, max_budget_nano, soft_budget_nano, ...rest } = row
+  return {
+    ...rest,
+    spend: dollars(spend_nano),
+    max_budget: max_budget_nano === null ? null : dollars(max_budget_nano),
+    soft_budget: soft_budget_nano === null ? null : dollars(soft_budget_nano),
+    litellm_budget_table: null,
+    object_permission_id: null,
+  }
+}
+
+/** The same with the hash and with the fields kept inside metadata beside it, as /key/generate answers. */
+export function keyObject(row: KeyRow): Record<string, unknown> {
+  const inside = Object.fromEntries(IN_METADATA.map((name) => [name, row.metadata[name] ?? null]))
+  return { ...inside, ...keyInfo(row), token: row.token, token_id: row.token }
+}

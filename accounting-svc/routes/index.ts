@@ -1,0 +1,30 @@
+import type { Catalog } from '../../shared/catalog/catalog.ts'
+import type { Database } from '../../shared/db/db.ts'
+import type { Keys } from '../identity/keys.ts'
+import type { Runtime } from '../models/runtime.ts'
+import { docsRoutes } from './docs.ts'
+import { healthRoutes } from './health.ts'
+import { keyRoutes } from './keys.ts'
+import { modelRoutes } from './models.ts'
+import type { RequestRouter, Route } from './route.ts'
+import { spendRoutes } from './spend.ts'
+
+/** Every management route. Adding one is adding it to a list of its topic, or a topic here. */
+export function allRoutes(deps: {
+  keys: Keys
+  db: Database
+  runtime: Runtime
+  catalog: Catalog
+  ready: () => boolean
+  database: () => Promise<boolean>
+  /** The finished router, which describes itself. */
+  router: () => RequestRouter
+}): Route[] {
+  return [
+    ...keyRoutes(deps.keys),
+    ...spendRoutes(deps.db),
+    ...modelRoutes(deps.runtime, deps.catalog),
+    ...healthRoutes(deps),
+    ...docsRoutes({ document: () => deps.router().document(), list: () => deps.router().list() }),
+  ]
+}

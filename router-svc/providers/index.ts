@@ -1,0 +1,36 @@
+import { type ProviderRow, providerRow } from '../../shared/catalog/providers.ts'
+import { anthropic } from './anthropic/index.ts'
+import { completionOverChat } from './completion-from-chat.ts'
+import { mock } from './mock.ts'
+import { openai } from './openai.ts'
+import type { Provider } from './provider.ts'
+
+/** One line a protocol; a provider is a row of the table that names one. */
+const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: ProviderRow) => Provider>> = {
+  openai,
+  anthropic: (_name, row) => anthropic(row),
+  mock: () => mock,
+}
+
+/** Every provider of the table, each made when first asked for and kept. */
+export function createProviders(): { get(name: string): Provider | undefined } {
+  const made = new Map<string, Provider>()
+  return {
+    get(name) {
+      let provider = made.get(name)
+      if (provider !== undefined) return provider
+      provider = providerOf(name)
+      if (provider !== undefined) made.set(name, provider)
+      return provider
+    },
+  }
+}
+
+/** The provider of a name in the table, or undefined. Text completions go through chat where there is no endpoint for them. */
+export function providerOf(name: string): Provider | undefined {
+  const row = providerRow(name)
+  if (row === undefined) return undefined
+  const provider = PROTOCOLS[row.protocol](name, row)
+  if (provider.completion !== undefined || provider.chat === undefined) return provider
+  return { ...provider, completion: completionOverChat(provider.chat) }
+}

@@ -1,0 +1,654 @@
+import type { Mode } from '../../proto/endpoints.ts'
+
+/**
+ * One provider as data. Every field is read in one place of router-svc/providers; a compatible provider that needs none of the
+ * quirks is a row of three fields.
+ */
+export interface ProviderRow {
+  protocol: 'openai' | 'anthropic' | 'mock'
+  /** Without trailing slash; null = the operator must give `api_base`. */
+  base: string | null
+  /** Environment variables that hold the key; the first one set wins. */
+  keys: readonly string[]
+  /** Environment variables that hold the base URL. */
+  bases?: readonly string[]
+  /** Works without a key (local servers); one that is configured is sent all the same. */
+  keyless?: true
+  /** Its key belongs to another row, which is the one to offer when the key is found in the environment. */
+  sharesKey?: true
+  /** Endpoints it serves; default chat only. A text completion without one of its own goes through chat. */
+  modes?: readonly Mode[]
+  /** Where an endpoint is not at `/chat/completions`, `/completions`, `/embeddings`. */
+  paths?: Partial<Record<Mode, string>>
+  /** Appended to a base that does not end with it: operators write `http://localhost:11434` for Ollama. */
+  version?: string
+  /** Constant request headers, names lower case. */
+  headers?: Readonly<Record<string, string>>
+  /** Put before a model name that holds no slash. */
+  modelPrefix?: string
+
+  /**
+   * Parameters the provider refuses. `name`, `name=value` (only that value), `name.type` (an object of that `type`), `name>1`
+   * (numbers above). Sent anyway when the deployment allows them, left out under `drop_params`, else refused by name.
+   */
+  unsupported?: readonly string[]
+  /** Parameters left out without a word: their absence changes nothing a client can see. */
+  drop?: readonly string[]
+  /** Our name → the provider's. A value given under the provider's own name wins. */
+  rename?: Readonly<Record<string, string>>
+  /** The only name it knows for the output limit. */
+  maxTokensName?: 'max_tokens' | 'max_completion_tokens'
+  /** OpenAI's o-series and gpt-5 take `max_completion_tokens` only, and lose sampling parameters under `drop_params`. */
+  reasoningModels?: true
+  /** Refuses `stream_options`. */
+  noStreamOptions?: true
+  /** A content list of nothing but text is sent as one string. */
+  flattenContent?: true
+  /** Members of messages that are null are left out. */
+  stripNullFields?: true
+  /** `name` of messages that are no tool results is left out. */
+  stripName?: true
+  /** Refuses what other vendors put into messages and tools: cache markers, thinking and its signatures. */
+  strictMessages?: true
+  /** `strict` and `additionalProperties` are taken out of tool schemas. */
+  plainToolSchemas?: true
+  /** Says `any` for tool choice `required`. */
+  toolChoiceAny?: true
+  /** Says `{type: "json_object", schema}` for a JSON schema response format. */
+  jsonSchemaAsObject?: true
+  /** Tool call ids must have exactly this many letters and digits; foreign ones are mapped, always to the same. */
+  toolIdLength?: number
+
+  /** `completion_tokens` leaves reasoning out: it is added (and priced). */
+  reasoningApart?: true
+  /** Where its answers differ from OpenAI's; the decoder mends each, and a provider with any is never passed through unread. */
+  deviates?: readonly Deviation[]
+}
+
+/**
+ * `finish_reason`: other words for it. `reasoning`: thinking under another name than `reasoning_content`. `usage`: not where OpenAI
+ * puts it. `content`: lists of parts. `tool_calls`: objects for arguments, repeated or missing ids and indexes, "stop" after calls.
+ * `role`: repeated in every delta.
+ */
+export type Deviation = 'finish_reason' | 'reasoning' | 'usage' | 'content' | 'tool_calls' | 'role'
+
+const ALL: readonly Mode[] = ['chat', 'completion', 'embedding']
+const CHAT_AND_COMPLETION: readonly Mode[] = ['chat', 'completion']
+const CHAT_AND_EMBEDDING: readonly Mode[] = ['chat', 'embedding']
+
+/** A server an operator runs, speaking OpenAI's protocol through vLLM. */
+const VLLM = {
+  protocol: 'openai',
+  base: null,
+  keyless: true,
+  modes: ALL,
+  plainToolSchemas: true,
+  deviates: ['reasoning', 'tool_calls'],
+} as const satisfies Omit<ProviderRow, 'keys'>
+
+/** Ollama's OpenAI endpoint. It numbers every tool call of an answer 0 and repeats the role. */
+const OLLAMA = {
+  protocol: 'openai',
+  base: 'http://localhost:11434',
+  keys: ['OLLAMA_API_KEY'],
+  bases: ['OLLAMA_API_BASE'],
+  keyless: true,
+  modes: ALL,
+  version: '/v1',
+  maxTokensName: 'max_tokens',
+  unsupported: ['logit_bias', 'n>1'],
+  drop: ['user', 'parallel_tool_calls'],
+  deviates: ['reasoning', 'tool_calls', 'role'],
+} as const satisfies ProviderRow
+
+/** THE TABLE. The order is the order of documentation, nothing else. */
+export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
+  // The two protocols' owners, and the built-in stand-in.
+  openai: {
+    protocol: 'openai',
+    base: 'https://api.openai.com/v1',
+    keys: ['OPENAI_API_KEY'],
+    bases: ['OPENAI_BASE_URL', 'OPENAI_API_BASE'],
+    modes: ALL,
+    reasoningModels: true,
+    strictMessages: true,
+    unsupported: ['thinking'],
+  },
+  anthropic: {
+    protocol: 'anthropic',
+    base: 'https://api.anthropic.com',
+    keys: ['ANTHROPIC_API_KEY', 'ANTHROPIC_AUTH_TOKEN'],
+    bases: ['ANTHROPIC_API_BASE', 'ANTHROPIC_BASE_URL'],
+  },
+  mock: { protocol: 'mock', base: null, keys: [], keyless: true, modes: ALL },
+  'text-completion-openai': {
+    protocol: 'openai',
+    base: 'https://api.openai.com/v1',
+    keys: ['OPENAI_API_KEY'],
+    bases: ['OPENAI_BASE_URL', 'OPENAI_API_BASE'],
+    sharesKey: true,
+    modes: ['completion'],
+  },
+
+  // Whatever speaks the protocol.
+  custom_openai: {
+    protocol: 'openai',
+    base: null,
+    keys: ['OPENAI_API_KEY'],
+    bases: ['OPENAI_API_BASE'],
+    keyless: true,
+    sharesKey: true,
+    modes: ALL,
+  },
+  openai_like: {
+    protocol: 'openai',
+    base: null,
+    keys: ['OPENAI_LIKE_API_KEY'],
+    bases: ['OPENAI_LIKE_API_BASE'],
+    keyless: true,
+    modes: ALL,
+    maxTokensName: 'max_tokens',
+    deviates: ['finish_reason', 'usage', 'tool_calls', 'reasoning', 'role'],
+  },
+  litellm_proxy: {
+    protocol: 'openai',
+    base: null,
+    keys: ['LITELLM_PROXY_API_KEY'],
+    bases: ['LITELLM_PROXY_API_BASE'],
+    keyless: true,
+    modes: ALL,
+  },
+
+  // Servers one runs.
+  vllm: { ...VLLM, keys: ['VLLM_API_KEY'], bases: ['VLLM_API_BASE'] },
+  hosted_vllm: { ...VLLM, keys: ['HOSTED_VLLM_API_KEY'], bases: ['HOSTED_VLLM_API_BASE'] },
+  ollama: OLLAMA,
+  ollama_chat: { ...OLLAMA, sharesKey: true },
+  lm_studio: {
+    protocol: 'openai',
+    base: 'http://localhost:1234/v1',
+    keys: ['LM_STUDIO_API_KEY'],
+    bases: ['LM_STUDIO_API_BASE'],
+    keyless: true,
+    modes: ALL,
+    unsupported: ['response_format.json_object'],
+    deviates: ['reasoning', 'tool_calls'],
+  },
+  llamafile: {
+    protocol: 'openai',
+    base: 'http://127.0.0.1:8080/v1',
+    keys: ['LLAMAFILE_API_KEY'],
+    bases: ['LLAMAFILE_API_BASE'],
+    keyless: true,
+    modes: ALL,
+    deviates: ['tool_calls'],
+  },
+  lemonade: {
+    protocol: 'openai',
+    base: 'http://localhost:8000/api/v1',
+    keys: ['LEMONADE_API_KEY'],
+    bases: ['LEMONADE_API_BASE'],
+    keyless: true,
+    modes: CHAT_AND_COMPLETION,
+    deviates: ['tool_calls', 'reasoning'],
+  },
+  docker_model_runner: {
+    protocol: 'openai',
+    base: 'http://localhost:22088/engines/llama.cpp/v1',
+    keys: [],
+    bases: ['DOCKER_MODEL_RUNNER_API_BASE'],
+    keyless: true,
+    modes: CHAT_AND_EMBEDDING,
+  },
+  xinference: {
+    protocol: 'openai',
+    base: 'http://127.0.0.1:9997/v1',
+    keys: ['XINFERENCE_API_KEY'],
+    bases: ['XINFERENCE_API_BASE'],
+    keyless: true,
+    modes: CHAT_AND_EMBEDDING,
+    deviates: ['tool_calls', 'reasoning'],
+  },
+
+  // Hosted, with quirks.
+  groq: {
+    protocol: 'openai',
+    base: 'https://api.groq.com/openai/v1',
+    keys: ['GROQ_API_KEY'],
+    bases: ['GROQ_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+    stripNullFields: true,
+    unsupported: ['logit_bias', 'logprobs', 'top_logprobs', 'n>1'],
+    deviates: ['reasoning', 'usage', 'tool_calls'],
+  },
+  deepseek: {
+    protocol: 'openai',
+    base: 'https://api.deepseek.com',
+    keys: ['DEEPSEEK_API_KEY'],
+    bases: ['DEEPSEEK_API_BASE'],
+    modes: CHAT_AND_COMPLETION,
+    paths: { completion: '/beta/completions' },
+    flattenContent: true,
+    drop: ['parallel_tool_calls'],
+    unsupported: ['seed', 'n>1', 'logit_bias', 'response_format.json_schema'],
+    maxTokensName: 'max_tokens',
+    deviates: ['usage'],
+  },
+  together_ai: {
+    protocol: 'openai',
+    base: 'https://api.together.xyz/v1',
+    keys: ['TOGETHER_API_KEY', 'TOGETHER_AI_API_KEY', 'TOGETHERAI_API_KEY', 'TOGETHER_AI_TOKEN'],
+    bases: ['TOGETHER_AI_API_BASE'],
+    modes: ALL,
+    drop: ['user', 'response_format.text'],
+    deviates: ['finish_reason', 'role', 'tool_calls'],
+  },
+  openrouter: {
+    protocol: 'openai',
+    base: 'https://openrouter.ai/api/v1',
+    keys: ['OPENROUTER_API_KEY', 'OR_API_KEY'],
+    bases: ['OPENROUTER_API_BASE', 'OPENROUTER_BASE_URL'],
+    modes: ALL,
+    deviates: ['reasoning', 'role', 'tool_calls'],
+  },
+  mistral: {
+    protocol: 'openai',
+    base: 'https://api.mistral.ai/v1',
+    keys: ['MISTRAL_API_KEY'],
+    bases: ['MISTRAL_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+    maxTokensName: 'max_tokens',
+    rename: { seed: 'random_seed' },
+    drop: ['user'],
+    noStreamOptions: true,
+    stripNullFields: true,
+    stripName: true,
+    toolChoiceAny: true,
+    toolIdLength: 9,
+    unsupported: ['logit_bias', 'logprobs', 'top_logprobs', 'functions', 'function_call'],
+    deviates: ['content', 'finish_reason', 'tool_calls', 'usage'],
+  },
+  codestral: {
+    protocol: 'openai',
+    base: 'https://codestral.mistral.ai/v1',
+    keys: ['CODESTRAL_API_KEY'],
+    bases: ['CODESTRAL_API_BASE'],
+    maxTokensName: 'max_tokens',
+    rename: { seed: 'random_seed' },
+    drop: ['user'],
+    noStreamOptions: true,
+    stripNullFields: true,
+    stripName: true,
+    toolChoiceAny: true,
+    toolIdLength: 9,
+    unsupported: ['logit_bias', 'logprobs', 'top_logprobs', 'functions', 'function_call'],
+    deviates: ['content', 'finish_reason', 'tool_calls', 'usage'],
+  },
+  fireworks_ai: {
+    protocol: 'openai',
+    base: 'https://api.fireworks.ai/inference/v1',
+    keys: ['FIREWORKS_API_KEY', 'FIREWORKS_AI_API_KEY', 'FIREWORKSAI_API_KEY', 'FIREWORKS_AI_TOKEN'],
+    bases: ['FIREWORKS_API_BASE'],
+    modes: ALL,
+    modelPrefix: 'accounts/fireworks/models/',
+    maxTokensName: 'max_tokens',
+    toolChoiceAny: true,
+    plainToolSchemas: true,
+    jsonSchemaAsObject: true,
+    deviates: ['tool_calls'],
+  },
+  xai: {
+    protocol: 'openai',
+    base: 'https://api.x.ai/v1',
+    keys: ['XAI_API_KEY'],
+    bases: ['XAI_API_BASE'],
+    maxTokensName: 'max_tokens',
+    stripName: true,
+    plainToolSchemas: true,
+    unsupported: ['functions', 'function_call'],
+    reasoningApart: true,
+    deviates: ['finish_reason', 'usage'],
+  },
+  perplexity: {
+    protocol: 'openai',
+    base: 'https://api.perplexity.ai',
+    keys: ['PERPLEXITYAI_API_KEY', 'PERPLEXITY_API_KEY'],
+    bases: ['PERPLEXITY_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+    paths: { embedding: '/v1/embeddings' },
+    noStreamOptions: true,
+    drop: ['user', 'service_tier'],
+    unsupported: [
+      'tools',
+      'tool_choice',
+      'parallel_tool_calls',
+      'functions',
+      'function_call',
+      'logit_bias',
+      'logprobs',
+      'top_logprobs',
+      'n>1',
+      'seed',
+      'stop',
+      'audio',
+      'modalities',
+      'prediction',
+    ],
+    deviates: ['usage', 'role'],
+  },
+  cerebras: {
+    protocol: 'openai',
+    base: 'https://api.cerebras.ai/v1',
+    keys: ['CEREBRAS_API_KEY'],
+    bases: ['CEREBRAS_API_BASE'],
+    modes: CHAT_AND_COMPLETION,
+    drop: ['service_tier', 'parallel_tool_calls'],
+    unsupported: [
+      'frequency_penalty',
+      'presence_penalty',
+      'functions',
+      'function_call',
+      'logit_bias',
+      'n>1',
+      'audio',
+      'modalities',
+    ],
+    deviates: ['reasoning', 'tool_calls'],
+  },
+  sambanova: {
+    protocol: 'openai',
+    base: 'https://api.sambanova.ai/v1',
+    keys: ['SAMBANOVA_API_KEY'],
+    bases: ['SAMBANOVA_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+    maxTokensName: 'max_tokens',
+    drop: ['user', 'service_tier'],
+    unsupported: [
+      'frequency_penalty',
+      'presence_penalty',
+      'functions',
+      'function_call',
+      'logit_bias',
+      'logprobs',
+      'top_logprobs',
+      'n>1',
+      'seed',
+      'audio',
+      'modalities',
+    ],
+    deviates: ['reasoning', 'tool_calls'],
+  },
+  moonshot: {
+    protocol: 'openai',
+    base: 'https://api.moonshot.ai/v1',
+    keys: ['MOONSHOT_API_KEY'],
+    bases: ['MOONSHOT_API_BASE'],
+    maxTokensName: 'max_tokens',
+    unsupported: ['functions', 'function_call', 'tool_choice=required', 'seed'],
+    deviates: ['usage'],
+  },
+  nvidia_nim: {
+    protocol: 'openai',
+    base: 'https://integrate.api.nvidia.com/v1',
+    keys: ['NVIDIA_NIM_API_KEY', 'NVIDIA_API_KEY'],
+    bases: ['NVIDIA_NIM_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+    maxTokensName: 'max_tokens',
+    drop: ['user'],
+    unsupported: ['logit_bias', 'logprobs', 'top_logprobs', 'n>1'],
+    deviates: ['reasoning', 'tool_calls'],
+  },
+  deepinfra: {
+    protocol: 'openai',
+    base: 'https://api.deepinfra.com/v1/openai',
+    keys: ['DEEPINFRA_API_KEY'],
+    bases: ['DEEPINFRA_API_BASE'],
+    modes: ALL,
+    maxTokensName: 'max_tokens',
+    drop: ['user', 'parallel_tool_calls'],
+    unsupported: ['tool_choice=required', 'tool_choice.function', 'logprobs', 'top_logprobs', 'seed'],
+    deviates: ['reasoning', 'tool_calls'],
+  },
+  hyperbolic: {
+    protocol: 'openai',
+    base: 'https://api.hyperbolic.xyz/v1',
+    keys: ['HYPERBOLIC_API_KEY'],
+    bases: ['HYPERBOLIC_API_BASE'],
+    modes: CHAT_AND_COMPLETION,
+    drop: ['parallel_tool_calls'],
+    unsupported: ['logit_bias', 'logprobs', 'top_logprobs', 'functions', 'function_call'],
+  },
+  novita: {
+    protocol: 'openai',
+    base: 'https://api.novita.ai/openai/v1',
+    keys: ['NOVITA_API_KEY'],
+    bases: ['NOVITA_API_BASE'],
+    modes: ALL,
+    headers: { 'x-novita-source': 'turnpike' },
+    deviates: ['tool_calls'],
+  },
+  nebius: {
+    protocol: 'openai',
+    base: 'https://api.tokenfactory.nebius.com/v1',
+    keys: ['NEBIUS_API_KEY'],
+    bases: ['NEBIUS_API_BASE'],
+    modes: ALL,
+    maxTokensName: 'max_tokens',
+    deviates: ['reasoning', 'tool_calls'],
+  },
+  featherless_ai: {
+    protocol: 'openai',
+    base: 'https://api.featherless.ai/v1',
+    keys: ['FEATHERLESS_API_KEY', 'FEATHERLESS_AI_API_KEY'],
+    bases: ['FEATHERLESS_API_BASE'],
+    modes: CHAT_AND_COMPLETION,
+    maxTokensName: 'max_tokens',
+    drop: ['parallel_tool_calls'],
+    unsupported: ['tools', 'response_format', 'seed', 'logprobs', 'top_logprobs'],
+  },
+  volcengine: {
+    protocol: 'openai',
+    base: 'https://ark.cn-beijing.volces.com/api/v3',
+    keys: ['VOLCENGINE_API_KEY', 'ARK_API_KEY'],
+    bases: ['VOLCENGINE_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+    maxTokensName: 'max_tokens',
+    drop: ['user', 'parallel_tool_calls', 'service_tier'],
+  },
+  meta_llama: {
+    protocol: 'openai',
+    base: 'https://api.llama.com/compat/v1',
+    keys: ['LLAMA_API_KEY'],
+    bases: ['LLAMA_API_BASE'],
+    maxTokensName: 'max_tokens',
+    drop: ['response_format.text'],
+    unsupported: ['response_format.json_object'],
+  },
+  zai: {
+    protocol: 'openai',
+    base: 'https://api.z.ai/api/paas/v4',
+    keys: ['ZAI_API_KEY'],
+    modes: CHAT_AND_EMBEDDING,
+    deviates: ['finish_reason'],
+  },
+  ovhcloud: {
+    protocol: 'openai',
+    base: 'https://oai.endpoints.kepler.ai.cloud.ovh.net/v1',
+    keys: ['OVHCLOUD_API_KEY'],
+    bases: ['OVHCLOUD_API_BASE'],
+    keyless: true,
+    modes: ALL,
+    deviates: ['reasoning'],
+  },
+  cometapi: {
+    protocol: 'openai',
+    base: 'https://api.cometapi.com/v1',
+    keys: ['COMETAPI_KEY', 'COMETAPI_API_KEY'],
+    bases: ['COMETAPI_API_BASE', 'COMETAPI_BASE_URL'],
+    modes: CHAT_AND_EMBEDDING,
+    deviates: ['reasoning'],
+  },
+  dashscope: {
+    protocol: 'openai',
+    base: 'https://dashscope-intl.aliyuncs.com/compatible-mode/v1',
+    keys: ['DASHSCOPE_API_KEY', 'ALIBABA_API_KEY'],
+    bases: ['DASHSCOPE_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+    flattenContent: true,
+    deviates: ['tool_calls'],
+  },
+  heroku: {
+    protocol: 'openai',
+    base: 'https://us.inference.heroku.com',
+    keys: ['HEROKU_API_KEY', 'INFERENCE_KEY', 'HEROKU_INFERENCE_KEY'],
+    bases: ['HEROKU_API_BASE', 'INFERENCE_URL', 'HEROKU_INFERENCE_URL'],
+    modes: CHAT_AND_EMBEDDING,
+    version: '/v1',
+    flattenContent: true,
+  },
+  publicai: {
+    protocol: 'openai',
+    base: 'https://api.publicai.co/v1',
+    keys: ['PUBLICAI_API_KEY'],
+    bases: ['PUBLICAI_API_BASE'],
+    maxTokensName: 'max_tokens',
+    flattenContent: true,
+    headers: { 'user-agent': 'turnpike' },
+  },
+
+  // Hosted and plain.
+  abliteration: { protocol: 'openai', base: 'https://api.abliteration.ai/v1', keys: ['ABLITERATION_API_KEY'] },
+  aihubmix: {
+    protocol: 'openai',
+    base: 'https://aihubmix.com/v1',
+    keys: ['AIHUBMIX_API_KEY'],
+    bases: ['AIHUBMIX_API_BASE'],
+    modes: ALL,
+  },
+  aiml: {
+    protocol: 'openai',
+    base: 'https://api.aimlapi.com/v1',
+    keys: ['AIML_API_KEY', 'AIMLAPI_KEY'],
+    bases: ['AIML_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+  },
+  apertis: {
+    protocol: 'openai',
+    base: 'https://api.stima.tech/v1',
+    keys: ['STIMA_API_KEY'],
+    modes: CHAT_AND_EMBEDDING,
+    maxTokensName: 'max_tokens',
+  },
+  baseten: {
+    protocol: 'openai',
+    base: 'https://inference.baseten.co/v1',
+    keys: ['BASETEN_API_KEY'],
+    bases: ['BASETEN_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+    maxTokensName: 'max_tokens',
+  },
+  chutes: {
+    protocol: 'openai',
+    base: 'https://llm.chutes.ai/v1',
+    keys: ['CHUTES_API_KEY'],
+    modes: ALL,
+    maxTokensName: 'max_tokens',
+  },
+  compactifai: { protocol: 'openai', base: 'https://api.compactif.ai/v1', keys: ['COMPACTIFAI_API_KEY'] },
+  crusoe: {
+    protocol: 'openai',
+    base: 'https://managed-inference-api-proxy.crusoecloud.com/v1',
+    keys: ['CRUSOE_API_KEY'],
+    bases: ['CRUSOE_API_BASE'],
+    maxTokensName: 'max_tokens',
+  },
+  empower: {
+    protocol: 'openai',
+    base: 'https://app.empower.dev/api/v1',
+    keys: ['EMPOWER_API_KEY'],
+    bases: ['EMPOWER_API_BASE'],
+  },
+  friendliai: {
+    protocol: 'openai',
+    base: 'https://api.friendli.ai/serverless/v1',
+    keys: ['FRIENDLI_TOKEN', 'FRIENDLIAI_API_KEY'],
+    bases: ['FRIENDLI_API_BASE'],
+    modes: CHAT_AND_COMPLETION,
+  },
+  galadriel: {
+    protocol: 'openai',
+    base: 'https://api.galadriel.com/v1',
+    keys: ['GALADRIEL_API_KEY'],
+    bases: ['GALADRIEL_API_BASE'],
+  },
+  gmi: { protocol: 'openai', base: 'https://api.gmi-serving.com/v1', keys: ['GMI_API_KEY'] },
+  helicone: { protocol: 'openai', base: 'https://ai-gateway.helicone.ai', keys: ['HELICONE_API_KEY'] },
+  llamagate: {
+    protocol: 'openai',
+    base: 'https://api.llamagate.dev/v1',
+    keys: ['LLAMAGATE_API_KEY'],
+    modes: CHAT_AND_EMBEDDING,
+    maxTokensName: 'max_tokens',
+  },
+  minimax: {
+    protocol: 'openai',
+    base: 'https://api.minimax.io/v1',
+    keys: ['MINIMAX_API_KEY'],
+    bases: ['MINIMAX_API_BASE'],
+  },
+  'nano-gpt': {
+    protocol: 'openai',
+    base: 'https://nano-gpt.com/api/v1',
+    keys: ['NANOGPT_API_KEY'],
+    modes: ALL,
+    maxTokensName: 'max_tokens',
+  },
+  poe: { protocol: 'openai', base: 'https://api.poe.com/v1', keys: ['POE_API_KEY'], maxTokensName: 'max_tokens' },
+  salad_cloud: { protocol: 'openai', base: 'https://ai.salad.cloud/v1', keys: ['SALAD_CLOUD_API_KEY'] },
+  scaleway: {
+    protocol: 'openai',
+    base: 'https://api.scaleway.ai/v1',
+    keys: ['SCW_SECRET_KEY'],
+    modes: CHAT_AND_EMBEDDING,
+  },
+  synthetic: {
+    protocol: 'openai',
+    base: 'https://api.synthetic.new/openai/v1',
+    keys: ['SYNTHETIC_API_KEY'],
+    modes: ALL,
+    maxTokensName: 'max_tokens',
+  },
+  veniceai: {
+    protocol: 'openai',
+    base: 'https://api.venice.ai/api/v1',
+    keys: ['VENICE_AI_API_KEY'],
+    modes: CHAT_AND_EMBEDDING,
+  },
+  vercel_ai_gateway: {
+    protocol: 'openai',
+    base: 'https://ai-gateway.vercel.sh/v1',
+    keys: ['VERCEL_AI_GATEWAY_API_KEY', 'VERCEL_OIDC_TOKEN'],
+    bases: ['VERCEL_AI_GATEWAY_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+    deviates: ['reasoning'],
+  },
+  wandb: {
+    protocol: 'openai',
+    base: 'https://api.inference.wandb.ai/v1',
+    keys: ['WANDB_API_KEY'],
+    bases: ['WANDB_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+    maxTokensName: 'max_tokens',
+  },
+  xiaomi_mimo: {
+    protocol: 'openai',
+    base: 'https://api.xiaomimimo.com/v1',
+    keys: ['XIAOMI_MIMO_API_KEY'],
+    maxTokensName: 'max_tokens',
+  },
+}
+
+/** The row of a provider name, or undefined. */
+export function providerRow(name: string): ProviderRow | undefined {
+  return Object.hasOwn(PROVIDERS, name) ? PROVIDERS[name] : undefined
+}

@@ -1,5 +1,5 @@
-import type { TokenUsage } from '../proto/usage.ts'
-import type { Usage } from './canonical/chat.ts'
+import type { TokenUsage } from '../../proto/usage.ts'
+import type { Usage } from './chat.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 

@@ -1,0 +1,29 @@
+import process from 'node:process'
+import { createCatalog } from '../shared/catalog/catalog.ts'
+import { createSealer } from '../shared/config/secrets.ts'
+import { createPostgres } from '../shared/db/postgres.ts'
+import { createMetrics } from '../shared/metrics.ts'
+import { runService } from '../shared/service-process.ts'
+import { StartError } from '../shared/start-error.ts'
+import { createAccounting } from './accounting.ts'
+
+await runService('accounting', process, async ({ bus, clock, log, settings, loaded, lifecycle }) => {
+  if (settings.databaseUrl === null) throw new StartError('Accounting needs PostgreSQL: set DATABASE_URL.')
+  const db = createPostgres({ url: settings.databaseUrl, log, poolSize: settings.databasePool })
+  lifecycle.add({ name: 'database', stop: () => db.close() })
+  const accounting = await createAccounting({
+    bus,
+    db,
+    clock,
+    log,
+    config: loaded.config,
+    env: loaded.env,
+    masterKey: settings.masterKey,
+    sealer: createSealer(settings.saltKey),
+    catalog: createCatalog(),
+    listen: settings.accounting,
+  })
+  lifecycle.add({ name: 'accounting', drain: (limit) => accounting.drain(limit), stop: () => accounting.stop() })
+  const metrics = createMetrics()
+  return { ready: () => accounting.ready(), metrics: () => metrics.text(), port: accounting.port }
+})

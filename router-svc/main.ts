@@ -1,0 +1,29 @@
+import { join } from 'node:path'
+import process from 'node:process'
+import { createSealer } from '../shared/config/secrets.ts'
+import { openDataDirectory } from '../shared/data-directory.ts'
+import { createHttpClient } from '../shared/http/client.ts'
+import { createMetrics } from '../shared/metrics.ts'
+import { runService } from '../shared/service-process.ts'
+import { createRouter, ROUTER_DEFAULTS } from './router.ts'
+
+await runService('router', process, async ({ bus, clock, log, settings, loaded, lifecycle }) => {
+  // A router has a folder of its own: two that shared a spool would each deliver, and delete, the other's events.
+  const data = openDataDirectory(join(settings.dataDirectory, 'router'))
+  lifecycle.add({ name: 'data folder', stop: async () => data.release() })
+  const metrics = createMetrics()
+  const http = createHttpClient()
+  lifecycle.add({ name: 'http client', stop: () => http.close() })
+  const router = await createRouter({
+    bus,
+    http,
+    clock,
+    log,
+    sealer: createSealer(settings.saltKey),
+    env: loaded.env,
+    random: Math.random,
+    settings: { ...ROUTER_DEFAULTS, lanes: [...ROUTER_DEFAULTS.lanes], spoolDirectory: join(data.path, 'spool') },
+  })
+  lifecycle.add({ name: 'router', drain: (limit) => router.drain(limit), stop: () => router.stop() })
+  return { ready: () => router.ready(), metrics: () => metrics.text(), port: null }
+})

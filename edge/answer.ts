@@ -1,0 +1,20 @@
+import { PRODUCT_VERSION } from '../proto/version.ts'
+import { type GatewayError, openaiErrorBody } from '../shared/errors.ts'
+import type { Exchange } from './exchange.ts'
+
+/** Answers with a JSON value. */
+export function answerJson(
+  exchange: Exchange,
+  status: number,
+  value: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  exchange.respond(status, { 'content-type': 'application/json', ...headers }, JSON.stringify(value))
+}
+
+/** Answers with the error envelope; `retry-after` in seconds when the error says when to come back. */
+export function answerError(exchange: Exchange, error: GatewayError, headers: Readonly<Record<string, string>> = {}): void {
+  const all: Record<string, string> = { 'x-litellm-version': PRODUCT_VERSION, ...headers }
+  if (error.retryAfter !== undefined) all['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfter / 1000)))
+  answerJson(exchange, error.status, openaiErrorBody(error), all)
+}

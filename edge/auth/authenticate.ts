@@ -1,0 +1,88 @@
+import type { RuntimeSettings } from '../../proto/deployment.ts'
+import type { Identity } from '../../proto/identity.ts'
+import { WIRE_VERSION } from '../../proto/version.ts'
+import type { Clock } from '../../shared/clock.ts'
+import { GatewayError } from '../../shared/errors.ts'
+import type { Exchange } from '../exchange.ts'
+import { checkIdentity } from './check-identity.ts'
+import type { Identities } from './virtual-key.ts'
+
+/** Who is calling, and whether they may call this: throws or rejects with the error for the client. */
+export type Authenticate = (exchange: Exchange, groups: readonly string[]) => Identity | Promise<Identity>
+
+/** After `x-litellm-api-key` and `authorization`, in this order (surface reference §0). */
+const KEY_HEADERS = ['api-key', 'x-api-key', 'x-goog-api-key', 'ocp-apim-subscription-key']
+
+/** Every header that may hold a credential: none of them travels with a call. */
+export const CREDENTIAL_HEADERS: ReadonlySet<string> = new Set(['x-litellm-api-key', 'authorization', 'cookie', ...KEY_HEADERS])
+
+/** What every caller is while no master key is set. */
+const ANYBODY: Identity = Object.freeze({
+  v: WIRE_VERSION,
+  keyHash: 'anonymous',
+  keyName: 'anonymous',
+  keyAlias: null,
+  role: 'proxy_admin',
+  userId: 'default_user_id',
+  userEmail: null,
+  teamId: null,
+  teamAlias: null,
+  organizationId: null,
+  models: [],
+  aliases: {},
+  allowedRoutes: [],
+  blocked: false,
+  teamBlocked: false,
+  expires: null,
+  metadata: {},
+  tags: [],
+  spend: 0,
+  maxBudget: null,
+  rpmLimit: null,
+  tpmLimit: null,
+})
+
+/** Schemes in order; today virtual keys (the master key is one) and open access. `settings` reads the runtime as it is now. */
+export function createAuthenticate(deps: {
+  identities: Identities
+  clock: Clock
+  settings: () => RuntimeSettings | null
+}): Authenticate {
+  const { identities, clock } = deps
+  return (exchange, groups) => {
+    const settings = deps.settings()
+    if (settings?.open === true) return ANYBODY
+    const identity = identities.resolve(credentialOf(exchange.headers, settings?.keyHeaderName ?? null))
+    if (!(identity instanceof Promise)) return checkIdentity(identity, exchange.path, groups, clock.now())
+    return identity.then((found) => checkIdentity(found, exchange.path, groups, clock.now()))
+  }
+}
+
+/** The presented key. Throws GatewayError `no_credential` or `malformed_credential`. */
+export function credentialOf(headers: Readonly<Record<string, string>>, keyHeaderName: string | null): string {
+  if (keyHeaderName !== null) return presented(headers[keyHeaderName.toLowerCase()])
+  const own = headers['x-litellm-api-key']
+  if (own !== undefined && own !== '') return presented(own)
+  const authorization = headers['authorization']
+  if (authorization !== undefined && authorization !== '') {
+    const key = bearer(authorization)
+    if (key === null) throw new GatewayError('malformed_credential')
+    return presented(key)
+  }
+  for (const name of KEY_HEADERS) {
+    const value = headers[name]
+    if (value !== undefined && value !== '') return presented(value)
+  }
+  throw new GatewayError('no_credential')
+}
+
+function presented(value: string | undefined): string {
+  const key = value === undefined ? '' : (bearer(value) ?? value).trim()
+  if (key === '') throw new GatewayError('no_credential')
+  return key
+}
+
+/** What follows `Bearer `, in any case (RFC 9110 §11.1); null without it. */
+function bearer(value: string): string | null {
+  return value.length >= 7 && value[6] === ' ' && value.slice(0, 6).toLowerCase() === 'bearer' ? value.slice(7) : null
+}

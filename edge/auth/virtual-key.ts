@@ -1,0 +1,179 @@
+import { hash } from 'node:crypto'
+import type { Identity, IdentityReply, IdentityRequest } from '../../proto/identity.ts'
+import { WIRE_VERSION } from '../../proto/version.ts'
+import type { Bus } from '../../shared/bus/bus.ts'
+import type { Clock } from '../../shared/clock.ts'
+import { GatewayError } from '../../shared/errors.ts'
+import type { Log } from '../../shared/log.ts'
+
+export interface IdentitySettings {
+  /** Milliseconds a resolved identity is used before it is asked for again. */
+  identityTtl: number
+  /** Milliseconds it goes on working after that while accounting is away. */
+  identityStaleTtl: number
+  /** Milliseconds an unknown key is remembered as unknown. */
+  identityNegativeTtl: number
+  /** Most identities held, and most unknown keys remembered. */
+  identityCacheSize: number
+  /** Milliseconds to wait for accounting. */
+  identityTimeout: number
+}
+
+export interface Identities {
+  /**
+   * The identity of a key; at once when it is held. Throws or rejects with GatewayError `unknown_key`, `malformed_credential` (unknown and not
+   * of the form of a key), `accounting_away` or `overloaded`.
+   */
+  resolve(key: string): Identity | Promise<Identity>
+  /** Identities held. */
+  readonly size: number
+  stop(): Promise<void>
+}
+
+interface Held {
+  identity: Identity
+  /** Monotonic milliseconds. */
+  fetchedAt: number
+  askAgainAt: number
+  /** Used since the last eviction round. */
+  used: boolean
+}
+
+/** Lookups on their way at one time; a flood of made-up keys must not become a flood on the bus. */
+const PENDING_MAX = 1_000
+/** Milliseconds between questions while accounting is away. */
+const AWAY_PAUSE = 1_000
+
+/**
+ * Keys → identities. Held ones answer without a question; one question per key at a time; a broadcast change drops what it names. A plain
+ * key is hashed on sight and kept nowhere.
+ */
+export function createIdentities(deps: { bus: Bus; clock: Clock; log: Log; settings: IdentitySettings }): Identities {
+  const { bus, clock, log, settings } = deps
+  const held = new Map<string, Held>()
+  const unknown = new Map<string, number>()
+  const pending = new Map<string, Promise<Identity>>()
+  /** Rises with every change heard: an answer asked for before a change may be from before it, and is used but not kept. */
+  let changes = 0
+
+  function resolve(key: string): Identity | Promise<Identity> {
+    const keyHash = hash('sha256', key, 'hex')
+    const entry = held.get(keyHash)
+    const now = clock.monotonic()
+    if (entry !== undefined && now < entry.askAgainAt) {
+      entry.used = true
+      return entry.identity
+    }
+    const unknownUntil = unknown.get(keyHash)
+    if (unknownUntil !== undefined) {
+      if (now < unknownUntil) throw unknownKey(key, keyHash)
+      unknown.delete(keyHash)
+    }
+    const asked = pending.get(keyHash)
+    if (asked !== undefined) return asked
+    if (pending.size >= PENDING_MAX) throw new GatewayError('overloaded', undefined, { retryAfter: AWAY_PAUSE })
+    const answer = ask(key, keyHash, entry).finally(() => pending.delete(keyHash))
+    pending.set(keyHash, answer)
+    return answer
+  }
+
+  async function ask(key: string, keyHash: string, entry: Held | undefined): Promise<Identity> {
+    const asOf = changes
+    const request: IdentityRequest = { v: WIRE_VERSION, keyHash }
+    let reply: IdentityReply
+    try {
+      reply = (await bus.request(bus.subjects.identity, request, { timeout: settings.identityTimeout })) as IdentityReply
+    } catch (cause) {
+      const now = clock.monotonic()
+      if (entry === undefined || now - entry.fetchedAt >= settings.identityTtl + settings.identityStaleTtl) {
+        throw new GatewayError('accounting_away', undefined, { retryAfter: AWAY_PAUSE, cause })
+      }
+      log.warn({ keyName: entry.identity.keyName, err: cause }, 'accounting is away: going on with the identity last known')
+      entry.askAgainAt = now + AWAY_PAUSE
+      return entry.identity
+    }
+    if ('unknown' in reply) {
+      held.delete(keyHash)
+      if (asOf === changes) remember(unknown, keyHash, clock.monotonic() + settings.identityNegativeTtl)
+      throw unknownKey(key, keyHash)
+    }
+    if (asOf === changes) hold(keyHash, reply.identity)
+    return reply.identity
+  }
+
+  function hold(keyHash: string, identity: Identity): void {
+    const now = clock.monotonic()
+    held.delete(keyHash)
+    if (held.size >= settings.identityCacheSize) evict()
+    held.set(keyHash, { identity, fetchedAt: now, askAgainAt: now + settings.identityTtl, used: false })
+  }
+
+  /** Second chance: the oldest not used since the last round goes. A hit costs one store, not a move in the list. */
+  function evict(): void {
+    for (const [keyHash, entry] of held) {
+      held.delete(keyHash)
+      if (!entry.used) return
+      entry.used = false
+      held.set(keyHash, entry)
+    }
+  }
+
+  function remember(map: Map<string, number>, keyHash: string, until: number): void {
+    if (map.size >= settings.identityCacheSize) map.delete(map.keys().next().value as string)
+    map.set(keyHash, until)
+  }
+
+  const listening = bus.onChange('identity', (payload) => {
+    changes += 1
+    unknown.clear()
+    drop(held, payload)
+  })
+
+  return {
+    resolve,
+    get size() {
+      return held.size
+    },
+    stop: () => listening.stop(),
+  }
+}
+
+/**
+ * Drops what a change names by `keyHash`, `keyHashes`, `teamId`, `userId` or `organizationId`; everything when it names nothing known. The
+ * master key's identity carries an alias for a hash, so both are compared.
+ */
+function drop(held: Map<string, Held>, payload: unknown): void {
+  const change = (typeof payload === 'object' && payload !== null ? payload : {}) as Record<string, unknown>
+  const hashes = [change['keyHash'], ...(Array.isArray(change['keyHashes']) ? change['keyHashes'] : [])]
+  const named = new Set(hashes.filter((value) => typeof value === 'string'))
+  const owner = (['teamId', 'userId', 'organizationId'] as const).filter((field) => typeof change[field] === 'string')
+  if (named.size === 0 && owner.length === 0) {
+    held.clear()
+    return
+  }
+  for (const [keyHash, { identity }] of held) {
+    const hit = named.has(keyHash) || named.has(identity.keyHash) || owner.some((field) => identity[field] === change[field])
+    if (hit) held.delete(keyHash)
+  }
+}
+
+/** A credential as errors may show it: its last four characters, none of a short one. */
+export function masked(key: string): string {
+  const tail = key.length < 12 ? '****' : key.slice(-4)
+  return key.startsWith('sk-') ? `sk-...${tail}` : `...${tail}`
+}
+
+function unknownKey(key: string, keyHash: string): GatewayError {
+  if (!key.startsWith('sk-')) {
+    return new GatewayError(
+      'malformed_credential',
+      `Authentication Error, LiteLLM Virtual Key expected. Received=${masked(key)}, expected to start with 'sk-'.`,
+    )
+  }
+  return new GatewayError(
+    'unknown_key',
+    `Authentication Error, Invalid proxy server token passed. Received API Key = ${masked(key)}, Key Hash (Token) =${keyHash}. ` +
+      'Unable to find token in cache or `LiteLLM_VerificationTokenTable`',
+    { param: 'key' },
+  )
+}

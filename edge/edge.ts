@@ -1,0 +1,155 @@
+import type { RuntimeSnapshot } from '../proto/deployment.ts'
+import { BEAT_INTERVAL } from '../proto/frames.ts'
+import { PRODUCT_VERSION, readable } from '../proto/version.ts'
+import type { Bus } from '../shared/bus/bus.ts'
+import { createCodec } from '../shared/bus/codec.ts'
+import type { Clock } from '../shared/clock.ts'
+import { GatewayError, toGatewayError } from '../shared/errors.ts'
+import type { Log } from '../shared/log.ts'
+import type { Metrics } from '../shared/metrics.ts'
+import { createAdmin } from './admin.ts'
+import { answerError } from './answer.ts'
+import { createAuthenticate } from './auth/authenticate.ts'
+import { HEALTH_GROUPS, MODELS_GROUPS } from './auth/check-identity.ts'
+import { createIdentities, type IdentitySettings } from './auth/virtual-key.ts'
+import { answerPreflight, corsHeaders } from './cors.ts'
+import type { Exchange } from './exchange.ts'
+import { answerHealth, answerLiveness, answerReadiness, readiness } from './health.ts'
+import { createInference } from './inference.ts'
+import { answerModel, answerModels } from './models.ts'
+import { createObserver } from './observe.ts'
+import { createRoutes, methodsOf, type Target } from './routes.ts'
+import { createServer, type ServerSettings } from './server.ts'
+
+export interface EdgeSettings extends ServerSettings, IdentitySettings {
+  /** Most milliseconds any call may take, whatever settings or client say. */
+  callLimit: number
+  /** Whether `x-forwarded-for` names the client. Only behind a proxy that sets it. */
+  trustForwardedFor: boolean
+}
+
+export const EDGE_DEFAULTS: EdgeSettings = {
+  host: '0.0.0.0',
+  port: 4000,
+  tls: null,
+  bodyLimit: 64 * 1024 * 1024,
+  headerLimit: 64 * 1024,
+  bodyTimeout: 30_000,
+  stallTimeout: 120_000,
+  idleGrace: 2_000,
+  identityTtl: 60_000,
+  identityStaleTtl: 3_600_000,
+  identityNegativeTtl: 5_000,
+  identityCacheSize: 100_000,
+  identityTimeout: 2_000,
+  callLimit: 6_000_000,
+  trustForwardedFor: false,
+}
+
+export interface EdgeDeps {
+  bus: Bus
+  clock: Clock
+  log: Log
+  metrics: Metrics
+  settings: EdgeSettings
+}
+
+export interface Edge {
+  readonly port: number
+  /** Whether calls can be served now. */
+  ready(): boolean
+  /** Stops listening, tells load balancers so, and waits for running answers, at most `limit` milliseconds. */
+  drain(limit: number): Promise<void>
+  stop(): Promise<void>
+}
+
+/** The edge: HTTP in, frames out. Resolves when it listens; rejects when the port is taken. */
+export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDeps): Promise<Edge> {
+  let runtime: RuntimeSnapshot | null = null
+  let draining = false
+  const mirror = await (await bus.bucket(bus.subjects.runtimeBucket)).mirror('runtime', (value) => {
+    const snapshot = value as RuntimeSnapshot | undefined
+    if (snapshot !== undefined && readable(snapshot.v)) runtime = snapshot
+  })
+  const runtimeSettings = () => runtime?.settings ?? null
+  const identities = createIdentities({ bus, clock, log, settings })
+  const authenticate = createAuthenticate({ identities, clock, settings: runtimeSettings })
+  const observe = createObserver(metrics)
+  const infer = createInference({
+    bus,
+    codec: createCodec(),
+    clock,
+    log,
+    authenticate,
+    settings: runtimeSettings,
+    observe,
+    callLimit: settings.callLimit,
+    trustForwardedFor: settings.trustForwardedFor,
+  })
+  const admin = createAdmin({ bus })
+  const routeOf = createRoutes()
+
+  function handle(exchange: Exchange): void {
+    const target = routeOf(exchange.path)
+    if (target?.kind === 'inference' && exchange.method === 'POST') void infer(exchange, target.endpoint, target.model)
+    else if (!answerPreflight(exchange)) void answer(exchange, target)
+  }
+
+  async function answer(exchange: Exchange, target: Target | null): Promise<void> {
+    try {
+      if (target === null) return await admin(exchange)
+      const methods = methodsOf(target)
+      if (methods.includes(exchange.method)) return await serve(exchange, target)
+      answerError(exchange, new GatewayError('method_not_allowed'), { allow: methods.join(', ') })
+    } catch (thrown) {
+      const error = toGatewayError(thrown)
+      if (error.code === 'internal') log.error({ err: error.cause, path: exchange.path }, 'a request failed inside the edge')
+      answerError(exchange, error)
+    }
+  }
+
+  async function serve(exchange: Exchange, target: Target): Promise<void> {
+    switch (target.kind) {
+      case 'liveness':
+        return answerLiveness(exchange, draining)
+      case 'readiness':
+        return answerReadiness(exchange, readiness(bus, runtime, draining))
+      case 'models':
+        return answerModels(exchange, mirrored(), await authenticate(exchange, MODELS_GROUPS))
+      case 'model':
+        return answerModel(exchange, mirrored(), await authenticate(exchange, MODELS_GROUPS), target.model)
+      case 'health':
+        return answerHealth(exchange, mirrored(), await authenticate(exchange, HEALTH_GROUPS))
+      case 'metrics':
+        if (runtime?.settings.requireAuthForMetrics === true) await authenticate(exchange, HEALTH_GROUPS)
+        return exchange.respond(200, { 'content-type': metrics.contentType }, await metrics.text())
+    }
+  }
+
+  function mirrored(): RuntimeSnapshot {
+    if (runtime === null)
+      throw new GatewayError('overloaded', 'No configuration has arrived yet. Retry later.', { retryAfter: 1000 })
+    return runtime
+  }
+
+  const server = await createServer({ settings, clock, log, handler: handle, extraHeaders: corsHeaders })
+  metrics.onScrape(() => metrics.inFlight.with({}).set(server.running))
+  const beats = clock.every(BEAT_INTERVAL, () =>
+    bus.beat({ inFlight: server.running, connections: server.connections, version: PRODUCT_VERSION, draining }),
+  )
+  log.info({ host: settings.host, port: server.port, tls: settings.tls !== null }, 'edge listens')
+
+  return {
+    port: server.port,
+    ready: () => readiness(bus, runtime, draining).ready,
+    async drain(limit) {
+      draining = true
+      await server.drain(limit)
+    },
+    async stop() {
+      beats.cancel()
+      server.stop()
+      await Promise.all([identities.stop(), mirror.stop()])
+    },
+  }
+}

@@ -1,0 +1,169 @@
+import type { CallMessage } from '../proto/call.ts'
+import type { RuntimeSettings } from '../proto/deployment.ts'
+import type { Endpoint } from '../proto/endpoints.ts'
+import { BODY_INLINE_MAX } from '../proto/frames.ts'
+import type { Identity } from '../proto/identity.ts'
+import { PRODUCT_VERSION, WIRE_VERSION } from '../proto/version.ts'
+import type { Bus } from '../shared/bus/bus.ts'
+import type { Codec } from '../shared/bus/codec.ts'
+import type { Clock } from '../shared/clock.ts'
+import { type GatewayError, toGatewayError } from '../shared/errors.ts'
+import { callId } from '../shared/ids.ts'
+import type { Log } from '../shared/log.ts'
+import { answerError } from './answer.ts'
+import { type Authenticate, CREDENTIAL_HEADERS } from './auth/authenticate.ts'
+import { INFERENCE_GROUPS } from './auth/check-identity.ts'
+import { takeBody } from './body.ts'
+import type { Exchange } from './exchange.ts'
+import { Relay, type RelayEnd } from './relay.ts'
+import { type Booking, unsettledEvent } from './unsettled.ts'
+
+export interface InferenceDeps {
+  bus: Bus
+  codec: Codec
+  clock: Clock
+  log: Log
+  authenticate: Authenticate
+  settings: () => RuntimeSettings | null
+  observe: (observed: ObservedCall) => void
+  /** Milliseconds a call may take when neither settings nor client say. */
+  callLimit: number
+  /** Whether `x-forwarded-for` is believed. */
+  trustForwardedFor: boolean
+}
+
+/** What metrics are made of. */
+export interface ObservedCall {
+  endpoint: Endpoint
+  identity: Identity | null
+  /** Milliseconds from the request's arrival to the end of its answer. */
+  duration: number
+  end: RelayEnd
+}
+
+export type Infer = (exchange: Exchange, endpoint: Endpoint, pathModel: string | null) => Promise<void>
+
+/** The pool of routers that serves calls. */
+const LANE = 'default'
+/** Headers a router may need, besides `x-litellm-*`. Nothing else crosses. */
+const PASSED_HEADERS: ReadonlySet<string> = new Set([
+  'traceparent',
+  'tracestate',
+  'anthropic-beta',
+  'anthropic-version',
+  'openai-organization',
+  'openai-beta',
+  'user-agent',
+  'cache-control',
+  'content-type',
+  'accept',
+])
+/** A client's own call id is echoed when it is a plain token. */
+const SANE_ID = /^[A-Za-z0-9_.:-]{1,128}$/
+/** Added to what the attempts may take together, milliseconds: for the gateway itself. */
+const DEADLINE_SLACK = 10_000
+
+/** THE HOT PATH. */
+export function createInference(deps: InferenceDeps): Infer {
+  const { bus, clock, authenticate, observe } = deps
+  const subject = bus.subjects.call(LANE)
+
+  return async function infer(exchange, endpoint, pathModel) {
+    const startedAt = clock.monotonic()
+    const id = callId()
+    const headers = { 'x-litellm-call-id': echoedId(exchange) ?? id, 'x-litellm-version': PRODUCT_VERSION }
+    let identity: Identity | null = null
+    const done = (end: RelayEnd) => observe({ endpoint, identity, duration: clock.monotonic() - startedAt, end })
+    try {
+      identity = await authenticate(exchange, INFERENCE_GROUPS)
+      const body = await takeBody(exchange, BODY_INLINE_MAX)
+      const head = callMessage(deps, exchange, id, endpoint, pathModel, identity)
+      const relay = new Relay(exchange, {
+        headers,
+        onEnd: (end) => {
+          settleLost(deps, end)
+          done(end)
+        },
+      })
+      relay.attach(bus.open(subject, { id, head, body, deadline: deadlineOf(deps, exchange) }, relay))
+    } catch (thrown) {
+      const error = toGatewayError(thrown)
+      if (error.code === 'internal') deps.log.error({ err: error.cause, callId: id }, 'a call failed inside the edge')
+      answerError(exchange, error, headers)
+      done({ status: error.status, head: null, error, bytes: 0 })
+    }
+  }
+}
+
+/** The call as it travels. Its id is always ours: the bill is unique by it, so a client must not choose it. */
+function callMessage(
+  deps: InferenceDeps,
+  exchange: Exchange,
+  id: string,
+  endpoint: Endpoint,
+  pathModel: string | null,
+  identity: Identity,
+): CallMessage {
+  const message: CallMessage = {
+    v: WIRE_VERSION,
+    callId: id,
+    take: 1,
+    endpoint: endpoint.name,
+    identity,
+    headers: passedHeaders(exchange.headers, deps.settings()?.keyHeaderName ?? null),
+    clientIp: clientIp(exchange, deps.trustForwardedFor),
+  }
+  if (pathModel !== null) message.pathModel = pathModel
+  if (exchange.query !== '') {
+    const version = new URLSearchParams(exchange.query).get('api-version')
+    if (version !== null) message.query = { 'api-version': version }
+  }
+  return message
+}
+
+function passedHeaders(headers: Readonly<Record<string, string>>, keyHeaderName: string | null): Record<string, string> {
+  const passed: Record<string, string> = {}
+  const key = keyHeaderName?.toLowerCase()
+  for (const name in headers) {
+    if (!name.startsWith('x-litellm-') && !PASSED_HEADERS.has(name)) continue
+    if (!CREDENTIAL_HEADERS.has(name) && name !== key) passed[name] = headers[name] as string
+  }
+  return passed
+}
+
+/** Milliseconds for the whole call: every attempt its time limit, which the client may set in seconds. */
+function deadlineOf(deps: InferenceDeps, exchange: Exchange): number {
+  const settings = deps.settings()
+  const asked = Number(exchange.headers['x-litellm-timeout'])
+  const attempt = asked > 0 ? asked * 1000 : (settings?.timeout ?? deps.callLimit)
+  return Math.min(deps.callLimit, attempt * ((settings?.numRetries ?? 0) + 1)) + DEADLINE_SLACK
+}
+
+function echoedId(exchange: Exchange): string | null {
+  const own = exchange.headers['x-litellm-call-id']
+  return own !== undefined && SANE_ID.test(own) ? own : null
+}
+
+function clientIp(exchange: Exchange, trustForwardedFor: boolean): string {
+  const forwarded = trustForwardedFor ? exchange.headers['x-forwarded-for']?.split(',')[0]?.trim() : undefined
+  return forwarded === undefined || forwarded === '' ? exchange.remoteAddress : forwarded
+}
+
+/** A router died while it answered: what it announced is booked as unsettled, so that nothing disappears. */
+function settleLost(deps: InferenceDeps, { head, error, bytes }: RelayEnd): void {
+  if (error?.code !== 'lost_router' || head?.booking === undefined) return
+  void book(deps, head.booking, bytes, error)
+}
+
+async function book(
+  { bus, codec, clock, log }: InferenceDeps,
+  booking: Uint8Array,
+  bytes: number,
+  error: GatewayError,
+): Promise<void> {
+  try {
+    await bus.append('unsettled', [unsettledEvent(codec.decode(booking) as Booking, bytes, error, clock.now())])
+  } catch (err) {
+    log.error({ err }, 'a call of a lost router could not be booked')
+  }
+}

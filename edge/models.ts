@@ -1,0 +1,75 @@
+import type { Deployment, RuntimeSnapshot } from '../proto/deployment.ts'
+import type { Identity } from '../proto/identity.ts'
+import { GatewayError } from '../shared/errors.ts'
+import { mayUse } from '../shared/model-access.ts'
+import { answerError, answerJson } from './answer.ts'
+import type { Exchange } from './exchange.ts'
+
+/** One entry of the list (surface reference §1.1); creation time and owner are constants there too. */
+export interface ModelEntry {
+  id: string
+  object: 'model'
+  created: number
+  owned_by: string
+}
+
+const CREATED = 1_677_610_602
+const OWNER = 'openai'
+
+/**
+ * The models an identity may use: model groups (wildcards as they are) and aliases, sorted as configured. `groups` adds the names of
+ * access groups, or leaves only those.
+ */
+export function listModels(
+  runtime: RuntimeSnapshot,
+  identity: Identity,
+  groups: 'none' | 'also' | 'only' = 'none',
+): ModelEntry[] {
+  const names = new Set<string>()
+  const byGroup = new Map<string, Deployment[]>()
+  for (const deployment of runtime.deployments) {
+    byGroup.set(deployment.modelGroup, [...(byGroup.get(deployment.modelGroup) ?? []), deployment])
+  }
+  if (groups !== 'only') {
+    for (const [name, deployments] of byGroup) if (allowed(identity, name, deployments)) names.add(name)
+    for (const [alias, target] of Object.entries(runtime.settings.modelGroupAlias)) {
+      const deployments = byGroup.get(target)
+      if (deployments === undefined) continue
+      if (mayUse(identity, alias) || allowed(identity, target, deployments)) names.add(alias)
+    }
+  }
+  if (groups !== 'none') {
+    for (const deployment of runtime.deployments) {
+      for (const group of deployment.accessGroups) if (mayUse(identity, group)) names.add(group)
+    }
+  }
+  return [...names].map(entry)
+}
+
+/** GET /v1/models */
+export function answerModels(exchange: Exchange, runtime: RuntimeSnapshot, identity: Identity): void {
+  const query = new URLSearchParams(exchange.query)
+  const only = query.get('only_model_access_groups')?.toLowerCase() === 'true'
+  const also = query.get('include_model_access_groups')?.toLowerCase() === 'true'
+  const data = listModels(runtime, identity, only ? 'only' : also ? 'also' : 'none')
+  answerJson(exchange, 200, { data, object: 'list' })
+}
+
+/** GET /v1/models/{id}; the id may hold slashes. A name that a listed wildcard covers exists. */
+export function answerModel(exchange: Exchange, runtime: RuntimeSnapshot, identity: Identity, id: string): void {
+  const known = listModels(runtime, identity).some((model) => model.id === id || (model.id.includes('*') && covers(model.id, id)))
+  if (known) answerJson(exchange, 200, entry(id))
+  else answerError(exchange, new GatewayError('not_found', `The model '${id}' does not exist or this key may not use it.`))
+}
+
+function allowed(identity: Identity, name: string, deployments: readonly Deployment[]): boolean {
+  return deployments.some((deployment) => mayUse(identity, name, deployment.accessGroups, deployment.provider))
+}
+
+function covers(pattern: string, id: string): boolean {
+  return mayUse({ models: [pattern] }, id)
+}
+
+function entry(id: string): ModelEntry {
+  return { id, object: 'model', created: CREATED, owned_by: OWNER }
+}

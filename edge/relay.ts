@@ -1,0 +1,123 @@
+import type { StartHead } from '../proto/call.ts'
+import type { WireError } from '../proto/errors.ts'
+import type { OutgoingStream, ReplySink } from '../shared/bus/bus.ts'
+import { fromWire, type GatewayError, openaiErrorBody } from '../shared/errors.ts'
+import { sseEvent } from '../shared/http/sse.ts'
+import { answerError } from './answer.ts'
+import type { Exchange } from './exchange.ts'
+
+/** How an answer ended, for metrics and for the bill of a lost router. */
+export interface RelayEnd {
+  /** Status the client saw. */
+  status: number
+  /** Null before the server began to answer. */
+  head: StartHead | null
+  error: GatewayError | null
+  /** Bytes of the answer handed to the client. */
+  bytes: number
+}
+
+export interface RelayOptions {
+  /** Added to the server's own headers. */
+  headers: Readonly<Record<string, string>>
+  /** Puts a bus error into the client's terms; default: as it is. */
+  translate?: (error: WireError) => WireError
+  /** Called once, when nothing more will be sent. */
+  onEnd: (end: RelayEnd) => void
+}
+
+/**
+ * Frames → response, back-pressure ⇄ credit, client gone → cancel. Bytes are passed on unread.
+ *
+ * States: waiting (no head) → held (head known, nothing sent: an error can still be answered properly) → sending → over.
+ */
+export class Relay implements ReplySink {
+  readonly #exchange: Exchange
+  readonly #options: RelayOptions
+  #stream: OutgoingStream | null = null
+  #head: StartHead | null = null
+  #sending = false
+  #over = false
+  #bytes = 0
+  /** Bytes written but not granted back, since the socket was behind. */
+  #owed = 0
+
+  constructor(exchange: Exchange, options: RelayOptions) {
+    this.#exchange = exchange
+    this.#options = options
+  }
+
+  /** Ties the relay to its stream. The bus tells the sink nothing before. */
+  attach(stream: OutgoingStream): void {
+    this.#stream = stream
+    this.#exchange.onDrain = (buffered) => this.#drained(buffered)
+    this.#exchange.onAbort = () => {
+      stream.cancel('client closed the connection')
+      this.#finish(499, null)
+    }
+    if (this.#exchange.closed) this.#exchange.onAbort()
+  }
+
+  start(head: StartHead): void {
+    this.#head = head
+  }
+
+  data(bytes: Uint8Array): void {
+    if (this.#over) return
+    this.#send()
+    this.#bytes += bytes.length
+    if (this.#exchange.write(bytes)) this.#stream?.consumed(bytes.length)
+    else this.#owed += bytes.length
+  }
+
+  end(): void {
+    if (this.#over) return
+    this.#send()
+    this.#exchange.end()
+    this.#finish(this.#head?.status ?? 200, null)
+  }
+
+  error(wire: WireError): void {
+    if (this.#over) return
+    const error = fromWire(this.#options.translate?.(wire) ?? wire)
+    if (!this.#sending) {
+      answerError(this.#exchange, error, this.#options.headers)
+      this.#finish(error.status, error)
+      return
+    }
+    // Without [DONE] or message_stop after it, no client takes the answer for whole.
+    if (isEventStream(this.#head)) this.#exchange.end(sseEvent(JSON.stringify(openaiErrorBody(error))))
+    else this.#exchange.destroy()
+    this.#finish(this.#head?.status ?? 200, error)
+  }
+
+  #send(): void {
+    if (this.#sending) return
+    this.#sending = true
+    const head = this.#head ?? { v: 1, status: 200, headers: {} }
+    const headers: Record<string, string> = { ...head.headers, ...this.#options.headers }
+    if (isEventStream(head)) {
+      headers['cache-control'] ??= 'no-cache'
+      // nginx collects whole answers otherwise.
+      headers['x-accel-buffering'] ??= 'no'
+    }
+    this.#exchange.start(head.status, headers)
+  }
+
+  #drained(buffered: number): void {
+    const left = this.#owed - buffered
+    if (this.#over || left <= 0) return
+    this.#owed -= left
+    this.#stream?.consumed(left)
+  }
+
+  #finish(status: number, error: GatewayError | null): void {
+    if (this.#over) return
+    this.#over = true
+    this.#options.onEnd({ status, head: this.#head, error, bytes: this.#bytes })
+  }
+}
+
+function isEventStream(head: StartHead | null): boolean {
+  return head?.headers['content-type']?.startsWith('text/event-stream') === true
+}

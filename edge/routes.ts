@@ -1,0 +1,74 @@
+import { ENDPOINTS, type Endpoint } from '../proto/endpoints.ts'
+
+/** What a path means here. Everything else is management and goes to accounting. */
+export type Target =
+  | { kind: 'inference'; endpoint: Endpoint; model: string | null }
+  | { kind: 'models' }
+  | { kind: 'model'; model: string }
+  | { kind: 'liveness' | 'readiness' | 'health' | 'metrics' }
+
+interface Pattern {
+  before: string
+  after: string
+  target: (captured: string) => Target
+}
+
+/** Methods of a target; HEAD is GET without a body. */
+export function methodsOf(target: Target): readonly string[] {
+  if (target.kind === 'inference') return [target.endpoint.method]
+  return target.kind === 'liveness' || target.kind === 'readiness' ? ['GET', 'HEAD', 'OPTIONS'] : ['GET', 'HEAD']
+}
+
+/** Paths with one fixed meaning. */
+const FIXED: Readonly<Record<string, Target>> = {
+  '/v1/models': { kind: 'models' },
+  '/models': { kind: 'models' },
+  '/health/liveliness': { kind: 'liveness' },
+  '/health/liveness': { kind: 'liveness' },
+  '/health/readiness': { kind: 'readiness' },
+  '/health': { kind: 'health' },
+  '/metrics': { kind: 'metrics' },
+  '/metrics/': { kind: 'metrics' },
+}
+
+/** The route table: path → target, null for what accounting serves. Built once from the endpoint table. */
+export function createRoutes(endpoints: readonly Endpoint[] = ENDPOINTS): (path: string) => Target | null {
+  const exact = new Map<string, Target>(Object.entries(FIXED))
+  const patterns: Pattern[] = []
+  for (const endpoint of endpoints) {
+    const named: Target = { kind: 'inference', endpoint, model: null }
+    exact.set(endpoint.path, named)
+    exact.set(endpoint.path.replace(/^\/v1/, ''), named)
+    for (const alias of endpoint.aliases) {
+      const [before = '', after = ''] = alias.split('{model}')
+      patterns.push({ before, after, target: (model) => ({ kind: 'inference', endpoint, model }) })
+    }
+  }
+  // Longest ending first: `…/chat/completions` also ends in `/completions`.
+  patterns.sort((a, b) => b.after.length - a.after.length)
+  patterns.push({ before: '/v1/models/', after: '', target: modelOf }, { before: '/models/', after: '', target: modelOf })
+
+  const find = (path: string): Target | null => {
+    const fixed = exact.get(path)
+    if (fixed !== undefined) return fixed
+    for (const { before, after, target } of patterns) {
+      const fits = path.startsWith(before) && path.endsWith(after) && path.length > before.length + after.length
+      if (fits) return target(decoded(path.slice(before.length, path.length - after.length)))
+    }
+    return null
+  }
+  return (path) => find(path) ?? (path.endsWith('/') && path.length > 1 ? find(path.slice(0, -1)) : null)
+}
+
+function modelOf(model: string): Target {
+  return { kind: 'model', model }
+}
+
+/** Percent-decoded when it can be, else as sent. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}

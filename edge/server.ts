@@ -1,0 +1,257 @@
+import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket, us_socket } from 'uWebSockets.js'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import type { Clock, Timer } from '../shared/clock.ts'
+import { GatewayError } from '../shared/errors.ts'
+import type { Log } from '../shared/log.ts'
+import type { Exchange, Handler } from './exchange.ts'
+import { type ExchangeHost, type RequestHead, SocketExchange, tooLarge } from './socket-exchange.ts'
+
+export interface ServerSettings {
+  host: string
+  /** 0 = any free port. */
+  port: number
+  /** Paths of PEM files. */
+  tls: { key: string; cert: string } | null
+  /** Largest request body, bytes. */
+  bodyLimit: number
+  /** Largest request line and headers together, bytes. The first server of a process decides. */
+  headerLimit: number
+  /** Milliseconds a body may take before 408, plus a second per 16 KB that did arrive. */
+  bodyTimeout: number
+  /** Milliseconds a client may leave its answer unread before it is cut. */
+  stallTimeout: number
+  /** Milliseconds idle connections are left open at draining, for a request that may be on its way. */
+  idleGrace: number
+}
+
+export interface ServerDeps {
+  settings: ServerSettings
+  clock: Clock
+  log: Log
+  handler: Handler
+  /** Headers for every answer to a request; null for none. */
+  extraHeaders?: (exchange: Exchange) => Readonly<Record<string, string>> | null
+}
+
+export interface Server {
+  readonly port: number
+  /** Exchanges not yet answered, and open connections. */
+  readonly running: number
+  readonly connections: number
+  /**
+   * Stops listening; requests on open connections are still served, with `connection: close`. Resolves when no connection is left,
+   * when nothing runs after `idleGrace`, or after `limit` milliseconds.
+   */
+  drain(limit: number): Promise<void>
+  /** Cuts what is left. */
+  stop(): void
+}
+
+/** Below uWS's own timer, which runs out after 8 to 12 seconds. Milliseconds. */
+const TEND_INTERVAL = 4000
+/** LIBUS_LISTEN_EXCLUSIVE_PORT */
+const EXCLUSIVE_PORT = 1
+/** Keeps uWS from naming itself in every answer. Undocumented, from its source. */
+const NO_MARK = '999999990007'
+/** SHA-256 of the native binaries we have run the tests with, by platform, architecture and ABI. */
+const BINARIES: Readonly<Record<string, string>> = {
+  linux_x64_127: '8cabc918bbf9a07323e54f89a33882491080b2eb35df0607f473ccdb1f3c31af',
+}
+
+/**
+ * HTTP/1.1 over uWebSockets.js. What its parser decides by itself, with fixed texts: 400 for broken framing, 431 for large headers, 505
+ * for HTTP/1.0, `100 Continue` when asked; a connection without a complete request for 8 to 12 seconds is closed. It cannot hold back a
+ * pipelined request while an earlier one is being answered: such a connection is cut, so answers never get mixed up.
+ *
+ * Throws when the port is taken, or the native binary is not the recorded one.
+ */
+export async function createServer(deps: ServerDeps): Promise<Server> {
+  const { settings, clock, log } = deps
+  checkBinary(log)
+  // uWS reads this once, when its binary is loaded; there is no other way to set it.
+  process.env['UWS_HTTP_MAX_HEADERS_SIZE'] ??= String(settings.headerLimit)
+  const uws = await import('uWebSockets.js')
+  const { _cfg: configure } = uws as { _cfg?: (key: string) => void }
+  configure?.(NO_MARK)
+
+  const app =
+    settings.tls === null ? uws.App() : uws.SSLApp({ key_file_name: settings.tls.key, cert_file_name: settings.tls.cert })
+  const state = { running: 0, connections: 0, draining: false }
+  let onChange = () => {}
+  const tender = createTender(clock)
+  const host: ExchangeHost = {
+    bodyLimit: settings.bodyLimit,
+    bodyTimeout: settings.bodyTimeout,
+    stallTimeout: settings.stallTimeout,
+    get draining() {
+      return state.draining
+    },
+    monotonic: () => clock.monotonic(),
+    extraHeaders: deps.extraHeaders ?? (() => null),
+    tend: (exchange) => tender.add(exchange),
+    untend: (exchange) => tender.remove(exchange),
+    finished: () => {
+      state.running -= 1
+      onChange()
+    },
+  }
+  const countConnection = (_res: HttpResponse, change: number) => {
+    state.connections += change
+    onChange()
+  }
+  app.filter(countConnection)
+  app.any('/*', (res, req) => {
+    state.running += 1
+    accept(res, req, host, deps.handler)
+  })
+  const socket = await listen(app, settings)
+  const port = uws.us_socket_local_port(socket as unknown as us_socket)
+  let listening = true
+  const close = () => {
+    if (listening) uws.us_listen_socket_close(socket)
+    listening = false
+  }
+
+  return {
+    port,
+    get running() {
+      return state.running
+    },
+    get connections() {
+      return state.connections
+    },
+    drain(limit) {
+      state.draining = true
+      close()
+      return new Promise((resolve) => {
+        let graceOver = false
+        const check = () => {
+          if (state.connections === 0 || (graceOver && state.running === 0)) done()
+        }
+        const grace = clock.after(Math.min(settings.idleGrace, limit), () => {
+          graceOver = true
+          check()
+        })
+        const last = clock.after(limit, done)
+        function done() {
+          grace.cancel()
+          last.cancel()
+          onChange = () => {}
+          resolve()
+        }
+        onChange = check
+        check()
+      })
+    },
+    stop() {
+      close()
+      tender.stop()
+      app.close()
+    },
+  }
+}
+
+/** Turns a uWS request into an exchange. The request object dies with this call, so everything is copied here. */
+function accept(res: HttpResponse, req: HttpRequest, host: ExchangeHost, handler: Handler): void {
+  const headers: Record<string, string> = {}
+  req.forEach((name, value) => {
+    const before = headers[name]
+    headers[name] = before === undefined ? value : `${before}, ${value}`
+  })
+  const length = bodyLength(headers)
+  const head: RequestHead = {
+    method: req.getCaseSensitiveMethod(),
+    path: req.getUrl(),
+    query: req.getQuery() ?? '',
+    headers,
+    bodyLength: length instanceof GatewayError ? 0 : length,
+  }
+  const exchange = new SocketExchange(res, host, head)
+  res.onAborted(() => exchange.aborted())
+  if (length instanceof GatewayError) {
+    exchange.refuse(length, true)
+    return
+  }
+  if (length !== null && length > host.bodyLimit) {
+    exchange.refuse(tooLarge(host.bodyLimit), false)
+    return
+  }
+  if (length !== 0) res.onData((chunk, last) => exchange.receive(chunk, last))
+  handler(exchange)
+}
+
+/**
+ * The announced length of a body: 0 for none, null for chunks. An error where proxies disagree about what follows (RFC 9112 §6.3): uWS
+ * takes the first of two lengths and ignores codings it does not know.
+ */
+function bodyLength(headers: Readonly<Record<string, string>>): number | null | GatewayError {
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined) {
+    return coding.toLowerCase() === 'chunked'
+      ? null
+      : new GatewayError('bad_request', 'Only the chunked transfer coding is supported.')
+  }
+  const length = headers['content-length']
+  if (length === undefined) return 0
+  return /^\d{1,15}$/.test(length)
+    ? Number(length)
+    : new GatewayError('bad_request', 'The content-length header is not one number.')
+}
+
+function listen(app: TemplatedApp, { host, port }: ServerSettings): Promise<us_listen_socket> {
+  return new Promise((resolve, reject) => {
+    // The published types lack the form with host and options. Without the option two processes would share one port unnoticed.
+    const listenExclusively = app.listen as unknown as (
+      host: string,
+      port: number,
+      options: number,
+      done: (socket: us_listen_socket | false) => void,
+    ) => void
+    listenExclusively.call(app, host, port, EXCLUSIVE_PORT, (socket) => {
+      if (socket === false) reject(new Error(`cannot listen on ${host}:${port}: the port is taken or not allowed`))
+      else resolve(socket)
+    })
+  })
+}
+
+/** Calls `tend` of the exchanges that need it, on one timer that runs only while there are any. */
+function createTender(clock: Clock): {
+  add(exchange: SocketExchange): void
+  remove(exchange: SocketExchange): void
+  stop(): void
+} {
+  const tended = new Set<SocketExchange>()
+  let timer: Timer | null = null
+  const rest = () => {
+    timer?.cancel()
+    timer = null
+  }
+  return {
+    add(exchange) {
+      tended.add(exchange)
+      timer ??= clock.every(TEND_INTERVAL, () => {
+        for (const one of tended) one.tend()
+        if (tended.size === 0) rest()
+      })
+    },
+    remove: (exchange) => void tended.delete(exchange),
+    stop: rest,
+  }
+}
+
+/** Refuses a native binary that is not the recorded one; says so where none is recorded. */
+function checkBinary(log: Log): void {
+  const name = `${process.platform}_${process.arch}_${process.versions.modules}`
+  const folders = createRequire(import.meta.url).resolve.paths('uWebSockets.js') ?? []
+  const file = folders.map((folder) => join(folder, 'uWebSockets.js', 'dist', 'bin', `uws_${name}.node`)).find(existsSync)
+  const expected = BINARIES[name]
+  if (file === undefined || expected === undefined) {
+    log.warn({ binary: name }, 'no checksum is recorded for the uWebSockets.js binary of this platform')
+    return
+  }
+  const actual = createHash('sha256').update(readFileSync(file)).digest('hex')
+  if (actual !== expected) throw new Error(`${file} has SHA-256 ${actual}, not the recorded ${expected}: reinstall it`)
+}

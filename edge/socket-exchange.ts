@@ -1,0 +1,420 @@
+import { STATUS_CODES } from 'node:http'
+import { GatewayError, openaiErrorBody } from '../shared/errors.ts'
+import type { Exchange } from './exchange.ts'
+
+/** The part of a uWebSockets.js response that an exchange uses; `server.ts` hands in the real one. */
+export interface Wire {
+  writeStatus(status: string): unknown
+  writeHeader(name: string, value: string): unknown
+  write(chunk: string | Uint8Array): boolean
+  end(body?: string | Uint8Array, closeConnection?: boolean): unknown
+  endWithoutBody(length?: number, closeConnection?: boolean): unknown
+  close(): unknown
+  pause(): void
+  resume(): void
+  cork(run: () => void): unknown
+  onWritable(handler: () => boolean): unknown
+  getRemoteAddressAsText(): ArrayBuffer
+}
+
+/** What all exchanges of one server share. */
+export interface ExchangeHost {
+  /** Largest body, bytes. */
+  readonly bodyLimit: number
+  /** Milliseconds a body may take, plus a second per BODY_RATE bytes that did arrive. */
+  readonly bodyTimeout: number
+  /** Milliseconds a client may leave its answer unread while more of it waits. */
+  readonly stallTimeout: number
+  /** True from the start of draining on: answers ask the client to use another connection. */
+  readonly draining: boolean
+  monotonic(): number
+  /** Headers every answer to this request gets (CORS); null for none. */
+  extraHeaders(exchange: Exchange): Readonly<Record<string, string>> | null
+  /** Has `tend` of the exchange called every TEND_INTERVAL until `untend`. */
+  tend(exchange: SocketExchange): void
+  untend(exchange: SocketExchange): void
+  finished(): void
+}
+
+/** The request line and headers, copied. */
+export interface RequestHead {
+  method: string
+  path: string
+  query: string
+  headers: Readonly<Record<string, string>>
+  /** Announced body length: 0 for none, null when it comes in chunks of unknown sum. */
+  bodyLength: number | null
+}
+
+/** Slowest upload tolerated in the long run, bytes per second. uWS asks for the same. */
+const BODY_RATE = 16 * 1024
+/**
+ * What the kernel took at least when it reports a socket writable again: Linux does so with a third of the send buffer free, and the
+ * smallest buffer it starts with holds 46 KB. uWS tells neither how much it still holds nor when that is gone, so this is how
+ * credit flows back without growing.
+ */
+const DRAIN_STEP = 16 * 1024
+const EMPTY = new Uint8Array(0)
+const JSON_HEADERS = { 'content-type': 'application/json' }
+/** Describe the connection or the framing, which are this file's business. */
+const OWN_HEADERS = new Set(['content-length', 'transfer-encoding', 'connection', 'keep-alive', 'date', 'upgrade', 'trailer'])
+const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+/** RFC 9110 §5.5: no control characters in a value; a line break in one would start another header. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+const UNSAFE_VALUE = /[\x00-\x08\x0a-\x1f\x7f]/
+
+/**
+ * One request and its answer on a uWS socket.
+ *
+ * Request side:  arriving ⇄ paused → complete.
+ * Answer side:   none → headed (start called, nothing sent) → flowing ⇄ full (socket behind) → ending (full, end called) → closed.
+ * `respond` goes from none to closed at once; the client leaving goes to closed from anywhere. Once closed the uWS object must not be
+ * touched any more, and every method does nothing.
+ *
+ * uWS arms a fixed timer of about 10 seconds while a body arrives and whenever a write fails, and its expiry closes the socket.
+ * While the limits here allow more, the server has `tend` called, whose `resume` arms it anew.
+ */
+export class SocketExchange implements Exchange {
+  readonly method: string
+  readonly path: string
+  readonly query: string
+  readonly headers: Readonly<Record<string, string>>
+  onDrain: ((buffered: number) => void) | null = null
+  onAbort: (() => void) | null = null
+
+  readonly #wire: Wire
+  readonly #host: ExchangeHost
+  #closed = false
+  #address: string | null = null
+
+  #bodyLength: number | null
+  #received = 0
+  #complete: boolean
+  #paused = false
+  #pausedSince = 0
+  #bodySince = 0
+  #part: ((bytes: Uint8Array, last: boolean) => void) | null = null
+  /** Parts that came before somebody asked for the body. */
+  #early: Uint8Array[] | null = null
+
+  #head: { status: number; headers: Readonly<Record<string, string>> } | null = null
+  #first: Uint8Array | string | null = null
+  #flowing = false
+  #full = false
+  #fullSince = 0
+  #ending = false
+  #held: (Uint8Array | string)[] = []
+  #buffered = 0
+
+  constructor(wire: Wire, host: ExchangeHost, head: RequestHead) {
+    this.#wire = wire
+    this.#host = host
+    this.method = head.method
+    this.path = head.path
+    this.query = head.query
+    this.headers = head.headers
+    this.#bodyLength = head.bodyLength
+    this.#complete = head.bodyLength === 0
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  get buffered(): number {
+    return this.#buffered
+  }
+
+  get remoteAddress(): string {
+    if (this.#address === null)
+      this.#address = this.#closed ? '' : Buffer.from(this.#wire.getRemoteAddressAsText()).toString('latin1')
+    return this.#address
+  }
+
+  /** Called by the server with each part of the body; `chunk` dies with the call. */
+  receive(chunk: ArrayBuffer, last: boolean): void {
+    if (this.#closed) return
+    this.#received += chunk.byteLength
+    if (this.#received > this.#host.bodyLimit) {
+      this.refuse(tooLarge(this.#host.bodyLimit), false)
+      return
+    }
+    this.#complete = last
+    if (last) this.#host.untend(this)
+    else this.#expectMore()
+    const bytes = chunk.byteLength === 0 ? EMPTY : Buffer.from(new Uint8Array(chunk))
+    if (this.#part !== null) {
+      this.#part(bytes, last)
+      return
+    }
+    this.#early ??= []
+    this.#early.push(bytes)
+    // Nobody took the body yet (the key is being looked up): hold this part and no more.
+    if (!last) this.pauseBody()
+  }
+
+  onBody(part: (bytes: Uint8Array, last: boolean) => void): void {
+    if (this.#closed) return
+    this.#part = part
+    const early = this.#early
+    this.#early = null
+    if (early === null) {
+      if (this.#complete) part(EMPTY, true)
+      return
+    }
+    early.forEach((bytes, index) => {
+      part(bytes, this.#complete && index === early.length - 1)
+    })
+    if (!this.#complete) this.resumeBody()
+  }
+
+  pauseBody(): void {
+    if (this.#closed || this.#complete || this.#paused) return
+    this.#paused = true
+    this.#pausedSince = this.#host.monotonic()
+    this.#wire.pause()
+  }
+
+  resumeBody(): void {
+    if (this.#closed || !this.#paused) return
+    this.#paused = false
+    // Time we did not read is not the client's.
+    this.#bodySince += this.#host.monotonic() - this.#pausedSince
+    this.#wire.resume()
+  }
+
+  respond(status: number, headers: Readonly<Record<string, string>>, body: string | Uint8Array): void {
+    if (this.#closed) return
+    this.#respond(status, headers, body, false)
+  }
+
+  start(status: number, headers: Readonly<Record<string, string>>): void {
+    if (this.#closed) return
+    this.#head = { status, headers }
+  }
+
+  write(bytes: Uint8Array | string): boolean {
+    if (this.#closed || this.method === 'HEAD') return true
+    if (this.#head !== null && this.#first === null) {
+      // Head and first part leave together; an answer that ends in the same tick leaves whole, with a content-length.
+      this.#first = bytes
+      queueMicrotask(() => {
+        if (!this.#closed && this.#head !== null) this.#put(null)
+      })
+      return true
+    }
+    if (this.#full) {
+      this.#held.push(bytes)
+      this.#buffered += sizeOf(bytes)
+      return false
+    }
+    return this.#put(bytes)
+  }
+
+  end(bytes?: Uint8Array | string): void {
+    if (this.#closed) return
+    if (!this.#flowing) {
+      const head = this.#head ?? { status: 200, headers: {} }
+      this.#respond(head.status, head.headers, join(this.#first, bytes), false)
+      return
+    }
+    if (this.#full) {
+      if (bytes !== undefined) this.#held.push(bytes)
+      this.#ending = true
+      return
+    }
+    this.#finish()
+    this.#wire.cork(() => this.#wire.end(bytes))
+  }
+
+  destroy(): void {
+    if (this.#closed) return
+    this.#finish()
+    this.#wire.close()
+  }
+
+  cork(run: () => void): void {
+    if (this.#closed) run()
+    else this.#wire.cork(run)
+  }
+
+  /** Called by the server when the socket is gone. */
+  aborted(): void {
+    if (this.#closed) return
+    this.#finish()
+    this.onAbort?.()
+  }
+
+  /** Answers for the handler, which hears `onAbort`: the request itself is at fault. */
+  refuse(error: GatewayError, mustClose: boolean): void {
+    if (this.#closed) return
+    if (this.#flowing) {
+      this.destroy()
+    } else {
+      this.#respond(error.status, JSON_HEADERS, JSON.stringify(openaiErrorBody(error)), mustClose)
+    }
+    this.onAbort?.()
+  }
+
+  /** Called by the server every few seconds while tended: arms uWS's timer anew, or ends what took too long. */
+  tend(): void {
+    if (this.#closed || this.#paused) return
+    const now = this.#host.monotonic()
+    if (!this.#complete && now - this.#bodySince > this.#host.bodyTimeout + (this.#received / BODY_RATE) * 1000) {
+      this.refuse(new GatewayError('request_timeout'), true)
+      return
+    }
+    if (this.#full && now - this.#fullSince > this.#host.stallTimeout) {
+      this.destroy()
+      this.onAbort?.()
+      return
+    }
+    this.#wire.resume()
+  }
+
+  #expectMore(): void {
+    if (this.#bodySince === 0) {
+      this.#bodySince = this.#host.monotonic()
+      this.#host.tend(this)
+    } else {
+      this.#wire.resume()
+    }
+  }
+
+  /** Sends the head when it is still to come, what was kept of the first part, and `bytes`. False when the socket is behind. */
+  #put(bytes: Uint8Array | string | null): boolean {
+    let taken = true
+    let size = 0
+    this.#wire.cork(() => {
+      if (this.#head !== null) this.#sendHead()
+      for (const part of [this.#first, bytes]) {
+        if (part === null) continue
+        size = sizeOf(part)
+        if (size > 0 && !this.#wire.write(part)) taken = false
+      }
+      this.#first = null
+    })
+    if (!taken) this.#becomeFull(size)
+    return taken
+  }
+
+  #sendHead(): void {
+    const head = this.#head as { status: number; headers: Readonly<Record<string, string>> }
+    this.#head = null
+    this.#flowing = true
+    this.#writeHead(head.status, head.headers)
+    if (this.#host.draining) this.#wire.writeHeader('connection', 'close')
+    this.#wire.onWritable(() => this.#writable())
+  }
+
+  #becomeFull(size: number): void {
+    this.#full = true
+    this.#fullSince = this.#host.monotonic()
+    this.#buffered += size
+    this.#host.tend(this)
+  }
+
+  /** The kernel takes bytes again. With this handler set, uWS sends what it holds only when written to, or at the end of a cork. */
+  #writable(): boolean {
+    if (this.#closed) return true
+    let taken: boolean | null = null
+    this.#wire.cork(() => {
+      for (let part = this.#held.shift(); part !== undefined; part = this.#held.shift()) {
+        taken = this.#wire.write(part)
+        if (!taken) break
+      }
+    })
+    if (!this.#full) return true
+    this.#fullSince = this.#host.monotonic()
+    this.#buffered = taken === true ? 0 : Math.max(0, this.#buffered - DRAIN_STEP)
+    if (this.#buffered > 0 || this.#held.length > 0) {
+      // After a failed write uWS reports the next change by itself; otherwise `resume` has it report.
+      if (taken === null && !this.#paused) this.#wire.resume()
+    } else {
+      this.#full = false
+      if (this.#complete) this.#host.untend(this)
+      if (this.#ending) {
+        this.#finish()
+        this.#wire.cork(() => this.#wire.end())
+        return true
+      }
+    }
+    this.onDrain?.(this.#buffered)
+    return true
+  }
+
+  #respond(status: number, headers: Readonly<Record<string, string>>, body: string | Uint8Array, mustClose: boolean): void {
+    const close = mustClose || this.#host.draining || !this.#discards()
+    this.#finish()
+    this.#wire.cork(() => {
+      this.#writeHead(status, headers)
+      if (this.method === 'HEAD') this.#wire.endWithoutBody(announced(headers) ?? sizeOf(body), close)
+      else if (status === 204 || status === 304) this.#wire.endWithoutBody(undefined, close)
+      else this.#wire.end(body, close)
+    })
+  }
+
+  /**
+   * Whether the rest of the body may come in and be thrown away (uWS does), which spares a client in the middle of its upload a reset
+   * that would hide the answer from it. Only a known rest of at most twice the limit.
+   */
+  #discards(): boolean {
+    return this.#complete || (this.#bodyLength !== null && this.#bodyLength - this.#received <= 2 * this.#host.bodyLimit)
+  }
+
+  /** All headers in one call to the native side: the first by name, the rest inside its value. */
+  #writeHead(status: number, headers: Readonly<Record<string, string>>): void {
+    this.#wire.writeStatus(statusLine(status))
+    const lines = headerLines(headers, '')
+    const extra = this.#host.extraHeaders(this)
+    const all = extra === null ? lines : headerLines(extra, lines)
+    if (all === '') return
+    const colon = all.indexOf(':')
+    this.#wire.writeHeader(all.slice(0, colon), all.slice(colon + 2))
+  }
+
+  #finish(): void {
+    this.#closed = true
+    this.#held = []
+    this.#early = null
+    this.#buffered = 0
+    this.#host.untend(this)
+    this.#host.finished()
+  }
+}
+
+/** The error for a body over `limit` bytes. */
+export function tooLarge(limit: number): GatewayError {
+  return new GatewayError('body_too_large', `The request body is larger than ${limit} bytes.`)
+}
+
+function headerLines(headers: Readonly<Record<string, string>>, before: string): string {
+  let lines = before
+  for (const name in headers) {
+    if (OWN_HEADERS.has(name) || !HEADER_NAME.test(name)) continue
+    let value = headers[name] as string
+    if (UNSAFE_VALUE.test(value)) value = value.replace(new RegExp(UNSAFE_VALUE, 'g'), ' ')
+    lines += lines === '' ? `${name}: ${value}` : `\r\n${name}: ${value}`
+  }
+  return lines
+}
+
+function announced(headers: Readonly<Record<string, string>>): number | null {
+  const length = headers['content-length']
+  return length === undefined || !/^\d+$/.test(length) ? null : Number(length)
+}
+
+function statusLine(status: number): string {
+  return status === 200 ? '200 OK' : `${status} ${STATUS_CODES[status] ?? 'Unknown'}`
+}
+
+function sizeOf(bytes: Uint8Array | string): number {
+  return typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.length
+}
+
+function join(first: Uint8Array | string | null, second: Uint8Array | string | undefined): Uint8Array | string {
+  if (first === null) return second ?? ''
+  if (second === undefined) return first
+  if (typeof first === 'string' && typeof second === 'string') return first + second
+  return Buffer.concat([Buffer.from(first as Uint8Array), Buffer.from(second as Uint8Array)])
+}

@@ -1,0 +1,18 @@
+import { type Attempt, NO_TOKENS, type UsageEvent } from '../proto/usage.ts'
+import type { GatewayError } from '../shared/errors.ts'
+import { toWire } from '../shared/errors.ts'
+
+/** What a router sends ahead: its usage event as far as known, and how many bytes of answer make a token. */
+export type Booking = UsageEvent & { outputBytesPerToken: number }
+
+/** The event to book for a router that died while it answered: output is estimated from the bytes relayed. Pure; `now` in Unix milliseconds. */
+export function unsettledEvent(booking: Booking, bytes: number, error: GatewayError, now: number): UsageEvent {
+  const { outputBytesPerToken, ...event } = booking
+  const output = Math.ceil(bytes / Math.max(1, outputBytesPerToken))
+  const attempts = event.attempts.map((attempt, index): Attempt => {
+    if (index < event.attempts.length - 1) return attempt
+    const usage = { ...NO_TOKENS, ...attempt.usage, output, estimated: true }
+    return { ...attempt, endedAt: now, outcome: 'unsettled', error: toWire(error), usage }
+  })
+  return { ...event, attempts, endedAt: now, outcome: 'unsettled', error: toWire(error) }
+}

@@ -1,0 +1,272 @@
+import { Registry } from 'prom-client'
+
+/**
+ * Metrics. Counting is an addition in a typed array behind a handle that the caller may keep; text is made at scrape time. Names and
+ * labels are LiteLLM's (surface reference §9.4) and exist in this file only.
+ */
+
+const KEY = ['hashed_api_key', 'api_key_alias'] as const
+const TEAM = ['team', 'team_alias'] as const
+const DEPLOYMENT = ['litellm_model_name', 'model_id', 'api_base', 'api_provider'] as const
+const CALL = ['end_user', ...KEY, 'requested_model', ...TEAM, 'user'] as const
+const SERVED = ['end_user', ...KEY, 'model', ...TEAM, 'user', 'user_email', 'client_ip', 'user_agent', 'model_id'] as const
+const TOKENS = ['end_user', ...KEY, 'model', ...TEAM, 'user', 'user_email', 'requested_model', 'model_id'] as const
+const LATENCY = ['model', ...KEY, ...TEAM, 'requested_model', 'end_user', 'user', 'model_id'] as const
+const TOTAL_LATENCY = [...CALL, 'model', 'model_id'] as const
+const OVERHEAD = ['model_group', 'api_provider', 'api_base', 'litellm_model_name', ...KEY, 'model_id'] as const
+const ATTEMPT = ['requested_model', ...DEPLOYMENT, ...KEY, ...TEAM, 'client_ip', 'user_agent'] as const
+const FALLBACK = [
+  'requested_model',
+  'fallback_model',
+  ...KEY,
+  ...TEAM,
+  'exception_status',
+  'exception_class',
+  'model_id',
+] as const
+
+/** Every metric of the gateway. */
+const DEFINITIONS = {
+  proxyRequests: counter(
+    'litellm_proxy_total_requests_metric_total',
+    'Inference requests answered, whatever the outcome.',
+    ...CALL,
+    'status_code',
+    'user_email',
+    'route',
+    'client_ip',
+    'user_agent',
+    'model_id',
+  ),
+  proxyFailures: counter(
+    'litellm_proxy_failed_requests_metric_total',
+    'Inference requests the client saw fail.',
+    ...CALL,
+    'user_email',
+    'exception_status',
+    'exception_class',
+    'route',
+    'client_ip',
+    'user_agent',
+    'model_id',
+  ),
+  requestLatency: histogram('litellm_request_total_latency_metric', 'Seconds from request to end of answer.', ...TOTAL_LATENCY),
+  requests: counter('litellm_requests_metric_total', 'Calls made to providers on behalf of clients.', ...SERVED),
+  spend: counter('litellm_spend_metric_total', 'Spend in dollars.', ...SERVED),
+  totalTokens: counter('litellm_total_tokens_metric_total', 'Input and output tokens.', ...TOKENS),
+  inputTokens: counter('litellm_input_tokens_metric_total', 'Input tokens.', ...TOKENS),
+  outputTokens: counter('litellm_output_tokens_metric_total', 'Output tokens.', ...TOKENS),
+  apiLatency: histogram('litellm_llm_api_latency_metric', 'Seconds the provider took.', ...LATENCY),
+  timeToFirstToken: histogram(
+    'litellm_llm_api_time_to_first_token_metric',
+    'Seconds to the first token of a stream.',
+    ...LATENCY,
+  ),
+  overhead: histogram('litellm_overhead_latency_metric', 'Seconds the gateway itself added.', ...OVERHEAD),
+  deploymentState: gauge('litellm_deployment_state', '0 healthy, 1 failing in part, 2 out.', ...DEPLOYMENT),
+  deploymentCooldowns: counter(
+    'litellm_deployment_cooled_down_total',
+    'Times a deployment was taken out of rotation.',
+    ...DEPLOYMENT,
+    'exception_status',
+  ),
+  deploymentRequests: counter('litellm_deployment_total_requests_total', 'Attempts on a deployment.', ...ATTEMPT),
+  deploymentSuccesses: counter('litellm_deployment_success_responses_total', 'Attempts that succeeded.', ...ATTEMPT),
+  deploymentFailures: counter(
+    'litellm_deployment_failure_responses_total',
+    'Attempts that failed.',
+    'requested_model',
+    ...DEPLOYMENT,
+    'exception_status',
+    'exception_class',
+    ...KEY,
+    ...TEAM,
+    'client_ip',
+    'user_agent',
+  ),
+  deploymentTokenLatency: histogram(
+    'litellm_deployment_latency_per_output_token',
+    'Seconds per output token.',
+    ...DEPLOYMENT,
+    ...KEY,
+    ...TEAM,
+  ),
+  deploymentFallbacks: counter('litellm_deployment_successful_fallbacks_total', 'Fallbacks that succeeded.', ...FALLBACK),
+  deploymentFailedFallbacks: counter('litellm_deployment_failed_fallbacks_total', 'Fallbacks that failed too.', ...FALLBACK),
+  deploymentTpmLimit: gauge('litellm_deployment_tpm_limit', 'Configured tokens per minute.', ...DEPLOYMENT),
+  deploymentRpmLimit: gauge('litellm_deployment_rpm_limit', 'Configured requests per minute.', ...DEPLOYMENT),
+  remainingRequests: gauge('litellm_remaining_requests_metric', 'Requests left, as the provider says.', ...OVERHEAD),
+  remainingTokens: gauge('litellm_remaining_tokens_metric', 'Tokens left, as the provider says.', ...OVERHEAD),
+  inFlight: gauge('litellm_in_flight_requests', 'Requests being answered now.'),
+} as const
+
+/** Upper bounds in seconds, LiteLLM's. */
+const BUCKETS = [
+  0.005, 0.00625, 0.0125, 0.025, 0.05, 0.1, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8, 8.5, 9, 9.5, 10, 15,
+  20, 25, 30, 60, 120, 180, 240, 300,
+]
+/** Label sets of one metric. Beyond it everything is counted under `other`: labels must not eat the memory. */
+const LABEL_SETS_MAX = 2_000
+const OTHER = 'other'
+const SEPARATOR = '\u0000'
+
+export interface Counter {
+  add(amount?: number): void
+}
+export interface Gauge {
+  set(value: number): void
+}
+export interface Histogram {
+  /** Seconds. */
+  observe(seconds: number): void
+}
+
+interface Handles {
+  counter: Counter
+  gauge: Gauge
+  histogram: Histogram
+}
+type Kind = keyof Handles
+
+interface Definition<K extends Kind = Kind, L extends string = string> {
+  kind: K
+  name: string
+  help: string
+  labels: readonly L[]
+}
+
+/** One metric: a handle per label set. Keep the handle where it is used often. */
+export interface Family<K extends Kind, L extends string> {
+  with(labels: Readonly<Partial<Record<L, string>>>): Handles[K]
+}
+
+type FamilyOf<D> = D extends Definition<infer K, infer L> ? Family<K, L> : never
+
+export type Metrics = { readonly [Name in keyof typeof DEFINITIONS]: FamilyOf<(typeof DEFINITIONS)[Name]> } & {
+  /** All metrics in Prometheus' text format 0.0.4. */
+  text(): Promise<string>
+  readonly contentType: string
+  /** Called before each text, to set gauges that are read rather than counted. */
+  onScrape(read: () => void): void
+}
+
+/** A set of metrics at zero. One per process. */
+export function createMetrics(): Metrics {
+  const readers: (() => void)[] = []
+  const registry = new Registry()
+  const families: Record<string, Store> = {}
+  for (const [key, definition] of Object.entries(DEFINITIONS)) {
+    const store = new Store(definition)
+    families[key] = store
+    // The registry asks what it renders for nothing else.
+    registry.registerMetric(store as unknown as Parameters<Registry['registerMetric']>[0])
+  }
+  return Object.assign(families as unknown as Metrics, {
+    contentType: registry.contentType,
+    onScrape: (read: () => void) => void readers.push(read),
+    text: () => {
+      for (const read of readers) read()
+      return registry.metrics()
+    },
+  })
+}
+
+/** The numbers of one metric. A label set owns `stride` of them: one, or a count per bucket, one above the last, and the sum. */
+class Store {
+  readonly name: string
+  readonly help: string
+  readonly type: Kind
+  readonly #labels: readonly string[]
+  readonly #stride: number
+  readonly #handles = new Map<string, Counter & Gauge & Histogram>()
+  readonly #sets: Record<string, string>[] = []
+  #values: Float64Array
+
+  constructor(definition: Definition) {
+    this.name = definition.name
+    this.help = definition.help
+    this.type = definition.kind
+    this.#labels = definition.labels
+    this.#stride = definition.kind === 'histogram' ? BUCKETS.length + 2 : 1
+    this.#values = new Float64Array(this.#stride * 4)
+  }
+
+  with(labels: Readonly<Record<string, string>>): Counter & Gauge & Histogram {
+    let key = ''
+    for (const label of this.#labels) key += (labels[label] ?? '') + SEPARATOR
+    return this.#handles.get(key) ?? this.#make(key, labels)
+  }
+
+  /** What the registry renders. */
+  async get() {
+    return { name: this.name, help: this.help, type: this.type, aggregator: 'sum', values: this.#render() }
+  }
+
+  #make(key: string, labels: Readonly<Record<string, string>>): Counter & Gauge & Histogram {
+    if (this.#handles.size >= LABEL_SETS_MAX && labels[this.#labels[0] as string] !== OTHER) {
+      return this.with(Object.fromEntries(this.#labels.map((label) => [label, OTHER])))
+    }
+    const at = this.#sets.length * this.#stride
+    this.#sets.push(Object.fromEntries(this.#labels.map((label) => [label, labels[label] ?? ''])))
+    if (at + this.#stride > this.#values.length) {
+      const grown = new Float64Array(this.#values.length * 2)
+      grown.set(this.#values)
+      this.#values = grown
+    }
+    const handle = {
+      add: (amount = 1) => {
+        ;(this.#values[at] as number) += amount
+      },
+      set: (value: number) => {
+        this.#values[at] = value
+      },
+      observe: (seconds: number) => {
+        ;(this.#values[at + bucketOf(seconds)] as number) += 1
+        ;(this.#values[at + this.#stride - 1] as number) += seconds
+      },
+    }
+    this.#handles.set(key, handle)
+    return handle
+  }
+
+  #render(): { metricName?: string; labels: Record<string, string>; value: number }[] {
+    if (this.type !== 'histogram') {
+      return this.#sets.map((labels, index) => ({ labels, value: this.#values[index] as number }))
+    }
+    return this.#sets.flatMap((labels, index) => {
+      const values = this.#values.subarray(index * this.#stride, (index + 1) * this.#stride)
+      let count = 0
+      const rows = [...BUCKETS, '+Inf'].map((bound, bucket) => {
+        count += values[bucket] as number
+        return { metricName: `${this.name}_bucket`, labels: { ...labels, le: String(bound) }, value: count }
+      })
+      rows.push({ metricName: `${this.name}_sum`, labels: labels as { le: string }, value: values[this.#stride - 1] as number })
+      rows.push({ metricName: `${this.name}_count`, labels: labels as { le: string }, value: count })
+      return rows
+    })
+  }
+}
+
+/** Index of the first bound that is not below `seconds`. */
+function bucketOf(seconds: number): number {
+  let low = 0
+  let high = BUCKETS.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (seconds <= (BUCKETS[middle] as number)) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+function counter<L extends string>(name: string, help: string, ...labels: L[]): Definition<'counter', L> {
+  return { kind: 'counter', name, help, labels }
+}
+
+function gauge<L extends string>(name: string, help: string, ...labels: L[]): Definition<'gauge', L> {
+  return { kind: 'gauge', name, help, labels }
+}
+
+function histogram<L extends string>(name: string, help: string, ...labels: L[]): Definition<'histogram', L> {
+  return { kind: 'histogram', name, help, labels }
+}

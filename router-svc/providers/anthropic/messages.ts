@@ -36,7 +36,8 @@ export function encodeMessages(messages: readonly Message[], names: Sanitiser, s
       case 'developer': {
         const blocks = marked(encodeContent(message.content, `${path}.content`), message)
         if (drafts.length === 0) system.push(...blocks)
-        else draft(drafts, systemTurns ? 'system' : 'user').blocks.push(...blocks)
+        // Blocks other than text (tools added or removed on the way) exist in system turns only.
+        else draft(drafts, systemTurns || blocks.some(({ type }) => type !== 'text') ? 'system' : 'user').blocks.push(...blocks)
         break
       }
       case 'user':

@@ -32,10 +32,14 @@ export function encodeRequest(canonical: ChatRequest, target: Target): UpstreamR
 function encodeBody(request: ChatRequest, rest: Fields, target: Target, refusals: Refusals): MessagesRequest {
   const traits = traitsOf(target.model)
   const names = toolNames(request)
-  const given = request.max_completion_tokens ?? request.max_tokens ?? null
+  const given = request.max_completion_tokens ?? request.max_tokens
   let toolbox = encodeTools(request, names, traits, refusals)
   const format = jsonFormat(request, refusals)
-  const circumstances = { maxTokens: given, forcedTool: isForced(toolbox), dropParams: target.dropParams }
+  const circumstances = {
+    maxTokens: given ?? target.maxOutputTokens ?? traits.maxOutput,
+    forcedTool: isForced(toolbox),
+    dropParams: target.dropParams,
+  }
   const { thinking, effort } = encodeThinking(request, traits, circumstances, refusals)
   const config: Fields = isFields(request['output_config']) ? { ...request['output_config'] } : {}
   if (effort !== undefined) config['effort'] ??= effort

@@ -16,8 +16,8 @@ const BUDGETS: Readonly<Record<string, number>> = { minimal: 1024, low: 1024, me
 const LEAST_BUDGET = 1024
 
 export interface Circumstances {
-  /** `max_tokens` of the client, or null. */
-  maxTokens: number | null
+  /** `max_tokens` that will be sent. */
+  maxTokens: number
   /** The client demands a tool call; with a budget, the API refuses that. */
   forcedTool: boolean
   dropParams: boolean
@@ -89,8 +89,8 @@ function effortFor(effort: string, traits: Traits): string {
 }
 
 /** The budget that leaves room for an answer inside `maxTokens`; null when there is none. */
-function fit(budget: number, maxTokens: number | null): number | null {
-  if (maxTokens === null || budget < maxTokens) return budget
+function fit(budget: number, maxTokens: number): number | null {
+  if (budget < maxTokens) return budget
   return maxTokens > LEAST_BUDGET ? LEAST_BUDGET : null
 }
 

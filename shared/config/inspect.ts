@@ -9,15 +9,22 @@ import {
   KNOWN_ROUTER_SETTINGS,
   KNOWN_SECTIONS,
   OPENAI_PARAMS,
+  PROVIDER_PARAMS,
 } from './known.ts'
 import { nearest } from './nearest.ts'
+import { isTierName, TOOL_PRICES } from './prices.ts'
 import type { Path } from './references.ts'
 import { targetOf } from './target.ts'
 
 export interface Finding {
   path: Path
   message: string
+  /** It is about the name at the end of the path rather than the value. */
+  aboutName?: true
 }
+
+/** Where any name is allowed, shorter ones resemble each other too easily (`top_k`, `top_p`) to call one a mistake. */
+const SHORTEST_SUGGESTED = 6
 
 /** What a schema cannot see: misspelt names, providers, names that refer to each other. */
 export interface Findings {
@@ -49,12 +56,12 @@ function names(findings: Findings, section: unknown, path: Path, declared: reado
   for (const name of Object.keys(mappingOf(section))) {
     if (declared.includes(name) || (path.length === 0 && name === 'include')) continue
     if (known.has(name)) {
-      findings.notes.push({ path: [...path, name], message: 'has no effect in Turnpike yet' })
+      findings.notes.push({ path: [...path, name], message: 'has no effect in Turnpike yet', aboutName: true })
       continue
     }
     const near = nearest(name, [...declared, ...known])
     const hint = near.length > 0 ? `; did you mean ${near.join(' or ')}?` : '; it has no effect'
-    findings.warnings.push({ path: [...path, name], message: `"${name}" is not a known name${hint}` })
+    findings.warnings.push({ path: [...path, name], message: `"${name}" is not a known name${hint}`, aboutName: true })
   }
 }
 
@@ -64,6 +71,9 @@ function model(findings: Findings, entry: Record<string, unknown>, path: Path, c
   paramNames(findings, params, [...path, 'litellm_params'])
   const info = mappingOf(entry['model_info'])
   for (const name of Object.keys(info)) suggest(findings, name, fieldNames(modelInfoSchema), [...path, 'model_info', name])
+
+  tierPrices(findings, params, [...path, 'litellm_params'])
+  tierPrices(findings, info, [...path, 'model_info'])
 
   const name = params['model']
   if (typeof name !== 'string' || name === '' || name === '*') return
@@ -82,6 +92,7 @@ function paramNames(findings: Findings, params: Record<string, unknown>, path: P
   const declared = fieldNames(deploymentParamsSchema)
   for (const name of Object.keys(params)) {
     if (declared.includes(name) || OPENAI_PARAMS.has(name)) continue
+    if (isTierName(name) || TOOL_PRICES.includes(name)) continue
     if (KNOWN_PARAMS.has(name) || isPriceName(name)) {
       findings.notes.push({
         path: [...path, name],
@@ -93,11 +104,22 @@ function paramNames(findings: Findings, params: Record<string, unknown>, path: P
   }
 }
 
+/** Prices above a threshold have the threshold in their name, so that no schema can list them. */
+function tierPrices(findings: Findings, fields: Record<string, unknown>, path: Path): void {
+  for (const [name, value] of Object.entries(fields)) {
+    if (!isTierName(name) || value === null) continue
+    const number = typeof value === 'string' && value.trim() === '' ? Number.NaN : Number(value)
+    if (!(number >= 0 && number < 1)) {
+      findings.problems.push({ path: [...path, name], message: 'expected dollars per token, for example 0.0000025' })
+    }
+  }
+}
+
 function suggest(findings: Findings, name: string, candidates: readonly string[], path: Path): void {
-  if (candidates.includes(name) || name.length < 4) return
+  if (candidates.includes(name) || PROVIDER_PARAMS.has(name) || name.length < SHORTEST_SUGGESTED) return
   const near = nearest(name, candidates, 1)
   if (near.length === 0) return
-  findings.warnings.push({ path, message: `"${name}" is not a known name; did you mean ${near.join(' or ')}?` })
+  findings.warnings.push({ path, message: `"${name}" is not a known name; did you mean ${near.join(' or ')}?`, aboutName: true })
 }
 
 /** Two deployments with one id could not be told apart. */

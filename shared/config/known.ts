@@ -16,6 +16,11 @@ export const OPENAI_PARAMS = words(`
   modalities audio prediction service_tier store metadata safety_identifier prompt_cache_key prompt_cache_retention
   web_search_options thinking suffix echo best_of dimensions encoding_format`)
 
+/** Request parameters of single providers that resemble one of the names above. */
+export const PROVIDER_PARAMS = words(`
+  min_tokens max_new_tokens stop_sequences stop_token_ids prompt_logprobs repetition_penalty length_penalty typical_p thinking_config
+  reasoning reasoning_format include_reasoning prompt_truncate safe_prompt random_seed truncate input_type user_id`)
+
 /** Parameters of deployments that are for LiteLLM or for one provider's adapter, never for a request body. */
 export const KNOWN_PARAMS = words(`
   azure_ad_token tenant_id client_id client_secret azure_scope vertex_project vertex_location vertex_credentials gcs_bucket_name

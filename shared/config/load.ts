@@ -7,7 +7,7 @@ import { sentenceOf } from '../schema.ts'
 import { type Config, checkConfig, configSchema, environmentOf } from './config.ts'
 import { environmentModels } from './found.ts'
 import { inspect } from './inspect.ts'
-import { type Environment, type Path, referenceOf, resolveReferences } from './references.ts'
+import { type Environment, formatPath, type Path, referenceOf, resolveReferences } from './references.ts'
 
 /** One thing that is wrong with the configuration, and where. */
 export interface Problem {
@@ -24,12 +24,15 @@ export interface Problem {
 /** The configuration cannot be used. `message` lists every problem, one a line. */
 export class ConfigError extends Error {
   readonly problems: readonly Problem[]
+  /** What is probably a mistake too, as in LoadedConfig. */
+  readonly warnings: readonly string[]
 
-  constructor(problems: readonly Problem[]) {
+  constructor(problems: readonly Problem[], warnings: readonly string[] = []) {
     const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
     super(`The configuration has ${count}:\n${problems.map((problem) => `  ${line(problem)}`).join('\n')}`)
     this.name = 'ConfigError'
     this.problems = problems
+    this.warnings = warnings
   }
 }
 
@@ -70,7 +73,10 @@ export function loadConfig(path: string | null, env: Environment, options: LoadO
   if (sources.files.length === 0) raw['model_list'] = environmentModels(env, (options.models ?? []).length === 0)
   addModels(raw, options.models ?? [])
 
-  const place = (at: Path): Pick<Problem, 'path' | 'file' | 'line' | 'column'> => ({ path: formatPath(at), ...sources.place(at) })
+  const place = (at: Path, name = false): Pick<Problem, 'path' | 'file' | 'line' | 'column'> => ({
+    path: formatPath(at),
+    ...sources.place(at, name),
+  })
   const missing = (at: Path, name: string): void => {
     warnings.push(line({ ...place(at), message: `the environment variable ${name} is not set; the value counts as absent` }))
   }
@@ -89,9 +95,9 @@ export function loadConfig(path: string | null, env: Environment, options: LoadO
   }
   const found = inspect(tree, catalog)
   for (const { path: at, message } of found.problems) problems.push({ ...place(at), message })
-  for (const { path: at, message } of found.warnings) warnings.push(line({ ...place(at), message }))
-  const notes = found.notes.map(({ path: at, message }) => line({ ...place(at), message }))
-  if (!checked.ok || problems.length > 0) throw new ConfigError(sorted(problems))
+  for (const { path: at, message, aboutName } of found.warnings) warnings.push(line({ ...place(at, aboutName), message }))
+  const notes = found.notes.map(({ path: at, message, aboutName }) => line({ ...place(at, aboutName), message }))
+  if (!checked.ok || problems.length > 0) throw new ConfigError(sorted(problems), warnings)
 
   const config = withFallbacks(checked.config, effective)
   return { config: freeze(config), warnings, notes, env: effective, files: sources.files }
@@ -140,12 +146,12 @@ class Sources {
     return merged
   }
 
-  /** File, line and column of the deepest part of `path` that stands in a file. */
-  place(path: Path): { file: string; line: number | null; column: number | null } {
+  /** File, line and column of the deepest part of `path` that stands in a file: of its value, or of its name. */
+  place(path: Path, name = false): { file: string; line: number | null; column: number | null } {
     const origin = this.#origins.get(keyOf(path.slice(0, 2))) ?? this.#origins.get(keyOf(path.slice(0, 1)))
     const depth = this.#origins.has(keyOf(path.slice(0, 2))) ? 2 : 1
     if (origin === undefined) return { file: this.files[0] ?? 'command line', line: null, column: null }
-    return { file: origin.source.file, ...position(origin.source, [...origin.path, ...path.slice(depth)]) }
+    return { file: origin.source.file, ...position(origin.source, [...origin.path, ...path.slice(depth)], name) }
   }
 
   #merge(into: Record<string, unknown>, tree: Record<string, unknown>, source: Source): void {
@@ -232,10 +238,10 @@ interface Source {
   tree: Record<string, unknown>
 }
 
-/** Where `path` stands: its value, or for a mapping its key; else the nearest part above it. */
-function position(source: Source, path: Path): { line: number | null; column: number | null } {
+/** Where `path` stands: its value, or its key when that is asked for or the value is no scalar; else the nearest part above it. */
+function position(source: Source, path: Path, name = false): { line: number | null; column: number | null } {
   for (let length = path.length; length > 0; length--) {
-    const start = startOf(source.document, path.slice(0, length))
+    const start = startOf(source.document, path.slice(0, length), name && length === path.length)
     if (start !== null) {
       const { line, col } = source.lines.linePos(start)
       return { line, column: col }
@@ -244,9 +250,9 @@ function position(source: Source, path: Path): { line: number | null; column: nu
   return { line: 1, column: 1 }
 }
 
-function startOf(document: Document, path: Path): number | null {
+function startOf(document: Document, path: Path, name: boolean): number | null {
   const value = document.getIn(path, true) as Node | undefined
-  if (isScalar(value) && value.range) return value.range[0]
+  if (!name && isScalar(value) && value.range) return value.range[0]
   const parent = path.length === 1 ? document.contents : document.getIn(path.slice(0, -1), true)
   if (isMap(parent)) {
     const pair = parent.items.find(({ key }) => isScalar(key) && key.value === path.at(-1))
@@ -330,11 +336,6 @@ function valueAt(tree: unknown, path: Path): unknown {
 function childKeys(value: unknown): (string | number)[] {
   if (Array.isArray(value)) return [...value.keys()]
   return isMapping(value) ? Object.keys(value) : []
-}
-
-/** `model_list[2].litellm_params.rpm` */
-export function formatPath(path: Path): string {
-  return path.map((part, index) => (typeof part === 'number' ? `[${part}]` : index === 0 ? part : `.${part}`)).join('')
 }
 
 function keyOf(path: Path): string {

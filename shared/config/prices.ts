@@ -22,6 +22,9 @@ const TOKEN_FIELDS: readonly (readonly [string, TokenPrice])[] = [
 /** `input_cost_per_token_above_128k_tokens`: thousands of input tokens above which another price holds. */
 const TIER = /^(.+)_above_(\d+)k_tokens$/
 
+/** Prices of tools, by what is called rather than by token. */
+export const TOOL_PRICES: readonly string[] = ['search_context_cost_per_query', 'file_search_cost_per_1k_calls']
+
 /** Prices of the input side: the operator who sets the input price means all of it, and so with the output. */
 const INPUT_SIDE: readonly TokenPrice[] = ['input', 'cacheRead', 'cacheWrite', 'cacheWrite1h', 'audioInput']
 const OUTPUT_SIDE: readonly TokenPrice[] = ['output', 'reasoning', 'audioOutput']

@@ -4,6 +4,11 @@ export type Environment = Readonly<Record<string, string | undefined>>
 /** Where a value stands: keys and indexes from the top. */
 export type Path = readonly (string | number)[]
 
+/** `model_list[2].litellm_params.rpm` */
+export function formatPath(path: Path): string {
+  return path.map((part, index) => (typeof part === 'number' ? `[${part}]` : index === 0 ? part : `.${part}`)).join('')
+}
+
 const REFERENCE = 'os.environ/'
 
 /** The variable a value refers to (`os.environ/NAME` as the whole text), else null. */

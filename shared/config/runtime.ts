@@ -9,6 +9,7 @@ import { canonicalJson } from './canonical-json.ts'
 import {
   type Config,
   type Credential,
+  checkModelEntry,
   type DeploymentParams,
   deploymentParamsSchema,
   type ModelEntry,
@@ -17,7 +18,7 @@ import {
 import { foundProviders } from './found.ts'
 import { isPriceName, KNOWN_PARAMS, OPENAI_PARAMS } from './known.ts'
 import { deploymentPrices } from './prices.ts'
-import type { Environment } from './references.ts'
+import { type Environment, formatPath, resolveReferences } from './references.ts'
 import type { Sealer } from './secrets.ts'
 import { BARE_WILDCARDS, targetOf } from './target.ts'
 
@@ -77,10 +78,13 @@ export function deploymentsOf(
 }
 
 /**
- * One `model_list` entry, resolved. Parameters go where `sortParams` says.
- * Throws GatewayError `bad_request` when the provider is unknown or not served, or a price is not a decimal.
+ * One `model_list` entry: references resolved, checked, parameters put where `sortParams` says.
+ *
+ * Throws GatewayError `bad_request` with every problem: a field of the wrong type, a provider that is unknown or not served, a price
+ * that is no decimal, a variable that a stored entry may not read.
  */
-export function deploymentOf(entry: ModelEntry, _env: Environment, sealer: Sealer, options: DeploymentOptions = {}): Deployment {
+export function deploymentOf(given: unknown, env: Environment, sealer: Sealer, options: DeploymentOptions = {}): Deployment {
+  const entry = checkedEntry(given, env, options.fromDatabase ?? false)
   const catalog = options.catalog ?? createCatalog()
   const params = withCredential(entry.litellm_params, options.credentials ?? [])
   const info: ModelInfo = entry.model_info ?? {}
@@ -133,6 +137,28 @@ export function deploymentOf(entry: ModelEntry, _env: Environment, sealer: Seale
     fromDatabase: options.fromDatabase ?? false,
     settings: sorted.settings,
   }
+}
+
+/** Variables that an entry of the database may name: whoever may add models must not be able to read the gateway's own secrets. */
+const READABLE = /_(API_KEY|API_TOKEN|API_BASE|BASE_URL)$/
+
+function checkedEntry(given: unknown, env: Environment, fromDatabase: boolean): ModelEntry {
+  const hidden: string[] = []
+  const listed = (name: string): boolean =>
+    READABLE.test(name) || Object.values(PROVIDERS).some((row) => row.keys.includes(name) || row.bases?.includes(name) === true)
+  const readable = fromDatabase ? withoutHidden(env, listed) : env
+  const resolved = resolveReferences(given, readable, (_, name) => {
+    if (env[name] !== undefined) hidden.push(name)
+  })
+  const checked = checkModelEntry(resolved)
+  const problems = checked.ok ? [] : checked.problems.map(({ path, message }) => `${formatPath(path)}: ${message}`)
+  problems.push(...hidden.map((name) => `a stored model may not read the environment variable ${name}`))
+  if (!checked.ok || problems.length > 0) throw new GatewayError('bad_request', `The model is not valid: ${problems.join('; ')}.`)
+  return checked.value
+}
+
+function withoutHidden(env: Environment, readable: (name: string) => boolean): Environment {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => readable(name)))
 }
 
 /** The request-path settings: `router_settings` beats `litellm_settings`, seconds become milliseconds, megabytes bytes. */

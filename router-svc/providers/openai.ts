@@ -1,13 +1,18 @@
-import type { ProviderRow } from '../../shared/catalog/providers.ts'
+import { canPassThrough, type ProviderRow } from '../../shared/catalog/providers.ts'
 import type { ChatChunk, ChatRequest, ChatResponse } from '../canonical/chat.ts'
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../canonical/completion.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
 import { completionOverChat } from './completion-from-chat.ts'
 import { decodeError } from './openai/error.ts'
-import { requestEncoder } from './openai/request.ts'
+import { type RequestEncoder, requestEncoder } from './openai/request.ts'
 import { decodeChat, decodeCompletion, decodeEmbedding, type ErrorReader } from './openai/response.ts'
 import { chatStream, completionStream } from './openai/stream.ts'
-import type { Adapter, Provider } from './provider.ts'
+import type { Adapter, Protocol, Provider } from './provider.ts'
+
+/** An adapter whose requests may be made from the client's own bytes (router-svc/pass-through.ts). */
+export interface OpenAIAdapter<Request, Response, Chunk> extends Adapter<Request, Response, Chunk> {
+  readonly encoder: RequestEncoder
+}
 
 /** The OpenAI protocol, as one provider of the table speaks it. */
 export function openai(name: string, row: ProviderRow): Provider {
@@ -32,11 +37,12 @@ export function openai(name: string, row: ProviderRow): Provider {
   }
 }
 
-function chatAdapter(row: ProviderRow, readError: ErrorReader): Adapter<ChatRequest, ChatResponse, ChatChunk> {
+function chatAdapter(row: ProviderRow, readError: ErrorReader): OpenAIAdapter<ChatRequest, ChatResponse, ChatChunk> {
   const encoder = requestEncoder('chat', row)
   return {
     mode: 'chat',
-    protocol: 'openai-chat',
+    ...speaks(row, 'openai-chat'),
+    encoder,
     encodeRequest: encoder.encode,
     decodeResponse: (body, headers, context) => decodeChat(body, headers, context, row, readError),
     decodeStream: (context) => chatStream(context, row, readError),
@@ -46,23 +52,30 @@ function chatAdapter(row: ProviderRow, readError: ErrorReader): Adapter<ChatRequ
 function completionAdapter(
   row: ProviderRow,
   readError: ErrorReader,
-): Adapter<CompletionRequest, CompletionResponse, CompletionChunk> {
+): OpenAIAdapter<CompletionRequest, CompletionResponse, CompletionChunk> {
   const encoder = requestEncoder('completion', row)
   return {
     mode: 'completion',
-    protocol: 'openai-completion',
+    ...speaks(row, 'openai-completion'),
+    encoder,
     encodeRequest: encoder.encode,
     decodeResponse: (body, headers, context) => decodeCompletion(body, headers, context, row, readError),
     decodeStream: (context) => completionStream(context, row, readError),
   }
 }
 
-function embeddingAdapter(row: ProviderRow, readError: ErrorReader): Adapter<EmbeddingRequest, EmbeddingResponse, never> {
+function embeddingAdapter(row: ProviderRow, readError: ErrorReader): OpenAIAdapter<EmbeddingRequest, EmbeddingResponse, never> {
   const encoder = requestEncoder('embedding', row)
   return {
     mode: 'embedding',
-    protocol: 'openai-embedding',
+    ...speaks(row, 'openai-embedding'),
+    encoder,
     encodeRequest: encoder.encode,
     decodeResponse: (body, headers, context) => decodeEmbedding(body, headers, context, row, readError),
   }
+}
+
+/** The protocol is only named where bytes may pass: a provider that deviates must be read. */
+function speaks(row: ProviderRow, protocol: Protocol): { protocol?: Protocol } {
+  return canPassThrough(row) ? { protocol } : {}
 }

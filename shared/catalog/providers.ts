@@ -652,3 +652,8 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
 export function providerRow(name: string): ProviderRow | undefined {
   return Object.hasOwn(PROVIDERS, name) ? PROVIDERS[name] : undefined
 }
+
+/** Whether a provider's answers are OpenAI's as they stand, so that their bytes may go to an OpenAI client unread. */
+export function canPassThrough(row: ProviderRow): boolean {
+  return row.protocol === 'openai' && (row.deviates ?? []).length === 0 && row.reasoningApart !== true
+}

@@ -1,0 +1,363 @@
+import { GatewayError } from '../shared/errors.ts'
+import { parseSseFrame, type SseEvent, SseSplitter, sseEvent } from '../shared/http/sse.ts'
+import type { Usage } from './canonical/chat.ts'
+import { JsonMembers, skipSpace, stringEnd } from './json-members.ts'
+import { readUsage } from './providers/openai/usage.ts'
+import type { OpenAIAdapter } from './providers/openai.ts'
+import type { Adapter, Headers, Target, UpstreamRequest } from './providers/provider.ts'
+
+/**
+ * The fast path between a client and a provider that both speak OpenAI's protocol: bytes go through, and only what must change is cut
+ * out or put in. An adapter says by its `protocol` that its bytes may pass.
+ */
+
+type Fields = Readonly<Record<string, unknown>>
+
+/**
+ * The upstream request around the client's own bytes. `parsed` is what they hold, `request` what shall be sent in the gateway's terms
+ * (deployment defaults and extra fields applied). Throws GatewayError `unsupported_parameter`.
+ */
+export function forwardRequest<Request extends object>(
+  adapter: Adapter<Request, unknown, unknown>,
+  raw: Uint8Array,
+  parsed: Fields,
+  request: Request,
+  target: Target,
+): UpstreamRequest {
+  const { encoder } = adapter as Partial<OpenAIAdapter<Request, unknown, unknown>>
+  if (encoder === undefined) return adapter.encodeRequest(request, target)
+  return encoder.wrap(target, forwardBody(raw, parsed, encoder.shape(request as Fields, target)))
+}
+
+/**
+ * `raw`, the bytes of `parsed`, changed into those of `shaped`: members whose value is the very same stay as they are written, others
+ * are replaced, removed or added. A name that occurs twice is left once, so that no reader can see another one than we did.
+ */
+export function forwardBody(raw: Uint8Array, parsed: Fields, shaped: Fields): Uint8Array {
+  const members = new JsonMembers()
+  const begin = raw[0] === 0xef && raw[1] === 0xbb && raw[2] === 0xbf ? 3 : 0
+  if (!members.scan(raw, begin)) return Buffer.from(JSON.stringify(shaped))
+
+  const parts: (Uint8Array | string)[] = []
+  const written = new Set<string>()
+  const { count } = members
+  // JSON.parse takes the last of two members of one name, so the last one counts.
+  const last = new Map<string, number>()
+  for (let member = 0; member < count; member++) last.set(members.name(member), member)
+  let runStart = -1
+  let runEnd = -1
+  const closeRun = (): void => {
+    if (runStart >= 0) parts.push(parts.length === 0 ? '{' : ',', raw.subarray(runStart, runEnd))
+    runStart = -1
+  }
+  for (const [name, member] of [...last].sort((a, b) => a[1] - b[1])) {
+    if (!Object.hasOwn(shaped, name)) continue
+    written.add(name)
+    // The model is written anew even when equal: `parsed` may have it from the path, over another in the body.
+    const kept = shaped[name] === parsed[name] && name !== 'model'
+    const follows = kept && runStart >= 0 && member > 0 && runEnd === members.valueEnd(member - 1)
+    if (follows) runEnd = members.valueEnd(member)
+    else {
+      closeRun()
+      if (kept) {
+        runStart = members.nameStart(member)
+        runEnd = members.valueEnd(member)
+      } else parts.push(parts.length === 0 ? '{' : ',', `${JSON.stringify(name)}:${JSON.stringify(shaped[name])}`)
+    }
+  }
+  closeRun()
+  for (const [name, value] of Object.entries(shaped)) {
+    if (written.has(name) || value === undefined) continue
+    parts.push(parts.length === 0 ? '{' : ',', `${JSON.stringify(name)}:${JSON.stringify(value)}`)
+  }
+  parts.push(parts.length === 0 ? '{}' : '}')
+  return join(parts)
+}
+
+/** An answer for the client, and what was read from it. */
+export interface ForwardedResponse {
+  body: Uint8Array
+  usage: Usage | null
+  reportedModel: string | null
+}
+
+/** Reads an error object found inside a 200: the provider's `decodeError`. */
+export type ErrorReader = (status: number, headers: Headers, body: string) => GatewayError
+
+const MODEL = Buffer.from('model')
+const USAGE = Buffer.from('usage')
+const ERROR = Buffer.from('error')
+const CHOICES = Buffer.from('choices')
+const DATA = Buffer.from('data')
+
+/**
+ * A whole answer with `model` restamped. Throws GatewayError `provider_malformed`, or the error the body holds.
+ */
+export function forwardResponse(body: Uint8Array, model: string, readError: ErrorReader): ForwardedResponse {
+  const members = new JsonMembers()
+  if (!members.scan(body)) throw new GatewayError('provider_malformed')
+  const list = Math.max(members.find(CHOICES), members.find(DATA))
+  if (list < 0 || body[members.valueStart(list)] !== OPEN_BRACKET) {
+    throwError(members, readError)
+    throw new GatewayError('provider_malformed')
+  }
+  const usage = members.find(USAGE)
+  const stamped = members.find(MODEL)
+  return {
+    body:
+      stamped < 0
+        ? body
+        : join([body.subarray(0, members.valueStart(stamped)), JSON.stringify(model), body.subarray(members.valueEnd(stamped))]),
+    usage: usage < 0 ? null : readUsage(parse(members.text(usage))),
+    reportedModel: stamped < 0 ? null : stringOf(members.text(stamped)),
+  }
+}
+
+export interface PassThroughOptions {
+  /** Model name the client asked for; stamped on every chunk. */
+  model: string
+  /** The client asked for usage; else it is read and taken out. */
+  includeUsage: boolean
+  /** How many choices were asked for (`n`): each must finish. */
+  choices: number
+  readError: ErrorReader
+}
+
+const OPEN_BRACKET = 0x5b
+const CLOSE_BRACKET = 0x5d
+const OPEN_BRACE = 0x7b
+const QUOTE = 0x22
+const COLON = 0x3a
+const LETTER_D = 0x64
+const FINISH_REASON = Buffer.from('"finish_reason"')
+const CONTENT = Buffer.from('"content"')
+const TEXT = Buffer.from('"text"')
+const REASONING = Buffer.from('"reasoning_content"')
+const ARGUMENTS = Buffer.from('"arguments"')
+const NAME = Buffer.from('"name"')
+const REFUSAL = Buffer.from('"refusal"')
+/** What a model's own words are called; most frequent first. */
+const OUTPUT = [CONTENT, ARGUMENTS, TEXT, REASONING, NAME, REFUSAL]
+const DONE = sseEvent('[DONE]')
+const NOTHING = new Uint8Array(0)
+
+/**
+ * A stream of OpenAI chunks on its way to the client. Frames are relayed as they came but for the model name and, when the client did
+ * not ask for it, usage. The terminator is kept back for `last`.
+ *
+ * States: open → done (`[DONE]` seen, or the input ended after every choice finished). Errors are thrown and leave it unusable.
+ */
+export class PassThroughStream {
+  readonly #options: PassThroughOptions
+  readonly #model: Buffer
+  readonly #splitter = new SseSplitter()
+  readonly #members = new JsonMembers()
+  readonly #finished = new Map<number, string>()
+  #seen = false
+  #done = false
+  /** As the provider reported it, in canonical form; the last one it sent. */
+  usage: Usage | null = null
+  /** Frames with output of the model, and bytes of it as written (escapes count). For estimates when usage is missing. */
+  deltas = 0
+  outputBytes = 0
+  reportedModel: string | null = null
+
+  constructor(options: PassThroughOptions) {
+    this.#options = options
+    this.#model = Buffer.from(JSON.stringify(options.model))
+  }
+
+  /** The protocol's end was seen: the connection may be closed. */
+  get done(): boolean {
+    return this.#done
+  }
+
+  /** Something of the answer itself was seen. */
+  get firstToken(): boolean {
+    return this.deltas > 0
+  }
+
+  /** Finish reason by choice, as far as seen. */
+  get finishReasons(): ReadonlyMap<number, string> {
+    return this.#finished
+  }
+
+  /** Bytes for the client; its own memory, not a view of `bytes`. Throws GatewayError for an error object in the stream. */
+  push(bytes: Uint8Array): Uint8Array {
+    const out: (Uint8Array | string)[] = []
+    for (const frame of this.#splitter.push(bytes)) {
+      if (this.#done) break
+      this.#relay(frame, out)
+    }
+    return out.length === 0 ? NOTHING : join(out)
+  }
+
+  /** The input ended. Throws GatewayError `provider_truncated` unless it may end here. */
+  finish(): Uint8Array {
+    const out: (Uint8Array | string)[] = []
+    if (!this.#done) {
+      const rest = this.#splitter.rest()
+      const event = rest.length === 0 ? null : parseSseFrame(rest)
+      if (event !== null) this.#relayEvent(event, out)
+      // Servers exist that close without `[DONE]`.
+      if (!this.#done && this.#finished.size < Math.max(1, this.#options.choices)) throw new GatewayError('provider_truncated')
+      this.#done = true
+    }
+    return out.length === 0 ? NOTHING : join(out)
+  }
+
+  /** The terminator. */
+  last(): string {
+    return DONE
+  }
+
+  #relay(frame: Uint8Array, out: (Uint8Array | string)[]): void {
+    // `data:` and one JSON object on one line: nearly always.
+    if (frame[0] === LETTER_D && frame[4] === COLON) {
+      const from = skipSpace(frame, 5)
+      if (frame[from] === OPEN_BRACKET) {
+        this.#relayOdd(frame, out)
+        return
+      }
+      if (this.#members.scan(frame, from) && skipSpace(frame, this.#members.end) >= frame.length) {
+        this.#relayChunk(frame, out)
+        return
+      }
+    }
+    this.#relayOdd(frame, out)
+  }
+
+  /** Comments, `[DONE]`, several data lines, other fields. */
+  #relayOdd(frame: Uint8Array, out: (Uint8Array | string)[]): void {
+    const event = parseSseFrame(frame)
+    if (event === null) out.push(frame)
+    else this.#relayEvent(event, out)
+  }
+
+  #relayEvent(event: SseEvent, out: (Uint8Array | string)[]): void {
+    if (event.data === '[DONE]') {
+      if (!this.#seen) throw new GatewayError('provider_truncated')
+      this.#done = true
+      return
+    }
+    if (event.event === 'error') throw this.#options.readError(200, {}, event.data)
+    if (event.data === '') return
+    const chunk = parse(event.data)
+    if (typeof chunk !== 'object' || chunk === null || Array.isArray(chunk)) throw new GatewayError('provider_malformed')
+    const frame = Buffer.from(sseEvent(JSON.stringify(chunk)))
+    this.#members.scan(frame, 6)
+    this.#relayChunk(frame, out)
+  }
+
+  /** One chunk whose members are scanned. */
+  #relayChunk(frame: Uint8Array, out: (Uint8Array | string)[]): void {
+    const members = this.#members
+    throwError(members, this.#options.readError)
+    const choices = members.find(CHOICES)
+    const empty = choices < 0 || this.#readChoices(frame, members.valueStart(choices), members.valueEnd(choices))
+    const usage = members.find(USAGE)
+    let cut = -1
+    if (usage >= 0) {
+      if (frame[members.valueStart(usage)] === OPEN_BRACE) {
+        this.usage = readUsage(parse(members.text(usage))) ?? this.usage
+        if (empty && !this.#options.includeUsage) return
+      }
+      if (!this.#options.includeUsage) cut = usage
+    }
+    this.#splice(frame, members.find(MODEL), cut, out)
+  }
+
+  /** The frame with the model restamped and one member left out. */
+  #splice(frame: Uint8Array, model: number, cut: number, out: (Uint8Array | string)[]): void {
+    const members = this.#members
+    let from = 0
+    const leaveOut = (): void => {
+      // With the comma before it, or the one behind the first.
+      const start = cut === 0 ? members.nameStart(0) : members.valueEnd(cut - 1)
+      const end = cut === 0 && members.count > 1 ? members.nameStart(1) : members.valueEnd(cut)
+      out.push(frame.subarray(from, start))
+      from = end
+    }
+    if (cut >= 0 && cut < model) leaveOut()
+    if (model >= 0) {
+      const start = members.valueStart(model)
+      const end = members.valueEnd(model)
+      if (this.reportedModel === null) this.reportedModel = stringOf(members.text(model))
+      out.push(frame.subarray(from, start), this.#model)
+      from = end
+    }
+    if (cut >= 0 && cut > model) leaveOut()
+    out.push(frame.subarray(from))
+  }
+
+  /** Reads finish reasons and counts output. True when the list is empty. */
+  #readChoices(frame: Uint8Array, from: number, to: number): boolean {
+    if (frame[skipSpace(frame, from + 1)] === CLOSE_BRACKET) return true
+    this.#seen = true
+    const bytes = Buffer.isBuffer(frame) ? frame : Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength)
+    if (valueIs(bytes, FINISH_REASON, QUOTE, from, to) >= 0) {
+      for (const choice of parse(bytes.toString('utf8', from, to)) as { index?: number; finish_reason?: unknown }[]) {
+        if (typeof choice?.finish_reason === 'string') this.#finished.set(choice.index ?? 0, choice.finish_reason)
+      }
+    }
+    for (const name of OUTPUT) {
+      const value = valueIs(bytes, name, QUOTE, from, to)
+      if (value < 0 || bytes[value + 1] === QUOTE) continue
+      this.deltas += 1
+      this.outputBytes += stringEnd(bytes, value) - value - 2
+      break
+    }
+    return false
+  }
+}
+
+/** Throws the error the scanned object holds, if it holds one. */
+function throwError(members: JsonMembers, readError: ErrorReader): void {
+  const error = members.find(ERROR)
+  if (error < 0) return
+  const text = members.text(error)
+  if (text !== 'null' && text !== '""') throw readError(200, {}, `{"error":${text}}`)
+}
+
+/**
+ * Where, between `from` and `to`, the value of a member called `name` (with its quotes) begins with `first`; -1 when nowhere. Inside a
+ * JSON string a quote is escaped, so the name with bare quotes is always a member's.
+ */
+function valueIs(bytes: Buffer, name: Buffer, first: number, from: number, to: number): number {
+  for (let at = bytes.indexOf(name, from); at >= 0 && at < to; at = bytes.indexOf(name, at + name.length)) {
+    const colon = skipSpace(bytes, at + name.length)
+    if (bytes[colon] !== COLON) continue
+    const value = skipSpace(bytes, colon + 1)
+    if (bytes[value] === first) return value
+  }
+  return -1
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new GatewayError('provider_malformed', undefined, { cause })
+  }
+}
+
+function stringOf(json: string): string | null {
+  const value = parse(json)
+  return typeof value === 'string' ? value : null
+}
+
+/** Bytes and text as one new buffer. */
+function join(parts: readonly (Uint8Array | string)[]): Uint8Array {
+  let length = 0
+  for (const part of parts) length += typeof part === 'string' ? Buffer.byteLength(part) : part.length
+  const joined = Buffer.allocUnsafe(length)
+  let at = 0
+  for (const part of parts) {
+    if (typeof part === 'string') at += joined.write(part, at)
+    else {
+      joined.set(part, at)
+      at += part.length
+    }
+  }
+  return joined
+}

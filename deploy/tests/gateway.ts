@@ -1,0 +1,96 @@
+import { createHash } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { silentLog } from '../../shared/log.ts'
+import { type Cluster, startCluster } from '../cluster.ts'
+import { type Embedded, startEmbedded } from '../embedded.ts'
+
+/** The two ways to run, for tests that hold one text against both. */
+export const MODES = ['embedded', 'cluster'] as const
+export type ModeName = (typeof MODES)[number]
+
+export interface LedgerRow {
+  request_id: string
+  status: string
+  spend: number
+  prompt_tokens: number
+  completion_tokens: number
+  startTime: string
+  endTime: string
+  completionStartTime: string | null
+  [field: string]: unknown
+}
+
+/** A running gateway as tests see it. */
+export interface Gateway {
+  url: string
+  masterKey: string
+  /** The cluster behind it; null when embedded. */
+  cluster: Cluster | null
+  admin(method: string, path: string, body?: unknown): Promise<unknown>
+  generateKey(fields: Record<string, unknown>): Promise<string>
+  hash(key: string): Promise<string>
+  /** Ledger rows of a call, once at least one is booked (waits up to `limit` milliseconds). */
+  ledger(callId: string, limit?: number): Promise<LedgerRow[]>
+  stop(): Promise<void>
+}
+
+/** Environment of the tests' gateways: nothing of the developer's own keys. */
+function environment(): Record<string, string | undefined> {
+  return { PATH: process.env['PATH'], HOME: process.env['HOME'], LITELLM_LOG: 'ERROR', NATS_SERVER_BIN: process.env['NATS_SERVER_BIN'] }
+}
+
+const FAST_DATABASE = { fsync: 'off', synchronous_commit: 'off' }
+
+/** Starts a gateway of its own data folder and free ports. */
+export async function openGateway(mode: ModeName, { config }: { config: string }): Promise<Gateway> {
+  const directory = mkdtempSync(join(tmpdir(), `turnpike-${mode}-`))
+  const configFile = join(directory, 'config.yaml')
+  writeFileSync(configFile, config)
+  const common = { configFile, env: environment(), host: '127.0.0.1', dataDirectory: join(directory, 'data'), postgres: FAST_DATABASE }
+  let embedded: Embedded | null = null
+  let cluster: Cluster | null = null
+  try {
+    if (mode === 'embedded') embedded = await startEmbedded({ ...common, port: 0, log: silentLog })
+    else cluster = await startCluster({ ...common, ports: [0, 0] })
+  } catch (thrown) {
+    rmSync(directory, { recursive: true, force: true })
+    throw thrown
+  }
+  const running = (embedded ?? cluster) as Embedded | Cluster
+  const url = embedded?.url ?? (cluster?.urls[0] as string)
+  const { masterKey } = running
+
+  const admin = async (method: string, path: string, body?: unknown): Promise<unknown> => {
+    const response = await fetch(`${url}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${masterKey}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
+    const text = await response.text()
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`)
+    return JSON.parse(text)
+  }
+
+  return {
+    url,
+    masterKey,
+    cluster,
+    admin,
+    generateKey: async (fields) => ((await admin('POST', '/key/generate', fields)) as { key: string }).key,
+    hash: async (key) => createHash('sha256').update(key).digest('hex'),
+    async ledger(callId, limit = 10_000) {
+      const until = Date.now() + limit
+      for (;;) {
+        const rows = (await admin('GET', `/spend/logs?request_id=${callId}`)) as LedgerRow[]
+        if (rows.length > 0 || Date.now() > until) return rows
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+    },
+    async stop() {
+      await running.stop()
+      rmSync(directory, { recursive: true, force: true })
+    },
+  }
+}

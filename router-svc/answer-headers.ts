@@ -1,0 +1,81 @@
+import type { GatewayError } from '../shared/errors.ts'
+import { formatDollars } from '../shared/money.ts'
+import type { Call } from './call.ts'
+import type { Headers } from './providers/provider.ts'
+import type { Route } from './runtime.ts'
+
+/** Upstream headers that describe their connection or encoding, not the answer. */
+const NOT_COPIED = new Set([
+  'connection',
+  'keep-alive',
+  'transfer-encoding',
+  'content-length',
+  'content-encoding',
+  'set-cookie',
+  'date',
+  'server',
+  'trailer',
+  'upgrade',
+  'proxy-authenticate',
+  'alt-svc',
+  'strict-transport-security',
+  'nel',
+  'report-to',
+])
+
+/** OpenAI's own limit headers are also passed on under their names (surface reference §3.6). */
+const RATE_LIMIT_PREFIX = 'x-ratelimit-'
+
+/**
+ * The `x-litellm-*` headers of an answer as far as the router knows them (surface reference §3.6); the edge adds call id and version. Empty values
+ * are left out. Cost is only known before the body on answers that are not streams.
+ */
+export function answerHeaders(call: Call, route: Route | null, upstream: Headers | null, now: number): Record<string, string> {
+  const headers: Record<string, string> = {}
+  const { identity } = call
+  if (upstream !== null) {
+    for (const name in upstream) {
+      if (NOT_COPIED.has(name)) continue
+      const value = upstream[name] as string
+      headers[`llm_provider-${name}`] = value
+      if (name.startsWith(RATE_LIMIT_PREFIX)) headers[name] = value
+    }
+  }
+  if (route !== null) {
+    headers['x-litellm-model-id'] = route.deployment.id
+    if (route.apiBase !== null) headers['x-litellm-model-api-base'] = withoutQuery(route.apiBase)
+  }
+  if (call.modelGroup !== '') headers['x-litellm-model-group'] = headerSafe(call.modelGroup)
+  if (identity.maxBudget !== null) headers['x-litellm-key-max-budget'] = formatDollars(identity.maxBudget)
+  if (identity.tpmLimit !== null) headers['x-litellm-key-tpm-limit'] = String(identity.tpmLimit)
+  if (identity.rpmLimit !== null) headers['x-litellm-key-rpm-limit'] = String(identity.rpmLimit)
+  headers['x-litellm-attempted-retries'] = String(Math.max(0, call.attempts.length - 1))
+  headers['x-litellm-attempted-fallbacks'] = '0'
+  const total = now - call.startedMonotonic
+  headers['x-litellm-response-duration-ms'] = total.toFixed(3)
+  headers['x-litellm-overhead-duration-ms'] = Math.max(0, total - call.upstreamTime).toFixed(3)
+  return headers
+}
+
+/** Adds what a finished attempt cost. */
+export function costHeaders(headers: Record<string, string>, call: Call, cost: number): void {
+  headers['x-litellm-response-cost'] = formatDollars(cost)
+  headers['x-litellm-key-spend'] = formatDollars(call.identity.spend + cost)
+}
+
+/** Adds when to come back. */
+export function errorHeaders(headers: Record<string, string>, error: GatewayError): Record<string, string> {
+  if (error.retryAfter !== undefined) headers['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfter / 1000)))
+  headers['x-litellm-response-cost'] = '0'
+  return headers
+}
+
+function withoutQuery(url: string): string {
+  const query = url.indexOf('?')
+  return query < 0 ? url : url.slice(0, query)
+}
+
+/** Model names come from the client; a line break in one must not become a second header. */
+function headerSafe(value: string): string {
+  return value.replace(/[^\x20-\x7e]/g, '?')
+}

@@ -1,0 +1,171 @@
+import type { Attempt, TokenUsage } from '../proto/usage.ts'
+import { GatewayError, toGatewayError } from '../shared/errors.ts'
+import {
+  type AttemptDeps,
+  type AttemptResult,
+  type AttemptTimeouts,
+  closeAttempt,
+  openAttempt,
+  type StreamOutput,
+} from './attempt.ts'
+import type { Call } from './call.ts'
+import type { Usage } from './canonical/chat.ts'
+import { tokensOf } from './canonical/usage.ts'
+import { isLocal as isLocalProvider, type LocalProvider, type LocalStep, mock, mockRequested } from './providers/mock.ts'
+import { ChunkEncoder, estimate } from './read-stream.ts'
+import type { Route } from './runtime.ts'
+import { requestFor } from './upstream-request.ts'
+
+export interface LocalAttemptDeps extends AttemptDeps {
+  random(): number
+}
+
+/** Whether this attempt is answered here: the mock, or a canned answer that the request or the deployment asks for. */
+export function isLocal(call: Call, route: Route): boolean {
+  return route.provider.local === true || mockRequested(call.request, route.deployment)
+}
+
+/** One try without a network. Ends in the same ways as `attempt`, and is cancelled and timed the same. */
+export function attemptLocal(
+  deps: LocalAttemptDeps,
+  call: Call,
+  route: Route,
+  timeouts: AttemptTimeouts,
+  output: StreamOutput,
+): Promise<AttemptResult> {
+  return new LocalTry(deps, call, route, timeouts, output).run()
+}
+
+class LocalTry {
+  readonly #deps: LocalAttemptDeps
+  readonly #call: Call
+  readonly #route: Route
+  readonly #output: StreamOutput
+  readonly #timeouts: AttemptTimeouts
+  readonly #record: Attempt
+  #committed = false
+  #encoder: ChunkEncoder | null = null
+  /** Ends the wait under way. */
+  #wake: (() => void) | null = null
+  #stopped: GatewayError | null = null
+
+  constructor(deps: LocalAttemptDeps, call: Call, route: Route, timeouts: AttemptTimeouts, output: StreamOutput) {
+    this.#deps = deps
+    this.#call = call
+    this.#route = route
+    this.#timeouts = timeouts
+    this.#output = output
+    this.#record = openAttempt(route, call.attempts.length, deps.clock.now())
+  }
+
+  async run(): Promise<AttemptResult> {
+    const { clock, wheel } = this.#deps
+    const call = this.#call
+    const begun = clock.monotonic()
+    call.stop = () => this.#stop(new GatewayError('cancelled'))
+    const { total } = this.#timeouts
+    const timer = wheel.set(total, () =>
+      this.#stop(new GatewayError('provider_timeout', `litellm.Timeout: the attempt took longer than ${total / 1000} s.`)),
+    )
+    try {
+      return await this.#answer()
+    } catch (thrown) {
+      return this.#failure(toGatewayError(thrown))
+    } finally {
+      if (!this.#committed) call.upstreamTime += clock.monotonic() - begun
+      timer.cancel()
+      call.stop = null
+      call.incoming.onWritable = null
+    }
+  }
+
+  async #answer(): Promise<AttemptResult> {
+    const { clock, random } = this.#deps
+    const call = this.#call
+    const provider: LocalProvider = isLocalProvider(this.#route.provider) ? this.#route.provider : mock
+    const request = requestFor(call, this.#route)
+    const made = provider.answer(call.endpoint.mode, request, this.#route.deployment, {
+      clock,
+      random,
+      callId: call.message.callId,
+    })
+    if (made.kind === 'stream') return this.#stream(made.steps)
+    await this.#wait(made.delay)
+    if (made.kind === 'failure') throw made.error
+    const body = Buffer.from(call.dialect.encodeResponse(made.response, call.requestedModel))
+    this.#record.firstTokenAt = clock.now()
+    const record = closeAttempt(this.#record, this.#deps, 'success', null, usageOf(call, made.response.usage))
+    return { kind: 'answered', record, headers: {}, body }
+  }
+
+  async #stream(steps: Iterable<LocalStep>): Promise<AttemptResult> {
+    const call = this.#call
+    const encoder = new ChunkEncoder(
+      call,
+      call.dialect.encodeStream({ model: call.requestedModel, includeUsage: call.includeUsage }),
+    )
+    this.#encoder = encoder
+    for (const step of steps) {
+      await this.#wait(step.delay)
+      if ('error' in step) throw step.error
+      const text = encoder.push(step.chunk)
+      if (text === '') continue
+      if (encoder.firstToken) {
+        this.#record.firstTokenAt ??= this.#deps.clock.now()
+        call.firstTokenAt ??= this.#record.firstTokenAt
+      }
+      if (!this.#committed) {
+        this.#committed = true
+        this.#output.start(this.#record, {})
+      }
+      if (!this.#output.write(Buffer.from(text))) await this.#writable()
+    }
+    return {
+      kind: 'streamed',
+      record: closeAttempt(this.#record, this.#deps, 'success', null, encoder.usage()),
+      last: encoder.end(),
+    }
+  }
+
+  #failure(error: GatewayError): AttemptResult {
+    const usage = this.#committed ? this.#encoder?.usage() : undefined
+    if (error.code === 'cancelled')
+      return { kind: 'cancelled', record: closeAttempt(this.#record, this.#deps, 'cancelled', null, usage) }
+    const record = closeAttempt(this.#record, this.#deps, this.#committed ? 'partial' : 'failure', error, usage)
+    const event = this.#committed && this.#encoder !== null ? this.#encoder.error(error) : ''
+    return { kind: 'failed', record, error, committed: this.#committed, headers: {}, event }
+  }
+
+  #stop(error: GatewayError): void {
+    this.#stopped ??= error
+    this.#wake?.()
+  }
+
+  /** Waits `delay` milliseconds. Throws when stopped before or meanwhile. */
+  async #wait(delay: number): Promise<void> {
+    if (delay > 0 && this.#stopped === null) {
+      await new Promise<void>((resolve) => {
+        const timer = this.#deps.clock.after(delay, resolve)
+        this.#wake = () => {
+          timer.cancel()
+          resolve()
+        }
+      })
+      this.#wake = null
+    }
+    if (this.#stopped !== null) throw this.#stopped
+  }
+
+  async #writable(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve
+      this.#call.incoming.onWritable = resolve
+    })
+    this.#wake = null
+    if (this.#stopped !== null) throw this.#stopped
+  }
+}
+
+function usageOf(call: Call, usage: Usage | null | undefined): TokenUsage {
+  return usage === null || usage === undefined ? estimate(call, 0) : tokensOf(usage)
+}

@@ -1,0 +1,309 @@
+import type { Attempt, TokenUsage } from '../proto/usage.ts'
+import type { Clock, DeadlineWheel, Timer } from '../shared/clock.ts'
+import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
+import type { HttpClient, OutgoingCall, ResponseSink } from '../shared/http/client.ts'
+import type { Call } from './call.ts'
+import type { Headers, UpstreamRequest } from './providers/provider.ts'
+import type { StreamReader } from './read-stream.ts'
+import type { UnaryReader } from './read-unary.ts'
+import { streamReader, unaryReader } from './readers.ts'
+import type { Route } from './runtime.ts'
+import { encodeUpstream } from './upstream-request.ts'
+
+/** How one try on one deployment ended. The record says what it cost whichever way. */
+export type AttemptResult =
+  /** A whole answer, not yet sent. */
+  | { kind: 'answered'; record: Attempt; headers: Headers; body: Uint8Array }
+  /** Every byte of a stream went to the reply; only its proper end is missing. */
+  | { kind: 'streamed'; record: Attempt; last: string }
+  /** `committed`: part of a stream is already with the client, and `event` tells it of the failure in its dialect. */
+  | { kind: 'failed'; record: Attempt; error: GatewayError; committed: boolean; headers: Headers; event: string }
+  | { kind: 'cancelled'; record: Attempt }
+
+/** Where a stream's bytes go; the reply, seen from the attempt. */
+export interface StreamOutput {
+  start(record: Attempt, headers: Headers): void
+  write(bytes: Uint8Array): boolean
+}
+
+export interface AttemptDeps {
+  http: HttpClient
+  clock: Clock
+  wheel: DeadlineWheel
+}
+
+export interface AttemptTimeouts {
+  /** Whole attempt, first byte, silence; milliseconds. */
+  total: number
+  firstByte: number
+  silence: number
+}
+
+/** An error body is read up to here; the rest is of no use to anyone. */
+const ERROR_BODY_LIMIT = 64 * 1024
+/** An answer that is not a stream must fit in memory. */
+const ANSWER_LIMIT = 256 * 1024 * 1024
+
+/** A fresh record of an attempt about to start. */
+export function openAttempt(route: Route, index: number, now: number): Attempt {
+  return {
+    index,
+    deploymentId: route.deployment.id,
+    provider: route.provider.name,
+    model: route.model,
+    apiBase: route.apiBase,
+    startedAt: now,
+    firstTokenAt: null,
+    endedAt: now,
+    outcome: 'failure',
+  }
+}
+
+/**
+ * One try on one deployment: encode, credential, call, decode. Never rejects: every way it can end is a result.
+ */
+export function attempt(
+  deps: AttemptDeps,
+  call: Call,
+  route: Route,
+  timeouts: AttemptTimeouts,
+  output: StreamOutput,
+): Promise<AttemptResult> {
+  const record = openAttempt(route, call.attempts.length, deps.clock.now())
+  if (route.problem !== null) {
+    const error = new GatewayError(
+      'provider_authentication',
+      `litellm.AuthenticationError: deployment ${route.deployment.id}: ${route.problem}.`,
+    )
+    return Promise.resolve({
+      kind: 'failed',
+      record: closeAttempt(record, deps, 'failure', error),
+      error,
+      committed: false,
+      headers: {},
+      event: '',
+    })
+  }
+  return new Promise((resolve) => {
+    try {
+      const upstream = encodeUpstream(call, route)
+      new Try(deps, call, route, record, timeouts, output, resolve).send(upstream)
+    } catch (thrown) {
+      const error = toGatewayError(thrown)
+      resolve({
+        kind: 'failed',
+        record: closeAttempt(record, deps, 'failure', error),
+        error,
+        committed: false,
+        headers: {},
+        event: '',
+      })
+    }
+  })
+}
+
+/** Completes a record: when, how, and what it used. */
+export function closeAttempt(
+  record: Attempt,
+  deps: AttemptDeps,
+  outcome: Attempt['outcome'],
+  error: GatewayError | null,
+  usage?: TokenUsage,
+): Attempt {
+  record.endedAt = deps.clock.now()
+  record.outcome = outcome
+  if (error !== null) record.error = toWire(error)
+  if (usage !== undefined) record.usage = usage
+  return record
+}
+
+/**
+ * States: waiting (request sent) → refused (status ≥ 400: collecting the error body) | unary (collecting) | streaming → settled.
+ */
+class Try implements ResponseSink {
+  readonly #deps: AttemptDeps
+  readonly #call: Call
+  readonly #route: Route
+  readonly #record: Attempt
+  readonly #timeouts: AttemptTimeouts
+  readonly #output: StreamOutput
+  readonly #resolve: (result: AttemptResult) => void
+  readonly #begun: number
+  #http: OutgoingCall | null = null
+  #timer: Timer | null = null
+  #headers: Headers = {}
+  #status = 0
+  #parts: Uint8Array[] = []
+  #collected = 0
+  #stream: StreamReader | null = null
+  #unary: UnaryReader | null = null
+  #committed = false
+  #settled = false
+
+  constructor(
+    deps: AttemptDeps,
+    call: Call,
+    route: Route,
+    record: Attempt,
+    timeouts: AttemptTimeouts,
+    output: StreamOutput,
+    resolve: (result: AttemptResult) => void,
+  ) {
+    this.#deps = deps
+    this.#call = call
+    this.#route = route
+    this.#record = record
+    this.#timeouts = timeouts
+    this.#output = output
+    this.#resolve = resolve
+    this.#begun = deps.clock.monotonic()
+  }
+
+  send(upstream: UpstreamRequest): void {
+    const { total, firstByte, silence } = this.#timeouts
+    this.#call.stop = () => this.#cancel()
+    this.#timer = this.#deps.wheel.set(total, () =>
+      this.#fail(new GatewayError('provider_timeout', `litellm.Timeout: the attempt took longer than ${total / 1000} s.`)),
+    )
+    this.#call.incoming.onWritable = () => this.#http?.resume()
+    this.#http = this.#deps.http.send(
+      {
+        method: 'POST',
+        url: upstream.url,
+        headers: upstream.headers,
+        body: upstream.body,
+        headersTimeout: firstByte,
+        bodyTimeout: silence,
+      },
+      this,
+    )
+  }
+
+  head(status: number, headers: Headers): void {
+    this.#status = status
+    this.#headers = headers
+    if (status >= 400) return
+    try {
+      if (!this.#call.stream) this.#unary = unaryReader(this.#call, this.#route, this.#deps.clock.now())
+      else if ((headers['content-type'] ?? '').includes('text/event-stream')) {
+        this.#stream = streamReader(this.#call, this.#route, this.#deps.clock.now())
+      }
+      // Anything else in answer to a stream request is collected and read at its end.
+    } catch (thrown) {
+      this.#fail(toGatewayError(thrown))
+    }
+  }
+
+  data(bytes: Uint8Array): void {
+    if (this.#settled) return
+    if (this.#stream === null) {
+      this.#collect(bytes)
+      return
+    }
+    try {
+      this.#forward(this.#stream.push(bytes))
+      if (this.#stream.done) this.#succeedStream()
+    } catch (thrown) {
+      this.#fail(toGatewayError(thrown))
+    }
+  }
+
+  end(): void {
+    if (this.#settled) return
+    try {
+      if (this.#stream !== null) {
+        this.#forward(this.#stream.finish())
+        this.#succeedStream()
+      } else if (this.#unary !== null) this.#succeedUnary(this.#unary)
+      else this.#fail(this.#readRefusal())
+    } catch (thrown) {
+      this.#fail(toGatewayError(thrown))
+    }
+  }
+
+  failed(error: GatewayError): void {
+    this.#fail(error)
+  }
+
+  #collect(bytes: Uint8Array): void {
+    this.#collected += bytes.length
+    const limit = this.#unary === null ? ERROR_BODY_LIMIT : ANSWER_LIMIT
+    if (this.#collected <= limit) this.#parts.push(bytes)
+    else if (this.#unary !== null)
+      this.#fail(new GatewayError('provider_malformed', `The answer is larger than ${ANSWER_LIMIT} bytes.`))
+  }
+
+  #forward(bytes: Uint8Array): void {
+    if (bytes.length === 0) return
+    const stream = this.#stream as StreamReader
+    if (stream.firstToken && this.#record.firstTokenAt === null) {
+      this.#record.firstTokenAt = this.#deps.clock.now()
+      this.#call.firstTokenAt ??= this.#record.firstTokenAt
+    }
+    if (!this.#committed) {
+      this.#committed = true
+      this.#call.upstreamTime += this.#deps.clock.monotonic() - this.#begun
+      this.#output.start(this.#record, this.#headers)
+    }
+    if (!this.#output.write(bytes)) this.#http?.pause()
+  }
+
+  #succeedStream(): void {
+    const stream = this.#stream as StreamReader
+    if (!this.#committed) throw new GatewayError('provider_malformed', 'The provider sent an empty stream.')
+    if (stream.reportedModel !== null) this.#record.reportedModel = stream.reportedModel
+    this.#settle({
+      kind: 'streamed',
+      record: closeAttempt(this.#record, this.#deps, 'success', null, stream.usage()),
+      last: stream.last(),
+    })
+  }
+
+  #succeedUnary(reader: UnaryReader): void {
+    const { body, usage, reportedModel } = reader.read(join(this.#parts, this.#collected), this.#headers)
+    if (reportedModel !== null) this.#record.reportedModel = reportedModel
+    this.#record.firstTokenAt = this.#deps.clock.now()
+    this.#call.upstreamTime += this.#deps.clock.monotonic() - this.#begun
+    this.#settle({
+      kind: 'answered',
+      record: closeAttempt(this.#record, this.#deps, 'success', null, usage),
+      headers: this.#headers,
+      body,
+    })
+  }
+
+  /** The body of a refusal, or of an answer to a stream request that is no stream. */
+  #readRefusal(): GatewayError {
+    const text = Buffer.from(join(this.#parts, Math.min(this.#collected, ERROR_BODY_LIMIT))).toString('utf8')
+    return this.#route.provider.decodeError(this.#status, this.#headers, text)
+  }
+
+  #fail(error: GatewayError): void {
+    if (this.#settled) return
+    this.#http?.abort()
+    if (!this.#committed) this.#call.upstreamTime += this.#deps.clock.monotonic() - this.#begun
+    const usage = this.#committed ? (this.#stream as StreamReader).usage() : undefined
+    const record = closeAttempt(this.#record, this.#deps, this.#committed ? 'partial' : 'failure', error, usage)
+    const event = this.#committed ? (this.#stream as StreamReader).errorEvent(error) : ''
+    this.#settle({ kind: 'failed', record, error, committed: this.#committed, headers: this.#headers, event })
+  }
+
+  #cancel(): void {
+    if (this.#settled) return
+    this.#http?.abort()
+    const usage = this.#stream?.usage()
+    this.#settle({ kind: 'cancelled', record: closeAttempt(this.#record, this.#deps, 'cancelled', null, usage) })
+  }
+
+  #settle(result: AttemptResult): void {
+    this.#settled = true
+    this.#timer?.cancel()
+    this.#call.stop = null
+    this.#call.incoming.onWritable = null
+    this.#resolve(result)
+  }
+}
+
+function join(parts: Uint8Array[], length: number): Uint8Array {
+  return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts, length)
+}

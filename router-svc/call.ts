@@ -1,0 +1,195 @@
+import type { CallMessage } from '../proto/call.ts'
+import { type Endpoint, endpoint } from '../proto/endpoints.ts'
+import type { Identity } from '../proto/identity.ts'
+import type { Attempt } from '../proto/usage.ts'
+import type { IncomingStream } from '../shared/bus/bus.ts'
+import type { Clock } from '../shared/clock.ts'
+import { GatewayError } from '../shared/errors.ts'
+import type { Dialect } from './dialects/dialect.ts'
+import { dialects } from './dialects/index.ts'
+
+/** One call on its way through the router: what the client asked, and what happened so far. */
+export interface Call {
+  readonly message: CallMessage
+  readonly identity: Identity
+  readonly endpoint: Endpoint
+  readonly dialect: Dialect
+  readonly incoming: IncomingStream
+  /** Unix milliseconds, and the monotonic start for durations. */
+  readonly startedAt: number
+  readonly startedMonotonic: number
+
+  /** The body as it came, as JSON, and as canonical request; set by `decode`. */
+  raw: Uint8Array
+  parsed: Record<string, unknown>
+  request: Record<string, unknown>
+  requestedModel: string
+  modelGroup: string
+  stream: boolean
+  includeUsage: boolean
+  options: CallOptions
+
+  attempts: Attempt[]
+  /** Milliseconds spent waiting for upstreams, fractional. */
+  upstreamTime: number
+  firstTokenAt: number | null
+  /** Set when the client left, the edge died or the deadline passed. */
+  cancelled: string | null
+  /** Stops what is running now; set by whoever runs. */
+  stop: (() => void) | null
+}
+
+/** What LiteLLM's own request fields and headers ask for (surface reference §1.2, §3.7). */
+export interface CallOptions {
+  numRetries: number | null
+  /** Milliseconds. */
+  timeout: number | null
+  streamTimeout: number | null
+  tags: string[]
+  endUser: string | null
+  metadata: Record<string, unknown> | null
+  sessionId: string | null
+}
+
+const NOTHING = new Uint8Array(0)
+const NO_OPTIONS: CallOptions = {
+  numRetries: null,
+  timeout: null,
+  streamTimeout: null,
+  tags: [],
+  endUser: null,
+  metadata: null,
+  sessionId: null,
+}
+
+/** The call a stream carries. Throws GatewayError `bad_request` when this router does not know the endpoint. */
+export function openCall(incoming: IncomingStream, clock: Clock): Call {
+  const message = incoming.head as CallMessage
+  const row = endpoint(message.endpoint)
+  if (row === undefined) throw new GatewayError('bad_request', `This router does not know the endpoint ${message.endpoint}.`)
+  return {
+    message,
+    identity: message.identity,
+    endpoint: row,
+    dialect: dialects[row.dialect],
+    incoming,
+    startedAt: clock.now(),
+    startedMonotonic: clock.monotonic(),
+    raw: NOTHING,
+    parsed: {},
+    request: {},
+    requestedModel: '',
+    modelGroup: '',
+    stream: false,
+    includeUsage: false,
+    options: NO_OPTIONS,
+    attempts: [],
+    upstreamTime: 0,
+    firstTokenAt: null,
+    cancelled: null,
+    stop: null,
+  }
+}
+
+/**
+ * Reads the body: JSON object → canonical request. Throws GatewayError `invalid_json` or `bad_request` naming what is wrong; the text
+ * of the body is never echoed.
+ */
+export function decode(call: Call, raw: Uint8Array): void {
+  call.raw = raw
+  const parsed = parseObject(raw)
+  if (call.message.pathModel !== undefined) parsed['model'] = call.message.pathModel
+  else if (typeof parsed['model'] !== 'string' || parsed['model'] === '') {
+    throw new GatewayError('bad_request', 'The field "model" is required and must be a non-empty string.', { param: 'model' })
+  }
+  call.parsed = parsed
+  call.requestedModel = parsed['model'] as string
+  call.modelGroup = call.requestedModel
+  call.request = call.dialect.decodeRequest(parsed) as Record<string, unknown>
+  call.stream = parsed['stream'] === true
+  const streamOptions = parsed['stream_options']
+  call.includeUsage = isObject(streamOptions) && streamOptions['include_usage'] === true
+  call.options = optionsOf(call)
+}
+
+function parseObject(raw: Uint8Array): Record<string, unknown> {
+  if (raw.length === 0) throw new GatewayError('invalid_json', 'The request body is empty; a JSON object is expected.')
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).toString('utf8'))
+  } catch (thrown) {
+    // V8 quotes the text around the fault; only the position may leave.
+    const position = /position (\d+)/.exec((thrown as Error).message)?.[1]
+    throw new GatewayError(
+      'invalid_json',
+      `The request body is not valid JSON${position === undefined ? '' : ` (at character ${position})`}.`,
+    )
+  }
+  if (!isObject(parsed)) throw new GatewayError('invalid_json', 'The request body must be a JSON object.')
+  return parsed
+}
+
+function optionsOf(call: Call): CallOptions {
+  const { parsed, identity } = call
+  const { headers } = call.message
+  const metadata = isObject(parsed['metadata'])
+    ? parsed['metadata']
+    : isObject(parsed['litellm_metadata'])
+      ? parsed['litellm_metadata']
+      : null
+  return {
+    numRetries: count(parsed['num_retries'] ?? headers['x-litellm-num-retries']),
+    timeout: seconds(parsed['timeout'] ?? parsed['request_timeout'] ?? headers['x-litellm-timeout']),
+    streamTimeout: seconds(parsed['stream_timeout'] ?? headers['x-litellm-stream-timeout']),
+    tags: tagsOf(parsed, metadata, headers['x-litellm-tags'], identity.tags),
+    endUser: endUserOf(parsed, metadata, headers),
+    metadata,
+    sessionId: text(headers['x-litellm-trace-id']) ?? text(headers['x-litellm-session-id']) ?? text(parsed['litellm_session_id']),
+  }
+}
+
+/** Body tags override header tags; the key's tags and `metadata.tags` are always added (surface reference §1.2, §2.1). */
+function tagsOf(
+  parsed: Record<string, unknown>,
+  metadata: Record<string, unknown> | null,
+  header: string | undefined,
+  own: string[],
+): string[] {
+  const asked = Array.isArray(parsed['tags']) ? parsed['tags'] : (header?.split(',').map((tag) => tag.trim()) ?? [])
+  const more = Array.isArray(metadata?.['tags']) ? metadata['tags'] : []
+  if (asked.length === 0 && more.length === 0) return own
+  return [...new Set([...asked, ...more, ...own].filter((tag): tag is string => typeof tag === 'string' && tag !== ''))]
+}
+
+/** First match wins (surface reference §3.4). */
+function endUserOf(
+  parsed: Record<string, unknown>,
+  metadata: Record<string, unknown> | null,
+  headers: Record<string, string>,
+): string | null {
+  return (
+    text(headers['x-litellm-customer-id']) ??
+    text(headers['x-litellm-end-user-id']) ??
+    text(parsed['user']) ??
+    (isObject(parsed['litellm_metadata']) ? text(parsed['litellm_metadata']['user']) : null) ??
+    text(metadata?.['user_id'])
+  )
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function text(value: unknown): string | null {
+  return typeof value === 'string' && value !== '' ? value : null
+}
+
+function count(value: unknown): number | null {
+  const number = typeof value === 'string' ? Number(value) : value
+  return typeof number === 'number' && Number.isInteger(number) && number >= 0 && number <= 100 ? number : null
+}
+
+function seconds(value: unknown): number | null {
+  const number = typeof value === 'string' ? Number(value) : value
+  return typeof number === 'number' && Number.isFinite(number) && number > 0 ? Math.round(number * 1000) : null
+}

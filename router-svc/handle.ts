@@ -1,0 +1,238 @@
+import type { Prices } from '../proto/deployment.ts'
+import type { Outcome } from '../proto/usage.ts'
+import type { IncomingStream, StreamHandler } from '../shared/bus/bus.ts'
+import type { Codec } from '../shared/bus/codec.ts'
+import { costOf } from '../shared/cost.ts'
+import { GatewayError, toGatewayError } from '../shared/errors.ts'
+import type { Log } from '../shared/log.ts'
+import { mayUse } from '../shared/model-access.ts'
+import { answerHeaders, costHeaders, errorHeaders } from './answer-headers.ts'
+import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, attempt } from './attempt.ts'
+import { attemptLocal, isLocal } from './attempt-local.ts'
+import { type Call, decode, openCall } from './call.ts'
+import { promptText, roughTokens, type TokenCounter } from './count-tokens.ts'
+import type { Observer } from './observe.ts'
+import { Reply } from './reply.ts'
+import { booking, usageEvent } from './report.ts'
+import { decideRetry } from './retry.ts'
+import { strategies } from './routing/index.ts'
+import type { Strategy } from './routing/strategy.ts'
+import { type Resolution, type Route, type RouterRuntime, serves } from './runtime.ts'
+import type { Spool } from './spool.ts'
+
+export interface HandleDeps extends AttemptDeps {
+  routerId: string
+  codec: Codec
+  /** The runtime in force; swapped whole by the mirror. */
+  runtime(): RouterRuntime
+  spool: Pick<Spool, 'append'>
+  tokens: TokenCounter
+  observe: Observer
+  random(): number
+  log: Log
+}
+
+/** THE HOT PATH of the router: one call, from decoded body to reported outcome. */
+export function createHandle(deps: HandleDeps): (incoming: IncomingStream, finished: () => void) => ReturnType<StreamHandler> {
+  return (incoming, finished) => {
+    void handle(deps, incoming)
+      .catch((thrown) => deps.log.error({ error: thrown }, 'a call ended in an unexpected error'))
+      .finally(finished)
+  }
+}
+
+async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void> {
+  let call: Call
+  try {
+    call = openCall(incoming, deps.clock)
+  } catch (thrown) {
+    incoming.refuse({ code: toGatewayError(thrown).code, message: (thrown as Error).message })
+    return
+  }
+  incoming.onCancel = (reason) => {
+    call.cancelled = reason
+    call.stop?.()
+  }
+  const reply = new Reply(call)
+  let result: AttemptResult | GatewayError
+  let route: Route | null = null
+  try {
+    const runtime = deps.runtime()
+    decode(call, incoming.body ?? (await incoming.collect(runtime.settings.maxRequestBytes)))
+    const resolution = resolve(call, runtime)
+    const served = await serve(deps, call, runtime, resolution, reply)
+    result = served.result
+    route = served.route
+  } catch (thrown) {
+    result = toGatewayError(thrown)
+    if (result.code === 'internal')
+      deps.log.error({ callId: call.message.callId, error: result.cause }, 'a call failed inside the router')
+  }
+  await finish(deps, call, reply, result, route)
+}
+
+/** Alias, access and the deployments behind the name. Throws GatewayError `unknown_model`, `model_denied`. */
+function resolve(call: Call, runtime: RouterRuntime): Resolution {
+  const asked = call.requestedModel
+  const { aliases } = call.identity
+  const name = Object.hasOwn(aliases, asked) ? (aliases[asked] as string) : asked
+  const resolution = runtime.resolve(name)
+  const groups = resolution?.accessGroups ?? []
+  const provider = resolution?.routes[0]?.provider.name
+  if (!mayUse(call.identity, asked, groups, provider) && (name === asked || !mayUse(call.identity, name, groups, provider))) {
+    throw new GatewayError(
+      'model_denied',
+      `The requested model '${asked}' is not available for this API key, or the model name is invalid. Call \`/v1/models\` to view available models for your key.`,
+      { param: 'model' },
+    )
+  }
+  if (resolution === null) {
+    throw new GatewayError(
+      'unknown_model',
+      `${call.endpoint.path.replace('/v1', '')}: Invalid model name passed in model=${asked}. Call \`/v1/models\` to view available models for your key.`,
+      { param: 'model' },
+    )
+  }
+  call.modelGroup = resolution.group
+  return resolution
+}
+
+/** The loop: choose, attempt, retry. */
+async function serve(
+  deps: HandleDeps,
+  call: Call,
+  runtime: RouterRuntime,
+  resolution: Resolution,
+  reply: Reply,
+): Promise<{ result: AttemptResult; route: Route }> {
+  const candidates = resolution.routes.filter((route) => !route.deployment.blocked && serves(route, call.endpoint.mode))
+  if (candidates.length === 0) throw noDeployment(call, resolution)
+  const retries = call.options.numRetries ?? candidates[0]?.deployment.maxRetries ?? runtime.settings.numRetries
+  const choose = strategies['simple-shuffle'] as Strategy
+  const tried = new Set<Route>()
+  for (;;) {
+    const untried = tried.size === 0 ? candidates : candidates.filter((route) => !tried.has(route))
+    const route = choose(untried.length > 0 ? untried : candidates, deps.random)
+    tried.add(route)
+    const result = await attemptOn(deps, call, runtime, route, reply)
+    call.attempts.push(result.record)
+    deps.observe.attempt(call, result.record)
+    if (result.kind !== 'failed' || result.committed || call.cancelled !== null) return { result, route }
+    const decision = decideRetry(result.error, {
+      attempts: call.attempts.length,
+      retries,
+      othersLeft: tried.size < candidates.length,
+      timeLeft: call.incoming.deadline - (deps.clock.monotonic() - call.startedMonotonic),
+      minimumDelay: runtime.settings.retryAfter,
+      jitter: deps.random(),
+    })
+    if (decision.kind === 'give-up') return { result, route }
+    if (decision.delay > 0) await pause(deps, call, decision.delay)
+    if (call.cancelled !== null) return { result, route }
+  }
+}
+
+function attemptOn(deps: HandleDeps, call: Call, runtime: RouterRuntime, route: Route, reply: Reply): Promise<AttemptResult> {
+  const output = {
+    start: (record: AttemptResult['record'], headers: Readonly<Record<string, string>>) =>
+      reply.start(
+        {
+          'content-type': call.dialect.streamType,
+          'cache-control': 'no-cache',
+          ...answerHeaders(call, route, headers, deps.clock.monotonic()),
+        },
+        booking(deps.codec, call, record, roughTokens(promptText(call.request).length), deps.routerId),
+      ),
+    write: (bytes: Uint8Array) => reply.write(bytes),
+  }
+  const timeouts = timeoutsOf(call, route, runtime)
+  return isLocal(call, route) ? attemptLocal(deps, call, route, timeouts, output) : attempt(deps, call, route, timeouts, output)
+}
+
+function timeoutsOf(call: Call, route: Route, { settings }: RouterRuntime): AttemptTimeouts {
+  const total = call.options.timeout ?? route.deployment.timeout ?? settings.timeout
+  const first = call.stream
+    ? (call.options.streamTimeout ?? route.deployment.streamTimeout ?? Math.min(total, settings.streamTimeout))
+    : total
+  return { total, firstByte: first, silence: settings.stallTimeout }
+}
+
+/** Reports first, then ends the answer: an event is on disk before the client knows that the call is over. */
+async function finish(
+  deps: HandleDeps,
+  call: Call,
+  reply: Reply,
+  result: AttemptResult | GatewayError,
+  route: Route | null,
+): Promise<void> {
+  const { outcome, status, error } = endOf(call, result)
+  for (const record of call.attempts) {
+    if (record.usage?.estimated === true && record.usage.input === 0)
+      record.usage.input = await deps.tokens.count(promptText(call.request))
+  }
+  const cost = price(call, route)
+  const event = usageEvent(call, { outcome, status, error }, deps.routerId, deps.clock.now())
+  deps.spool.append(deps.codec.encode(event))
+  deps.observe.call(call, event, cost)
+  if (call.cancelled !== null) return
+  const now = deps.clock.monotonic()
+  if (error !== null) {
+    const failed = result instanceof GatewayError || result.kind !== 'failed' ? null : result
+    reply.fail(error, errorHeaders(answerHeaders(call, route, failed?.headers ?? null, now), error), failed?.event ?? '')
+  } else if (!(result instanceof GatewayError)) {
+    if (result.kind === 'answered') {
+      const headers = answerHeaders(call, route, result.headers, now)
+      costHeaders(headers, call, cost)
+      headers['content-type'] = 'application/json'
+      reply.whole(200, headers, result.body)
+    } else if (result.kind === 'streamed') reply.end(result.last)
+  }
+}
+
+function endOf(
+  call: Call,
+  result: AttemptResult | GatewayError,
+): { outcome: Outcome; status: number; error: GatewayError | null } {
+  if (call.cancelled !== null) {
+    const error = new GatewayError(call.cancelled === 'deadline' ? 'deadline_exceeded' : 'cancelled')
+    return { outcome: 'cancelled', status: error.status, error }
+  }
+  if (result instanceof GatewayError) return { outcome: 'failure', status: result.status, error: result }
+  if (result.kind === 'failed')
+    return { outcome: result.committed ? 'partial' : 'failure', status: result.error.status, error: result.error }
+  return { outcome: 'success', status: 200, error: null }
+}
+
+/** Prices every attempt that has usage; returns the sum in nano-dollars. */
+function price(call: Call, route: Route | null): number {
+  let total = 0
+  for (const record of call.attempts) {
+    const prices: Prices | null | undefined = route?.deployment.id === record.deploymentId ? route.deployment.prices : null
+    if (record.usage === undefined || prices === null || prices === undefined) continue
+    record.cost = costOf(record.usage, prices).total
+    record.rateVersion = prices.rateVersion
+    total += record.cost
+  }
+  return total
+}
+
+function noDeployment(call: Call, resolution: Resolution): GatewayError {
+  if (resolution.routes.some((route) => !route.deployment.blocked)) {
+    return new GatewayError('unsupported_endpoint', `The model ${call.requestedModel} does not serve ${call.endpoint.path}.`, {
+      param: 'model',
+    })
+  }
+  return new GatewayError('provider_unavailable', `The model ${call.requestedModel} is blocked.`, { param: 'model' })
+}
+
+function pause(deps: HandleDeps, call: Call, delay: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = deps.clock.after(delay, done)
+    call.stop = done
+    function done(): void {
+      timer.cancel()
+      call.stop = null
+      resolve()
+    }
+  })
+}

@@ -1,0 +1,144 @@
+import { NO_TOKENS, type TokenUsage } from '../proto/usage.ts'
+import type { GatewayError } from '../shared/errors.ts'
+import { type SseEvent, SseParser } from '../shared/http/sse.ts'
+import type { Call } from './call.ts'
+import type { ChatChunk, Usage } from './canonical/chat.ts'
+import { tokensOf } from './canonical/usage.ts'
+import { promptText, roughTokens } from './count-tokens.ts'
+import type { StreamEncoder } from './dialects/dialect.ts'
+import type { StreamDecoder } from './providers/provider.ts'
+
+/** An upstream stream on its way to the client: bytes in, bytes out, and what was learnt from them. */
+export interface StreamReader {
+  /** Bytes for the client, possibly none. Throws GatewayError when the stream is broken or says so. */
+  push(bytes: Uint8Array): Uint8Array
+  /** The input ended. Throws GatewayError `provider_truncated` when the protocol's end was not seen. */
+  finish(): Uint8Array
+  /** The protocol's end was seen. */
+  readonly done: boolean
+  /** Something of the answer itself was seen. */
+  readonly firstToken: boolean
+  /** What the provider reported, else an estimate of what went through so far. */
+  usage(): TokenUsage
+  /** The terminator, kept back until the call is reported. */
+  last(): string
+  errorEvent(error: GatewayError): string
+  readonly reportedModel: string | null
+}
+
+/** Canonical chunks → bytes for the client, counting what goes by. */
+export class ChunkEncoder {
+  readonly #call: Call
+  readonly #encoder: StreamEncoder<ChatChunk>
+  #usage: Usage | null = null
+  #characters = 0
+  reportedModel: string | null = null
+
+  constructor(call: Call, encoder: StreamEncoder<unknown>) {
+    this.#call = call
+    this.#encoder = encoder as StreamEncoder<ChatChunk>
+  }
+
+  get firstToken(): boolean {
+    return this.#characters > 0
+  }
+
+  push(canonical: unknown): string {
+    const chunk = canonical as ChatChunk
+    if (chunk.usage !== undefined && chunk.usage !== null) this.#usage = chunk.usage
+    this.reportedModel ??= chunk.model
+    this.#characters += charactersOf(chunk)
+    return this.#encoder.push(chunk)
+  }
+
+  end(): string {
+    return this.#encoder.end()
+  }
+
+  error(error: GatewayError): string {
+    return this.#encoder.error(error)
+  }
+
+  usage(): TokenUsage {
+    return this.#usage === null ? estimate(this.#call, roughTokens(this.#characters)) : tokensOf(this.#usage)
+  }
+}
+
+/** Decoded, canonical, encoded again: for a client and a provider of different protocols. */
+export class TranslatingReader implements StreamReader {
+  readonly #decoder: StreamDecoder<unknown>
+  readonly #encoder: ChunkEncoder
+  readonly #parser = new SseParser()
+
+  constructor(decoder: StreamDecoder<unknown>, encoder: ChunkEncoder) {
+    this.#decoder = decoder
+    this.#encoder = encoder
+  }
+
+  get done(): boolean {
+    return this.#decoder.done
+  }
+
+  get firstToken(): boolean {
+    return this.#encoder.firstToken
+  }
+
+  get reportedModel(): string | null {
+    return this.#encoder.reportedModel
+  }
+
+  push(bytes: Uint8Array): Uint8Array {
+    return this.#encode(this.#parser.push(bytes), false)
+  }
+
+  finish(): Uint8Array {
+    return this.#encode(this.#parser.end(), true)
+  }
+
+  usage(): TokenUsage {
+    return this.#encoder.usage()
+  }
+
+  last(): string {
+    return this.#encoder.end()
+  }
+
+  errorEvent(error: GatewayError): string {
+    return this.#encoder.error(error)
+  }
+
+  #encode(events: SseEvent[], ended: boolean): Uint8Array {
+    let text = ''
+    for (const event of events) {
+      if (this.#decoder.done) break
+      for (const chunk of this.#decoder.push(event)) text += this.#encoder.push(chunk)
+    }
+    if (ended) for (const chunk of this.#decoder.end()) text += this.#encoder.push(chunk)
+    return text === '' ? NOTHING : Buffer.from(text)
+  }
+}
+
+const NOTHING = new Uint8Array(0)
+
+/** Usage nobody reported: input from the request's length, output as counted. Marked, and refined before it is booked. */
+export function estimate(call: Call, output: number): TokenUsage {
+  return { ...NO_TOKENS, input: roughTokens(promptText(call.request).length), output, estimated: true }
+}
+
+/** Characters of model output in a chunk: text, reasoning and tool arguments all cost tokens. */
+function charactersOf(chunk: ChatChunk): number {
+  let count = 0
+  for (const choice of chunk.choices) {
+    const { delta } = choice
+    // A text completion chunk has no delta but `text`.
+    if (delta === undefined) {
+      if (typeof choice['text'] === 'string') count += choice['text'].length
+      continue
+    }
+    if (typeof delta.content === 'string') count += delta.content.length
+    if (typeof delta.reasoning_content === 'string') count += delta.reasoning_content.length
+    for (const tool of delta.tool_calls ?? [])
+      count += (tool.function?.arguments?.length ?? 0) + (tool.function?.name?.length ?? 0)
+  }
+  return count
+}

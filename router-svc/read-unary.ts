@@ -1,0 +1,57 @@
+import type { TokenUsage } from '../proto/usage.ts'
+import type { Call } from './call.ts'
+import type { Usage } from './canonical/chat.ts'
+import { tokensOf } from './canonical/usage.ts'
+import { roughTokens } from './count-tokens.ts'
+import type { DecodeContext, Headers } from './providers/provider.ts'
+import { estimate } from './read-stream.ts'
+import type { Route } from './runtime.ts'
+import { adapterOf } from './upstream-request.ts'
+
+/** What an answer that is no stream yields. */
+export interface UnaryAnswer {
+  /** For the client, in its dialect. */
+  body: Uint8Array
+  usage: TokenUsage
+  reportedModel: string | null
+}
+
+export interface UnaryReader {
+  /** Throws GatewayError when the body is an error or cannot be read. */
+  read(body: Uint8Array, headers: Headers): UnaryAnswer
+}
+
+/** Facts adapters need to make canonical answers. */
+export function decodeContext(call: Call, route: Route, now: number): DecodeContext {
+  return { id: `chatcmpl-${call.message.callId}`, created: Math.floor(now / 1000), model: route.model, request: call.request }
+}
+
+/** Decoded, canonical, encoded again. */
+export function translatingUnary(call: Call, route: Route, now: number): UnaryReader {
+  return {
+    read(body, headers) {
+      const response = adapterOf(call, route).decodeResponse(body, headers, decodeContext(call, route, now)) as {
+        usage?: Usage | null
+        model?: string
+      }
+      const bytes = Buffer.from(call.dialect.encodeResponse(response, call.requestedModel))
+      const usage =
+        response.usage === undefined || response.usage === null
+          ? estimate(call, roughTokens(textLength(response)))
+          : tokensOf(response.usage)
+      return { body: bytes, usage, reportedModel: response.model ?? null }
+    },
+  }
+}
+
+/** Characters of the model's own words in an answer whose provider reported no usage. */
+function textLength(response: unknown): number {
+  const { choices } = response as { choices?: { message?: { content?: unknown; tool_calls?: unknown }; text?: unknown }[] }
+  let length = 0
+  for (const choice of choices ?? []) {
+    const content = choice.message?.content ?? choice.text
+    if (typeof content === 'string') length += content.length
+    if (choice.message?.tool_calls !== undefined) length += JSON.stringify(choice.message.tool_calls).length
+  }
+  return length
+}

@@ -1,0 +1,193 @@
+import type { RuntimeSnapshot } from '../proto/deployment.ts'
+import { QUEUE } from '../proto/subjects.ts'
+import { readable } from '../proto/version.ts'
+import type { Bus, IncomingStream, Service } from '../shared/bus/bus.ts'
+import { createCodec } from '../shared/bus/codec.ts'
+import { type Clock, DeadlineWheel } from '../shared/clock.ts'
+import type { Sealer } from '../shared/config/secrets.ts'
+import { GatewayError, toWire } from '../shared/errors.ts'
+import type { HttpClient } from '../shared/http/client.ts'
+import type { Log } from '../shared/log.ts'
+import { createTokenCounter } from './count-tokens.ts'
+import { createHandle } from './handle.ts'
+import { noObserver, type Observer } from './observe.ts'
+import { createProviders } from './providers/index.ts'
+import { compileRuntime, type RouterRuntime } from './runtime.ts'
+import { openSpool } from './spool.ts'
+
+export interface RouterDeps {
+  bus: Bus
+  http: HttpClient
+  sealer: Sealer
+  clock: Clock
+  log: Log
+  /** Environment, for provider keys no deployment names. */
+  env: Readonly<Record<string, string | undefined>>
+  random(): number
+  settings: RouterProcessSettings
+  observe?: Observer
+}
+
+export interface RouterProcessSettings {
+  /** Queue lanes this router serves. */
+  lanes: string[]
+  spoolDirectory: string
+  spoolMaxBytes: number
+  /** Calls at once; past it new ones are refused as `overloaded` and go to another router. */
+  maxCalls: number
+  /** Bytes of request bodies held at once. */
+  maxBodyBytes: number
+}
+
+export const ROUTER_DEFAULTS = {
+  lanes: ['default'],
+  spoolMaxBytes: 1024 * 1024 * 1024,
+  maxCalls: 20_000,
+  maxBodyBytes: 512 * 1024 * 1024,
+} as const
+
+export interface Router {
+  readonly id: string
+  /** Serving: the runtime is mirrored, the spool has room, the bus is there. */
+  ready(): boolean
+  /** Why not, for the readiness page. */
+  problem(): string | null
+  readonly inFlight: number
+  readonly spoolPending: number
+  /** Leaves the queue group, lets running calls end, delivers usage; milliseconds. */
+  drain(limit: number): Promise<void>
+  stop(): Promise<void>
+}
+
+/** Serves calls from the queue group until drained. Resolves once the runtime is mirrored and the queue group joined. */
+export async function createRouter(deps: RouterDeps): Promise<Router> {
+  const { bus, clock, log, settings } = deps
+  let runtime: RouterRuntime | null = null
+  let inFlight = 0
+  let draining = false
+  let idle: (() => void) | null = null
+
+  const codec = createCodec()
+  const spool = openSpool({
+    directory: settings.spoolDirectory,
+    deliver: (batch) =>
+      bus.append(
+        bus.id,
+        batch.map((payload) => codec.decode(payload)),
+      ),
+    clock,
+    log,
+    maxBytes: settings.spoolMaxBytes,
+  })
+  const compileDeps = { providers: createProviders(), sealer: deps.sealer, env: deps.env }
+  const bucket = await bus.bucket(bus.subjects.runtimeBucket)
+  const mirror = await bucket.mirror('runtime', (value) => {
+    if (value === undefined) return
+    const snapshot = value as RuntimeSnapshot
+    if (!readable(snapshot.v)) {
+      log.error({ version: snapshot.v }, 'the runtime is of a newer version than this router can read; the old one stays')
+      return
+    }
+    try {
+      runtime = compileRuntime(snapshot, compileDeps)
+      for (const route of runtime.routes) {
+        if (route.problem !== null)
+          log.warn(
+            { deployment: route.deployment.id, modelGroup: route.deployment.modelGroup, problem: route.problem },
+            'a deployment cannot serve',
+          )
+      }
+      log.info({ revision: snapshot.revision, deployments: snapshot.deployments.length }, 'runtime in force')
+    } catch (thrown) {
+      log.error(
+        { error: (thrown as Error).message, revision: snapshot.revision },
+        'the new runtime is refused; the old one stays',
+      )
+    }
+  })
+
+  const handle = createHandle({
+    routerId: bus.id,
+    codec,
+    runtime: () => runtime as RouterRuntime,
+    spool,
+    tokens: createTokenCounter(),
+    observe: deps.observe ?? noObserver,
+    random: deps.random,
+    log,
+    http: deps.http,
+    clock,
+    wheel: new DeadlineWheel(clock),
+  })
+
+  const refusal = (): GatewayError | null => {
+    if (draining) return new GatewayError('draining')
+    if (runtime === null) return new GatewayError('overloaded', 'The router has no runtime yet.')
+    if (inFlight >= settings.maxCalls) return new GatewayError('overloaded')
+    if (spool.full) return new GatewayError('overloaded', 'Usage events cannot be stored; taking no new calls.')
+    return null
+  }
+
+  const take = (incoming: IncomingStream): void => {
+    const refused = refusal()
+    if (refused !== null) {
+      incoming.refuse(toWire(refused))
+      return
+    }
+    inFlight += 1
+    handle(incoming, () => {
+      inFlight -= 1
+      if (inFlight === 0) idle?.()
+    })
+  }
+
+  const services: Service[] = settings.lanes.map((lane) => bus.serve(bus.subjects.call(lane), QUEUE.router, take))
+  const beat = clock.every(1_000, () => bus.beat(fields()))
+  const fields = (): Record<string, number | string | boolean> => ({ inFlight, draining, ready: ready(), spool: spool.pending })
+  const problem = (): string | null => {
+    if (draining) return 'draining'
+    if (runtime === null) return 'no runtime yet'
+    if (spool.full) return 'the spool is full'
+    return bus.ready ? null : 'the bus is away'
+  }
+  const ready = (): boolean => problem() === null
+  bus.beat(fields())
+
+  const drain = async (limit: number): Promise<void> => {
+    if (draining) return
+    draining = true
+    bus.beat(fields())
+    const until = clock.monotonic() + limit
+    await Promise.all(services.map((service) => service.stop()))
+    if (inFlight > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = clock.after(limit, resolve)
+        idle = () => {
+          timer.cancel()
+          resolve()
+        }
+      })
+    }
+    const left = await spool.flush(Math.max(2_000, until - clock.monotonic()))
+    if (left > 0) log.warn({ events: left }, 'usage events stay in the spool for the next start')
+  }
+
+  return {
+    id: bus.id,
+    ready,
+    problem,
+    get inFlight() {
+      return inFlight
+    },
+    get spoolPending() {
+      return spool.pending
+    },
+    drain,
+    async stop() {
+      await drain(0)
+      beat.cancel()
+      await mirror.stop()
+      spool.close()
+    },
+  }
+}

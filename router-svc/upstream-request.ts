@@ -1,0 +1,44 @@
+import { GatewayError } from '../shared/errors.ts'
+import type { Call } from './call.ts'
+import type { Adapter, Target, UpstreamRequest } from './providers/provider.ts'
+import type { Route } from './runtime.ts'
+
+type AnyAdapter = Adapter<Record<string, unknown>, unknown, unknown>
+
+/** The adapter of a route for the call's mode. Throws GatewayError `unsupported_endpoint`. */
+export function adapterOf(call: Call, route: Route): AnyAdapter {
+  const adapter = route.provider[call.endpoint.mode] as AnyAdapter | undefined
+  if (adapter === undefined) {
+    throw new GatewayError('unsupported_endpoint', `${route.provider.name} does not serve ${call.endpoint.path}.`, {
+      param: 'model',
+    })
+  }
+  return adapter
+}
+
+/** The exact request for one attempt: the client's own, over the deployment's defaults, under its overrides, with the credential. */
+export function encodeUpstream(call: Call, route: Route): UpstreamRequest {
+  const upstream = adapterOf(call, route).encodeRequest(requestFor(call, route), targetFor(call, route))
+  return { ...upstream, headers: { ...upstream.headers, ...route.headers } }
+}
+
+/** The canonical request as this deployment gets it. Parameters of the deployment stand in where the client sent none. */
+export function requestFor(call: Call, route: Route): Record<string, unknown> {
+  const { defaults, extraBody } = route.deployment
+  if (isEmpty(defaults) && isEmpty(extraBody)) return call.request
+  return { ...defaults, ...call.request, ...extraBody }
+}
+
+/** What the adapter may know, with the client headers some providers read. */
+function targetFor(call: Call, route: Route): Target {
+  const { headers } = call.message
+  const beta = headers['anthropic-beta']
+  const version = headers['anthropic-version']
+  if (beta === undefined && version === undefined) return route.target
+  return { ...route.target, clientHeaders: headers }
+}
+
+function isEmpty(value: object): boolean {
+  for (const _ in value) return false
+  return true
+}

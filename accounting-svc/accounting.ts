@@ -96,8 +96,10 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     },
     async drain(limit) {
       draining = true
-      const stopped = Promise.all([...services.map((service) => service.stop()), door?.stop()])
-      await Promise.race([stopped, new Promise<void>((resolve) => clock.after(limit, resolve))])
+      const finished = Promise.all([...services.map((service) => service.stop()), door?.drain()])
+      const timer = withLimit(clock, limit)
+      await Promise.race([finished, timer.over])
+      timer.cancel()
     },
     async stop() {
       draining = true
@@ -105,6 +107,15 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
       await Promise.all([...services.map((service) => service.stop()), door?.stop()])
     },
   }
+}
+
+function withLimit(clock: Clock, limit: number): { over: Promise<void>; cancel(): void } {
+  let cancel = (): void => undefined
+  const over = new Promise<void>((resolve) => {
+    const timer = clock.after(limit, resolve)
+    cancel = () => timer.cancel()
+  })
+  return { over, cancel }
 }
 
 async function answers(db: Database): Promise<boolean> {

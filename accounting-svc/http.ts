@@ -13,7 +13,9 @@ const EMPTY = new Uint8Array()
 export interface Door {
   /** 0 when there is none. */
   readonly port: number
-  /** Takes no new connection and ends the idle ones. */
+  /** Takes no new connection, ends the idle ones, resolves when the rest is done. */
+  drain(): Promise<void>
+  /** Ends all of them. */
   stop(): Promise<void>
 }
 
@@ -27,13 +29,23 @@ export async function listen(router: RequestRouter, address: { host: string; por
       resolve()
     })
   })
+  let closing: Promise<void> | null = null
+  const close = (): Promise<void> => {
+    closing ??= new Promise((resolve) => server.close(() => resolve()))
+    return closing
+  }
   return {
     port: (server.address() as AddressInfo).port,
-    stop: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve())
-        if ('closeIdleConnections' in server) server.closeIdleConnections()
-      }),
+    drain() {
+      const done = close()
+      if ('closeIdleConnections' in server) server.closeIdleConnections()
+      return done
+    },
+    stop() {
+      const done = close()
+      if ('closeAllConnections' in server) server.closeAllConnections()
+      return done
+    },
   }
 }
 

@@ -23,7 +23,8 @@ export async function ensureLedgerPartition(db: Database, time: number): Promise
   })
 }
 
+/** Read from the catalogue's table: `to_regclass` answers from a cache that may not have heard of a commit a moment ago. */
 async function exists(db: Pick<Database, 'query'>, name: string): Promise<boolean> {
-  const [row] = await db.query<{ found: boolean }>('select to_regclass($1) is not null as found', [name])
-  return row?.found === true
+  const rows = await db.query('select from pg_class where relname = $1 and relnamespace = current_schema()::regnamespace', [name])
+  return rows.length > 0
 }

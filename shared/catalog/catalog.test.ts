@@ -80,6 +80,12 @@ describe('createCatalog', () => {
     expect(catalog.prices('vertex_ai', 'claude-sonnet-4-5@20250929')).toMatchObject({ input: 3 * DOLLAR })
   })
 
+  it('finds models that the provider lists under a longer name, and those given away', () => {
+    expect(catalog.prices('fireworks_ai', 'gpt-oss-120b')).toMatchObject({ input: 0.15 * DOLLAR })
+    expect(catalog.prices('fireworks_ai', 'accounts/fireworks/models/gpt-oss-120b')).toMatchObject({ input: 0.15 * DOLLAR })
+    expect(catalog.prices('openrouter', 'anyone/anything:free')).toEqual({ input: 0, output: 0, rateVersion: catalog.version })
+  })
+
   it('knows limits and capabilities', () => {
     expect(catalog.facts('openai', 'gpt-4o-2024-11-20')).toMatchObject({
       maxInputTokens: 128_000,

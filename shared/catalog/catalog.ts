@@ -4,6 +4,7 @@ import type { Mode } from '../../proto/endpoints.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { scaleDecimal } from '../money.ts'
 import { OVERLAY, OVERLAY_VERSION, type OverlayPrices, type OverlayRow } from './overlay.ts'
+import { PROVIDERS } from './providers.ts'
 
 export interface Facts {
   maxInputTokens: number | null
@@ -137,7 +138,8 @@ export function createCatalog(clock: Pick<Clock, 'now'> = systemClock): Catalog 
       const { model, row } = find(provider, name)
       const listed = model === null ? null : convert(pricesAt(model.prices, at, clock))
       const added = row?.prices === undefined ? null : overlayPrices(row.prices)
-      if (listed === null && added === null) return null
+      // Re-sellers mark what they give away in the name, and the library leaves its prices out.
+      if (listed === null && added === null) return name.endsWith(':free') ? { input: 0, output: 0, rateVersion: version } : null
       return { ...listed, ...added, rateVersion: version }
     },
     facts(provider, name) {
@@ -161,8 +163,10 @@ export function createCatalog(clock: Pick<Clock, 'now'> = systemClock): Catalog 
 function libraryModel(provider: string, name: string): ModelInfo | null {
   const providerId = LIBRARY_IDS[provider]
   if (providerId === undefined) return null
+  const prefix = name.includes('/') ? undefined : PROVIDERS[provider]?.modelPrefix
+  const full = prefix === undefined ? name : prefix + name
   // The moment does not matter: only the entry is taken, the price is picked below.
-  return calcPrice({}, name, { providerId, timestamp: new Date(0) })?.model ?? null
+  return calcPrice({}, full, { providerId, timestamp: new Date(0) })?.model ?? null
 }
 
 function overlayRow(provider: string, name: string): OverlayRow | null {

@@ -280,7 +280,8 @@ function pricesOf(
   known: { provider: string; model: string },
   catalog: Catalog,
 ): Deployment['prices'] {
-  const listed = known.model.includes('*') && known.provider !== 'mock' ? null : catalog.prices(known.provider, known.model)
+  const many = known.model.includes('*') && PROVIDERS[known.provider]?.protocol !== 'mock'
+  const listed = many ? null : catalog.prices(known.provider, known.model)
   try {
     return deploymentPrices(params, info, listed)
   } catch (error) {

@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { createAccounting } from '../accounting-svc/accounting.ts'
-import { createEdge, EDGE_DEFAULTS, type EdgeSettings } from '../edge/edge.ts'
-import { createRouter, ROUTER_DEFAULTS, type RouterProcessSettings } from '../router-svc/router.ts'
+import type { EdgeSettings } from '../edge/edge.ts'
+import type { RouterProcessSettings } from '../router-svc/router.ts'
 import { createMemoryHub } from '../shared/bus/memory.ts'
 import { createCatalog } from '../shared/catalog/catalog.ts'
 import { type Clock, systemClock } from '../shared/clock.ts'
@@ -93,7 +92,8 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     const settings = withOverrides(processSettings(loaded.env, config), options)
     const sealer = createSealer(settings.saltKey)
 
-    const postgres = await timed('postgresql', () =>
+    // PostgreSQL starts while the services' code is read, which takes as long.
+    const starting = timed('postgresql', () =>
       startPostgres({
         directory: join(data.path, 'postgres'),
         url: settings.databaseUrl,
@@ -101,7 +101,13 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
         note: options.note,
       }),
     )
-    lifecycle.add({ name: 'postgresql', stop: () => postgres.stop() })
+    lifecycle.add({ name: 'postgresql', stop: () => starting.then((server) => server.stop(), ignore) })
+    const [postgres, { createAccounting }, { createRouter, ROUTER_DEFAULTS }, { createEdge, EDGE_DEFAULTS }] = await Promise.all([
+      starting,
+      timed('code', () => import('../accounting-svc/accounting.ts')),
+      import('../router-svc/router.ts'),
+      import('../edge/edge.ts'),
+    ])
     const db = createPostgres({ url: postgres.url, log, poolSize: settings.databasePool })
     lifecycle.add({ name: 'database', stop: () => db.close() })
     const hub = createMemoryHub({ clock, log })
@@ -180,6 +186,9 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     throw error
   }
 }
+
+/** Its failure was told by whoever waited for it. */
+function ignore(): void {}
 
 function withOverrides(settings: ProcessSettings, options: EmbeddedOptions): ProcessSettings {
   const masterKey = options.masterKey ?? settings.masterKey

@@ -35,24 +35,24 @@ export function neededBetas(body: MessagesRequest): string[] {
   return betas
 }
 
-/** The header's value: what the client, the deployment and the body want, each once; empty when nobody wants any. */
-export function betaHeader(body: MessagesRequest, requested: unknown, target: Target): string {
-  const extra = target.settings['extraHeaders']
-  const wanted = [
-    ...list(requested),
+/** The betas the client and the deployment ask for, in the request or its headers. */
+export function askedBetas(request: Fields, target: Target): string[] {
+  return [
+    ...list(request['betas']),
+    ...list(request['anthropic_beta']),
     ...list(target.clientHeaders['anthropic-beta']),
-    ...list(target.settings['anthropic_beta'] ?? target.settings['anthropic-beta']),
-    ...list(isFields(extra) ? extra['anthropic-beta'] : undefined),
-    ...neededBetas(body),
+    ...list(target.settings['anthropic_beta']),
   ]
-  return [...new Set(wanted)].join(',')
 }
 
-/** Whether the client turned on system turns inside the conversation. */
-export function wantsSystemTurns(requested: unknown, target: Target): boolean {
-  return [...list(requested), ...list(target.clientHeaders['anthropic-beta'])].some((beta) =>
-    beta.startsWith('mid-conversation-system-'),
-  )
+/** The header's value: what was asked for and what the body needs, each once; empty when that is nothing. */
+export function betaHeader(asked: readonly string[], body: MessagesRequest): string {
+  return [...new Set([...asked, ...neededBetas(body)])].join(',')
+}
+
+/** Whether system turns inside the conversation are turned on. */
+export function hasSystemTurns(asked: readonly string[]): boolean {
+  return asked.some((beta) => beta.startsWith('mid-conversation-system-'))
 }
 
 function list(value: unknown): string[] {

@@ -1,5 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest } from '../../canonical/chat.ts'
+import { dropNamed, isAllowed, mayDrop } from '../openai/parameters.ts'
 import type { Target } from '../provider.ts'
 import { type Fields, isFields } from './wire.ts'
 
@@ -44,6 +45,9 @@ const TRANSLATED = new Set([
   'service_tier',
   'web_search_options',
   'betas',
+  'anthropic_beta',
+  'anthropic_version',
+  'cache_control_injection_points',
 ])
 
 /** Hints to OpenAI's own machinery; an answer is the same without them. */
@@ -109,21 +113,23 @@ export interface Refusals {
   check(): void
 }
 
-export function createRefusals(target: Target): Refusals {
+export function createRefusals(canonical: ChatRequest, target: Target): Refusals {
   const names: string[] = []
+  const drop = mayDrop(canonical, target)
   return {
     refuse(name) {
-      if (target.allowedOpenaiParams.includes(name)) return true
-      if (!target.dropParams) names.push(name)
+      if (isAllowed(name, canonical, target)) return true
+      if (!drop) names.push(name)
       return false
     },
     check() {
-      if (names.length === 0) return
-      const list = names.join(', ')
+      const [first] = names
+      if (first === undefined) return
       throw new GatewayError(
         'unsupported_parameter',
-        `litellm.UnsupportedParamsError: ${target.provider} does not support ${list} for model=${target.model}. Set drop_params to leave out what a model does not support.`,
-        { param: list },
+        `litellm.UnsupportedParamsError: ${target.provider} does not support parameters: [${names.map((name) => `'${name}'`).join(', ')}], ` +
+          `for model=${target.model}. Set drop_params: true to leave them out, or name them in allowed_openai_params to send them.`,
+        { param: first },
       )
     },
   }
@@ -131,16 +137,18 @@ export function createRefusals(target: Target): Refusals {
 
 /** Sorts the parameters. A null means absent. */
 export function screen(canonical: ChatRequest, target: Target, refusals: Refusals): Screened {
+  const given: Fields = { ...canonical }
+  dropNamed(given, canonical, target)
   const request: ChatRequest = { model: canonical.model, messages: canonical.messages }
   const rest: Fields = {}
-  for (const [name, value] of Object.entries(canonical)) {
-    if (value === null || value === undefined || target.additionalDropParams.includes(name)) continue
+  for (const [name, value] of Object.entries(given)) {
+    if (value === null || value === undefined) continue
     const asksNothing = UNSUPPORTED[name]
     if (TRANSLATED.has(name)) request[name] = value
-    else if (target.allowedOpenaiParams.includes(name)) rest[name] = value
     else if (asksNothing !== undefined) {
-      if (!asksNothing(value)) refusals.refuse(name)
-    } else if (!isForGateway(name)) rest[name] = value
+      if (isAllowed(name, canonical, target)) rest[name] = value
+      else if (!asksNothing(value)) refusals.refuse(name)
+    } else if (!isForGateway(name) || target.allowedOpenaiParams.includes(name)) rest[name] = value
   }
   return { request, rest }
 }

@@ -26,6 +26,11 @@ function refusal(request: Partial<ChatRequest>, changes: Partial<Target> = {}): 
   throw new Error('was not refused')
 }
 
+/** Parameters an error says are not supported. */
+function named(error: GatewayError): string[] {
+  return [...error.message.matchAll(/'(\w+)'/g)].map((match) => match[1] as string)
+}
+
 describe('the request', () => {
   it('is the smallest that says what was asked', () => {
     const request = encodeRequest(
@@ -147,8 +152,9 @@ describe('parameters the model does not know', () => {
   it('are refused, all named at once', () => {
     const error = refusal(many)
     expect([error.code, error.status]).toEqual(['unsupported_parameter', 400])
-    expect(error.param?.split(', ').sort()).toEqual(Object.keys(many).sort())
-    expect(error.message).toMatch(/^litellm\.UnsupportedParamsError: anthropic does not support n, seed/)
+    expect(named(error).sort()).toEqual(Object.keys(many).sort())
+    expect(error.param).toBe('n')
+    expect(error.message).toMatch(/^litellm\.UnsupportedParamsError: anthropic does not support parameters: \['n', 'seed'/)
   })
 
   it('are left out where the operator says so', () => {
@@ -158,11 +164,13 @@ describe('parameters the model does not know', () => {
       'max_tokens',
       'messages',
     ])
+    expect(Object.keys(encode({ n: 2, drop_params: true }))).toEqual(['model', 'max_tokens', 'messages'])
     expect(encode({ stop: 'x' }, { additionalDropParams: ['stop'] })).not.toHaveProperty('stop_sequences')
   })
 
   it('go out where the operator allows them', () => {
     expect(encode({ seed: 3 }, { allowedOpenaiParams: ['seed'] })['seed']).toBe(3)
+    expect(encode({ seed: 3, allowed_openai_params: ['seed'] })['seed']).toBe(3)
     expect(encode({ temperature: 0.5 }, { ...LATEST, allowedOpenaiParams: ['temperature'] })['temperature']).toBe(0.5)
   })
 
@@ -196,7 +204,7 @@ describe('sampling', () => {
   })
 
   it('is gone on the newest models, but for the defaults', () => {
-    expect(refusal({ temperature: 0.5, top_p: 0.9, top_k: 3 }, LATEST).param).toBe('temperature, top_p, top_k')
+    expect(named(refusal({ temperature: 0.5, top_p: 0.9, top_k: 3 }, LATEST))).toEqual(['temperature', 'top_p', 'top_k'])
     expect(Object.keys(encode({ temperature: 1, top_p: 1 }, LATEST))).toEqual(['model', 'max_tokens', 'messages'])
     expect(Object.keys(encode({ temperature: 0.5 }, { model: 'claude-next-9', dropParams: true }))).not.toContain('temperature')
   })
@@ -251,6 +259,10 @@ describe('thinking', () => {
       { role: 'tool', tool_call_id: 'a', content: 'sunny' },
     ]
     expect(thinking({ reasoning_effort: 'low', tools: [weather], messages: loop })[0]).toBeUndefined()
+    const budget = { type: 'enabled', budget_tokens: 2000 }
+    const outright = { thinking: budget, tools: [weather], messages: loop }
+    expect(thinking(outright)[0]).toEqual(budget)
+    expect(thinking(outright, { settings: { modify_params: true } })[0]).toBeUndefined()
   })
 
   it('is refused by models that cannot, and efforts nobody knows by all', () => {
@@ -456,6 +468,43 @@ describe('structured output', () => {
   })
 })
 
+describe('cache points', () => {
+  const mark = { cache_control: { type: 'ephemeral' } }
+  const messages = [
+    { role: 'system', content: 's' },
+    { role: 'user', content: 'a' },
+    { role: 'user', content: [{ type: 'text', text: 'b' }] },
+  ]
+
+  it('of the deployment mark the last message of a role, or the one named', () => {
+    const points = [
+      { location: 'message', role: 'system' },
+      { location: 'message', index: -1, control: { type: 'ephemeral', ttl: '1h' } },
+    ]
+    const body = encode({ messages }, { settings: { cache_control_injection_points: points } })
+    expect(body.system).toEqual([{ type: 'text', text: 's', ...mark }])
+    expect(body.messages[0]?.content).toEqual([
+      { type: 'text', text: 'a' },
+      { type: 'text', text: 'b', cache_control: { type: 'ephemeral', ttl: '1h' } },
+    ])
+  })
+
+  it('do not add to marks that are there, and never reach the body', () => {
+    const marked = [
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: 'a', ...mark },
+          { type: 'text', text: 'b' },
+        ],
+      },
+    ]
+    const body = encode({ messages: marked, cache_control_injection_points: [{ location: 'message', role: 'user' }] })
+    expect(body.messages).toEqual(marked)
+    expect(Object.keys(body)).toEqual(['model', 'max_tokens', 'messages'])
+  })
+})
+
 describe('headers', () => {
   const headers = (request: Partial<ChatRequest>, changes: Partial<Target> = {}) =>
     encodeRequest({ model: 'g', messages: [{ role: 'user', content: 'x' }], ...request }, target(changes)).headers
@@ -497,6 +546,7 @@ describe('headers', () => {
 
   it('name the version of the deployment', () => {
     expect(headers({}, { settings: { anthropic_version: '2023-01-01' } })['anthropic-version']).toBe('2023-01-01')
+    expect(headers({ anthropic_version: '2023-01-01' })['anthropic-version']).toBe('2023-01-01')
     expect(headers({}, { apiVersion: 'preview' })['anthropic-version']).toBe('2023-06-01')
   })
 })

@@ -1,7 +1,8 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest } from '../../canonical/chat.ts'
 import type { Target, UpstreamRequest } from '../provider.ts'
-import { betaHeader, wantsSystemTurns } from './betas.ts'
+import { askedBetas, betaHeader, hasSystemTurns } from './betas.ts'
+import { withCachePoints } from './cache-points.ts'
 import { encodeMessages } from './messages.ts'
 import { type Traits, traitsOf } from './models.ts'
 import { toolNames } from './names.ts'
@@ -19,17 +20,24 @@ const ANSWER_ROOM = 4096
  * `unsupported_parameter` naming every parameter the model does not know (unless they may be dropped).
  */
 export function encodeRequest(canonical: ChatRequest, target: Target): UpstreamRequest {
-  const refusals = createRefusals(target)
+  const refusals = createRefusals(canonical, target)
   const { request, rest } = screen(canonical, target, refusals)
-  const body = encodeBody(request, rest, target, refusals)
+  const asked = askedBetas(request, target)
+  const body = encodeBody(request, rest, target, refusals, hasSystemTurns(asked))
   refusals.check()
-  const headers: Record<string, string> = { 'content-type': 'application/json', 'anthropic-version': version(target) }
-  const betas = betaHeader(body, request['betas'], target)
+  const headers: Record<string, string> = { 'content-type': 'application/json', 'anthropic-version': version(request, target) }
+  const betas = betaHeader(asked, body)
   if (betas !== '') headers['anthropic-beta'] = betas
   return { method: 'POST', url: messagesUrl(target.base), headers, body: JSON.stringify(body) }
 }
 
-function encodeBody(request: ChatRequest, rest: Fields, target: Target, refusals: Refusals): MessagesRequest {
+function encodeBody(
+  request: ChatRequest,
+  rest: Fields,
+  target: Target,
+  refusals: Refusals,
+  systemTurns: boolean,
+): MessagesRequest {
   const traits = traitsOf(target.model)
   const names = toolNames(request)
   const given = request.max_completion_tokens ?? request.max_tokens
@@ -38,7 +46,7 @@ function encodeBody(request: ChatRequest, rest: Fields, target: Target, refusals
   const circumstances = {
     maxTokens: given ?? target.maxOutputTokens ?? traits.maxOutput,
     forcedTool: isForced(toolbox),
-    dropParams: target.dropParams,
+    repair: target.dropParams || target.settings['modify_params'] === true,
   }
   const { thinking, effort } = encodeThinking(request, traits, circumstances, refusals)
   const config: Fields = isFields(request['output_config']) ? { ...request['output_config'] } : {}
@@ -47,7 +55,8 @@ function encodeBody(request: ChatRequest, rest: Fields, target: Target, refusals
     if (format.schema !== null && traits.structured) config['format'] ??= outputFormat(format)
     else toolbox = withJsonTool(toolbox, format, thinking?.['type'] === 'enabled')
   }
-  const { system, messages } = encodeMessages(request.messages, names, wantsSystemTurns(request['betas'], target))
+  const points = request['cache_control_injection_points'] ?? target.settings['cache_control_injection_points']
+  const { system, messages } = encodeMessages(withCachePoints(request.messages, points), names, systemTurns)
   const body: MessagesRequest = { model: target.model, max_tokens: given ?? defaultMaxTokens(target, traits, thinking), messages }
   if (system.length > 0) body.system = system
   if (toolbox.tools.length > 0) {
@@ -128,9 +137,8 @@ function stopSequences(stop: ChatRequest['stop']): string[] {
   return given.filter((entry): entry is string => typeof entry === 'string' && entry.trim() !== '')
 }
 
-function version(target: Target): string {
-  const configured =
-    text(target.settings['anthropic_version'] ?? target.settings['anthropic-version']) || (target.apiVersion ?? '')
+function version(request: ChatRequest, target: Target): string {
+  const configured = text(request['anthropic_version'] ?? target.settings['anthropic_version'], target.apiVersion ?? '')
   return /^\d{4}-\d{2}-\d{2}$/.test(configured) ? configured : ANTHROPIC_VERSION
 }
 

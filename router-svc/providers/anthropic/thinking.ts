@@ -20,7 +20,8 @@ export interface Circumstances {
   maxTokens: number
   /** The client demands a tool call; with a budget, the API refuses that. */
   forcedTool: boolean
-  dropParams: boolean
+  /** The operator lets the gateway change what the API would refuse. */
+  repair: boolean
 }
 
 /**
@@ -63,7 +64,7 @@ function explicit(
     const budget = fit(BUDGETS[effort ?? 'medium'] ?? LEAST_BUDGET, circumstances.maxTokens)
     return budget === null ? {} : { thinking: { ...thinking, type: 'enabled', budget_tokens: budget } }
   }
-  if (type === 'enabled' && circumstances.dropParams && lostThinking(request.messages)) return {}
+  if (type === 'enabled' && circumstances.repair && lostThinking(request.messages)) return {}
   return { thinking, ...wished }
 }
 

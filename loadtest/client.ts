@@ -1,54 +1,13 @@
 import { type Clock, systemClock } from '../shared/clock.ts'
-import { SseSplitter } from '../shared/http/sse.ts'
 import { Connection } from './connection.ts'
 import { Durations, differences, type Summary } from './measure.ts'
+import { ChunkCounter, type LoadOptions, type LoadResult, Tally, type Timing } from './tally.ts'
 
 /**
  * The load client. Closed loop: so many connections, each with the next call as soon as the last has ended; for throughput and CPU per
  * call. Open loop: so many calls per second whatever the answers do, latency from when a call *should* have started, so that a stall
  * is felt by every call that would have come meanwhile (no coordinated omission). Streams: first token, gaps, delay per chunk.
  */
-
-export interface LoadResult {
-  calls: number
-  /** Failed calls by reason: `status 503`, `ECONNRESET`, `cut short` … Not in the latencies. */
-  errors: Record<string, number>
-  /** Wall time of the measured part. */
-  seconds: number
-  perSecond: number
-  bytes: number
-  latency: Summary
-  /** Streams only. `first`: to the first text; `gap`: between arrivals; `delay`: from the provider's write to here, when chunks are stamped. */
-  first?: Summary
-  gap?: Summary
-  delay?: Summary
-  chunks?: number
-  /** Open loop only: how late the client itself was in starting calls, and how many it could not start at all. */
-  late?: Summary
-  unstarted?: number
-}
-
-export interface LoadOptions {
-  origin: string
-  /** The call, made by `callBytes`. */
-  call: Buffer
-  /** Milliseconds of measuring, after `warmup` milliseconds that do not count (default 0). */
-  duration: number
-  warmup?: number
-  /** Stop after so many measured calls, if that comes first. */
-  calls?: number
-  stream?: StreamOptions
-  clock?: Clock
-  /** Called when the warm-up is over: the moment to read CPU counters. */
-  onMeasure?: () => void
-}
-
-export interface StreamOptions {
-  /** Leave after so many chunks. Such calls count as calls. */
-  abortAfter?: number
-  /** Read at most so many bytes per second. */
-  readRate?: number
-}
 
 /** A call that has not answered for so long, in milliseconds, is an error; the load must end even when the gateway does not. */
 const GIVE_UP = 30_000
@@ -236,12 +195,6 @@ export function holdStreams(options: {
   })
 }
 
-interface Timing {
-  good: boolean
-  total: number
-  first: number
-}
-
 /** One call: sends, times, judges; `done` once it has ended in whatever way. `due`: monotonic milliseconds, when it should have started. */
 function runCall(
   connection: Connection,
@@ -299,128 +252,6 @@ function runCall(
     onEnd: () => finish(status === 200 ? (chunks !== null && !chunks.done ? 'cut short' : null) : `status ${status}`),
     onError: (error) => finish(reasonOf(error)),
   })
-}
-
-const CONTENT = Buffer.from('"content":"')
-const TEXT_DELTA = Buffer.from('"text_delta"')
-const DONE = Buffer.from('data: [DONE]')
-const STOP = Buffer.from('message_stop')
-/** Digits of a time stamp in a chunk (`text=stamp`): nanoseconds of the machine's monotonic clock, the same in every process. */
-const STAMP = 16
-
-/** Counts the text chunks of a stream as they arrive, and reads the time stamps in them. */
-class ChunkCounter {
-  readonly #splitter = new SseSplitter()
-  text = 0
-  done = false
-
-  take(bytes: Buffer, tally: Tally): void {
-    for (const frame of this.#splitter.push(bytes)) {
-      const view = Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength)
-      const content = view.indexOf(CONTENT)
-      // The opening chunk has an empty content: `"content":""`.
-      if (content >= 0 && view[content + CONTENT.length] !== 34) {
-        this.text += 1
-        const digits = Number(view.toString('latin1', content + CONTENT.length, content + CONTENT.length + STAMP))
-        if (digits > 0) tally.delay(machineTime() - digits / 1e6)
-      } else if (view.includes(TEXT_DELTA)) this.text += 1
-      else if (view.includes(DONE) || view.includes(STOP)) this.done = true
-    }
-  }
-}
-
-/** Milliseconds of the machine's monotonic clock, comparable between processes of one machine. */
-function machineTime(): number {
-  return Number(process.hrtime.bigint()) / 1e6
-}
-
-/** Counts of one load. Nothing counts before the warm-up is over. */
-class Tally {
-  readonly #clock: Clock
-  readonly #options: LoadOptions
-  readonly #from: number
-  readonly #until: number
-  readonly #latency = new Durations()
-  readonly #first = new Durations()
-  readonly #gap = new Durations()
-  readonly #delay = new Durations()
-  readonly #late = new Durations()
-  readonly #errors: Record<string, number> = {}
-  #started = false
-  #calls = 0
-  #bytes = 0
-  #chunks = 0
-  #last: number
-
-  constructor(clock: Clock, options: LoadOptions) {
-    this.#clock = clock
-    this.#options = options
-    this.#from = clock.monotonic() + (options.warmup ?? 0)
-    this.#until = this.#from + options.duration
-    this.#last = this.#from
-  }
-
-  measuring(): boolean {
-    if (this.#started) return true
-    if (this.#clock.monotonic() < this.#from) return false
-    this.#started = true
-    this.#options.onMeasure?.()
-    return true
-  }
-
-  over(): boolean {
-    return this.#calls >= (this.#options.calls ?? Number.POSITIVE_INFINITY) || this.#clock.monotonic() >= this.#until
-  }
-
-  good(timing: Timing, chunks: ChunkCounter | null): void {
-    if (!this.measuring()) return
-    this.#calls += 1
-    this.#last = this.#clock.monotonic()
-    this.#latency.add(timing.total)
-    if (chunks === null) return
-    this.#chunks += chunks.text
-    if (chunks.text > 0) this.#first.add(timing.first)
-  }
-
-  bad(reason: string): void {
-    if (!this.measuring()) return
-    this.#last = this.#clock.monotonic()
-    this.#errors[reason] = (this.#errors[reason] ?? 0) + 1
-  }
-
-  bytes(count: number): void {
-    if (this.measuring()) this.#bytes += count
-  }
-
-  gap(milliseconds: number): void {
-    if (this.#started) this.#gap.add(milliseconds)
-  }
-
-  delay(milliseconds: number): void {
-    if (this.#started) this.#delay.add(milliseconds)
-  }
-
-  late(milliseconds: number): void {
-    if (this.measuring()) this.#late.add(milliseconds)
-  }
-
-  result(unstarted = 0): LoadResult {
-    const seconds = Math.max(0, this.#last - this.#from) / 1_000
-    const result: LoadResult = {
-      calls: this.#calls,
-      errors: this.#errors,
-      seconds,
-      perSecond: seconds === 0 ? 0 : this.#calls / seconds,
-      bytes: this.#bytes,
-      latency: this.#latency.summary(),
-    }
-    if (this.#options.stream !== undefined) {
-      Object.assign(result, { first: this.#first.summary(), gap: this.#gap.summary(), chunks: this.#chunks })
-      if (this.#delay.count > 0) result.delay = this.#delay.summary()
-    }
-    if (this.#late.count > 0) Object.assign(result, { late: this.#late.summary(), unstarted })
-    return result
-  }
 }
 
 function reasonOf(error: Error): string {

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
-import { closedLoop, type HeldStreams, holdStreams, type LoadOptions, type LoadResult, openLoop, paired } from './client.ts'
+import { closedLoop, type HeldStreams, holdStreams, openLoop, paired } from './client.ts'
 import { callBytes } from './connection.ts'
 import { type Consumption, readProcess, total, watchProcesses } from './cpu.ts'
 import type { Summary } from './measure.ts'
 import { bodyOf, type Scenario } from './scenarios.ts'
+import type { LoadOptions, LoadResult } from './tally.ts'
 import type { Running } from './topologies.ts'
 
 /** Figures of one scenario on one topology, by the names in `METRICS`. */

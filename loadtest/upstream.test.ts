@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { connect } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SseParser } from '../shared/http/sse.ts'
-import { answerText } from './answers.ts'
+import { answerText } from './answer-text.ts'
 import { Connection, callBytes, once } from './connection.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 

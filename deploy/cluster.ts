@@ -81,8 +81,19 @@ const STOP_LIMIT = 5_000
  */
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const note = options.note ?? (() => undefined)
-  const loaded = loadConfig(options.configFile ?? null, options.env)
+  // What was given counts as environment, so that here and in the processes the same source wins.
+  const env: Environment = {
+    ...options.env,
+    ...(options.masterKey === undefined ? {} : { LITELLM_MASTER_KEY: options.masterKey }),
+    ...(options.natsUrl === undefined ? {} : { TURNPIKE_NATS_URL: options.natsUrl }),
+    ...(options.redisUrl === undefined ? {} : { REDIS_URL: options.redisUrl }),
+    ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl }),
+  }
+  const loaded = loadConfig(options.configFile ?? null, env)
   const settings = processSettings(loaded.env, loaded.config)
+  if (options.masterKey !== undefined && settings.masterKey !== options.masterKey) {
+    throw new StartError('The configuration file names another master key; leave one of the two out.')
+  }
   const host = options.host ?? settings.host
   const ports = options.ports ?? [4000, 4001]
   for (const port of ports) await claimPort({ host, port })
@@ -90,13 +101,12 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const lifecycle = createLifecycle({ clock: systemClock, log: options.log ?? silentLog, drainLimit: settings.drainLimit })
   lifecycle.add({ name: 'data folder', stop: async () => data.release() })
   try {
-    const given = options.masterKey ?? settings.masterKey
-    const masterKey = given ?? data.secret('master-key', randomKey)
+    const masterKey = settings.masterKey ?? data.secret('master-key', randomKey)
     const servers = await startServers(options, data, settings)
     for (const [name, server] of Object.entries(servers)) lifecycle.add({ name, stop: () => server.stop() })
 
     const shared: Environment = {
-      ...options.env,
+      ...env,
       ...(options.configFile ? { CONFIG_FILE_PATH: resolve(options.configFile) } : {}),
       NATS_URL: servers.nats.url,
       TURNPIKE_NATS_URL: undefined,
@@ -133,7 +143,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
         return edges.map(({ port }) => `http://${host === '0.0.0.0' ? '127.0.0.1' : host}:${port}`)
       },
       masterKey,
-      masterKeyFile: given === null || given === undefined ? join(data.path, 'master-key') : null,
+      masterKeyFile: settings.masterKey === null ? join(data.path, 'master-key') : null,
       databaseUrl: servers.postgres.url,
       natsUrl: servers.nats.url,
       redisUrl: servers.redis.url,
@@ -166,11 +176,11 @@ async function startServers(
     return server
   }
   const results = await Promise.allSettled([
-    keep(startNats({ directory: directory('nats'), url: options.natsUrl ?? settings.natsUrl?.join(','), note })),
+    keep(startNats({ directory: directory('nats'), url: settings.natsUrl?.join(','), note })),
     keep(
       startRedis({
         directory: directory('redis'),
-        url: options.redisUrl ?? settings.redisUrl,
+        url: settings.redisUrl,
         packages: resolve(ROOT, '.turnpike/packages'),
         note,
       }),
@@ -178,7 +188,7 @@ async function startServers(
     keep(
       startPostgres({
         directory: directory('postgres'),
-        url: options.databaseUrl ?? settings.databaseUrl,
+        url: settings.databaseUrl,
         settings: options.postgres ?? {},
         note,
       }),

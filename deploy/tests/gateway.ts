@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { silentLog } from '../../shared/log.ts'
@@ -46,6 +46,8 @@ const FAST_DATABASE = { fsync: 'off', synchronous_commit: 'off' }
 /** Starts a gateway of its own data folder and free ports. */
 export async function openGateway(mode: ModeName, { config }: { config: string }): Promise<Gateway> {
   const directory = mkdtempSync(join(tmpdir(), `turnpike-${mode}-`))
+  // Root's PostgreSQL runs under another account: it would keep its data elsewhere if it could not pass through here.
+  chmodSync(directory, 0o711)
   const configFile = join(directory, 'config.yaml')
   writeFileSync(configFile, config)
   const common = { configFile, env: environment(), host: '127.0.0.1', dataDirectory: join(directory, 'data'), postgres: FAST_DATABASE }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { addDuration, isDuration } from './duration.ts'
+import { addDuration } from './duration.ts'
 
 const at = (text: string): number => Date.parse(`${text}Z`)
 
@@ -22,7 +22,6 @@ describe('addDuration', () => {
   it('ignores what follows the unit and refuses what has none', () => {
     expect(addDuration(0, '30days')).toBe(2_592_000_000)
     for (const text of ['', '30', 'soon', '-1d', 'd', '1y']) {
-      expect(isDuration(text)).toBe(false)
       expect(() => addDuration(0, text)).toThrow(RangeError)
     }
   })

@@ -4,11 +4,6 @@ const DURATION = /^(\d{1,9})(mo|[smhdw])/
 /** Milliseconds of the units that always last the same. */
 const LENGTHS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
 
-/** Whether `text` is a duration that `addDuration` understands. */
-export function isDuration(text: string): boolean {
-  return DURATION.test(text.trim())
-}
-
 /**
  * `start` (Unix milliseconds) moved on by a duration, in UTC. A month is the same day and time of a later month, or its last day
  * when it is shorter. Throws RangeError for what is not a duration.

@@ -1,4 +1,3 @@
-import { isDuration } from '../duration.ts'
 import { check, flag, numeric, type SchemaProblem, textOrList, z } from '../schema.ts'
 
 /**
@@ -15,7 +14,6 @@ const seconds = () => numeric({ min: 0 })
 const dollars = () => numeric({ min: 0 })
 const mapping = () => z.record(z.string(), z.unknown())
 const headers = () => z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String))
-const duration = () => z.string().refine(isDuration, 'expected a duration such as 30s, 12h, 7d or 1mo')
 const address = () =>
   z.string().refine((value) => /^https?:\/\/[^\s/]+/.test(value), 'expected a URL that starts with http:// or https://')
 
@@ -111,16 +109,8 @@ const litellmSettings = z.looseObject({
   num_retries: count().nullish().describe('Tries after the first; default 2. The one in router_settings beats it.'),
   request_timeout: seconds().nullish().describe('Seconds for a whole call; default 600. timeout in router_settings beats it.'),
   require_auth_for_metrics_endpoint: flag().nullish().describe('Ask for a key on /metrics; default false.'),
-  max_budget: dollars().nullish().describe('Dollars the whole gateway may spend per budget_duration.'),
-  budget_duration: duration().nullish().describe('How long max_budget lasts, for example 30d.'),
-  max_internal_user_budget: dollars().nullish().describe('Dollars a new user may spend.'),
-  internal_user_budget_duration: duration().nullish().describe('How long max_internal_user_budget lasts.'),
-  max_end_user_budget: dollars().nullish().describe('Dollars an end user without a budget of their own may spend.'),
   default_key_generate_params: mapping().nullish().describe('Fields that new keys get when none are given.'),
   upperbound_key_generate_params: mapping().nullish().describe('The most a new key may be given.'),
-  default_internal_user_params: mapping().nullish().describe('Fields that new users get when none are given.'),
-  default_team_params: mapping().nullish().describe('Fields that new teams get when none are given.'),
-  key_generation_settings: mapping().nullish().describe('Who may make keys.'),
 })
 
 const alias = z.union([z.string(), z.looseObject({ model: z.string(), hidden: flag().nullish() })], {
@@ -148,21 +138,16 @@ const generalSettings = z.looseObject({
     .nullish()
     .describe('PostgreSQL, for example postgresql://user:password@host:5432/name; default DATABASE_URL.'),
   database_connection_pool_limit: numeric({ min: 1, integer: true }).nullish().describe('Connections to PostgreSQL; default 10.'),
-  store_model_in_db: flag().nullish().describe('Allow models to be added through the management API.'),
   always_include_stream_usage: flag().nullish().describe('End every stream with a usage chunk, asked for or not; default false.'),
   allow_client_side_credentials: flag().nullish().describe('Let clients send api_key and api_base; default false.'),
   litellm_key_header_name: text().nullish().describe('The only header a key is read from.'),
   allowed_routes: z.array(z.string()).nullish().describe('The only routes served.'),
   public_routes: z.array(z.string()).nullish().describe('Routes served without a key.'),
   max_request_size_mb: numeric({ min: 0 }).nullish().describe('Largest request body in megabytes; default 64.'),
-  max_parallel_requests: count().nullish().describe('Calls one key may have open at once, when the key says nothing.'),
-  global_max_parallel_requests: count().nullish().describe('Calls the whole gateway may have open at once.'),
-  user_api_key_cache_ttl: seconds().nullish().describe('Seconds an edge remembers a key; default 60.'),
-  custom_key_generate: text().nullish().describe('A Python hook of LiteLLM; not supported.'),
 })
 
 /** Where and how the processes run. `process.ts` says which environment variable each may come from. */
-export const turnpikeSettingsSchema = z.looseObject({
+const turnpikeSettings = z.looseObject({
   host: text().nullish().describe('Address the edge listens on; default 0.0.0.0.'),
   port: port().nullish().describe('Port the edge listens on; default 4000.'),
   tls_key_file: text().nullish().describe('PEM file with the edge’s private key.'),
@@ -198,7 +183,7 @@ export const configSchema = z.looseObject({
     .nullish()
     .describe('Environment variables set before everything else is read.'),
   credential_list: z.array(credential).nullish().describe('Credentials that deployments refer to by name.'),
-  turnpike_settings: turnpikeSettingsSchema.nullish().describe('Where and how Turnpike’s own processes run.'),
+  turnpike_settings: turnpikeSettings.nullish().describe('Where and how Turnpike’s own processes run.'),
 })
 
 type Parsed = z.output<typeof configSchema>

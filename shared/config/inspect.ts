@@ -10,6 +10,7 @@ import {
   KNOWN_SECTIONS,
   OPENAI_PARAMS,
   PROVIDER_PARAMS,
+  RESTRICTIONS,
 } from './known.ts'
 import { nearest } from './nearest.ts'
 import { isTierName, TOOL_PRICES } from './prices.ts'
@@ -55,6 +56,11 @@ export function inspect(tree: Record<string, unknown>, catalog: Catalog): Findin
 function names(findings: Findings, section: unknown, path: Path, declared: readonly string[], known: ReadonlySet<string>): void {
   for (const name of Object.keys(mappingOf(section))) {
     if (declared.includes(name) || (path.length === 0 && name === 'include')) continue
+    if (known.has(name) && RESTRICTIONS.has(name)) {
+      const message = 'has no effect in Turnpike yet: what it forbids is allowed'
+      findings.warnings.push({ path: [...path, name], message, aboutName: true })
+      continue
+    }
     if (known.has(name)) {
       findings.notes.push({ path: [...path, name], message: 'has no effect in Turnpike yet', aboutName: true })
       continue

@@ -55,7 +55,8 @@ export const KNOWN_LITELLM_SETTINGS = words(`
   custom_prometheus_tags prometheus_metrics_config prometheus_initialize_budget_metrics prometheus_emit_stream_label store_audit_logs
   ssl_verify ssl_certificate ssl_security_level default_redis_ttl default_in_memory_ttl s3_callback_params datadog_params
   aws_sqs_callback_params prompts global_prompt_directory guardrails banned_keywords_list llm_guard_mode presidio_ad_hoc_recognizers
-  output_parse_pii telemetry model_alias_map`)
+  output_parse_pii telemetry model_alias_map max_budget budget_duration max_internal_user_budget internal_user_budget_duration
+  max_end_user_budget default_internal_user_params default_team_params key_generation_settings`)
 
 export const KNOWN_ROUTER_SETTINGS = words(`
   routing_strategy routing_strategy_args retry_policy model_group_retry_policy max_fallbacks fallbacks default_fallbacks
@@ -89,7 +90,16 @@ export const KNOWN_GENERAL_SETTINGS = words(`
   proxy_base_url key_management_system key_management_settings use_google_kms use_azure_key_vault use_aws_kms mcp_internal_ip_ranges
   mcp_trusted_proxy_ranges mcp_required_fields mcp_client_side_auth_header_name require_key_mcp_access_defined enable_mcp_registry
   user_mcp_management_mode require_end_user_mcp_access_defined disable_responses_id_security enable_public_model_hub
-  disable_vector_stores_for_internal_users pass_through_endpoints`)
+  disable_vector_stores_for_internal_users pass_through_endpoints store_model_in_db max_parallel_requests global_max_parallel_requests
+  user_api_key_cache_ttl custom_key_generate`)
+
+/** Known names that limit what callers may do: where one has no effect, its operator believes in a protection that is not there. */
+export const RESTRICTIONS = words(`
+  guardrails policies max_budget budget_duration max_internal_user_budget max_end_user_budget tag_budget_config provider_budget_config
+  block_requests_for_models_without_pricing key_generation_settings banned_keywords_list custom_auth enable_jwt_auth
+  enable_oauth2_auth enable_oauth2_proxy_auth enforce_rbac role_permissions admin_only_routes allowed_ips default_team_disabled
+  enforced_params enforce_user_param reject_clientside_metadata_tags custom_key_generate custom_key_update max_parallel_requests
+  global_max_parallel_requests service_account_settings turn_off_message_logging redact_user_api_key_info`)
 
 /** Providers LiteLLM names; the ones that the provider table lacks are left out with a warning instead of refused as misspelt. */
 export const KNOWN_PROVIDERS = words(`

@@ -69,11 +69,20 @@ general_settings:
   })
 
   it('notes LiteLLM settings that have no effect yet apart from warnings', () => {
-    const { warnings, notes } = load(`litellm_settings:\n  cache: true\nguardrails: []\n`)
+    const { warnings, notes } = load(`litellm_settings:\n  cache: true\nmcp_servers: {}\n`)
     expect(warnings).toEqual([])
     expect(notes).toEqual([
-      expect.stringMatching(/config\.yaml:3:1 guardrails: has no effect in Turnpike yet$/),
+      expect.stringMatching(/config\.yaml:3:1 mcp_servers: has no effect in Turnpike yet$/),
       expect.stringMatching(/config\.yaml:2:3 litellm_settings\.cache: has no effect in Turnpike yet$/),
+    ])
+  })
+
+  it('warns of a restriction that is known but not in force', () => {
+    const { warnings, notes } = load('general_settings: {allowed_ips: [10.0.0.1]}\nguardrails: []\n')
+    expect(notes).toEqual([])
+    expect(warnings).toEqual([
+      expect.stringMatching(/:2:1 guardrails: has no effect in Turnpike yet: what it forbids is allowed$/),
+      expect.stringMatching(/:1:20 general_settings\.allowed_ips: has no effect in Turnpike yet: what it forbids is allowed$/),
     ])
   })
 
@@ -93,7 +102,7 @@ general_settings:
   master_key: [1]
   allowed_routes: /v1
 litellm_settings:
-  budget_duration: soon
+  request_timeout: soon
 `)
     expect(found).toEqual([
       '5:12 model_list[0].litellm_params.rpm expected a whole number, 0 or more, got "fast". Requests per minute this deployment takes.',
@@ -108,9 +117,7 @@ litellm_settings:
       ),
       expect.stringMatching(/^13:3 general_settings\.master_key expected a text, got a list\./),
       '14:19 general_settings.allowed_routes expected a list, got "/v1". The only routes served.',
-      expect.stringMatching(
-        /^16:20 litellm_settings\.budget_duration expected a duration such as 30s, 12h, 7d or 1mo, got "soon"\./,
-      ),
+      expect.stringMatching(/^16:20 litellm_settings\.request_timeout expected a number, 0 or more, got "soon"\./),
     ])
   })
 

@@ -235,6 +235,16 @@ model_list: [{model_name: a, litellm_params: {model: openai/a}}]
     expect(weights).toEqual([2, 0, 1])
   })
 
+  it('drops parameters everywhere when litellm_settings says so, except where a deployment says otherwise', () => {
+    expect(
+      compile(`litellm_settings: {drop_params: true}
+model_list:
+  - {model_name: a, litellm_params: {model: openai/a}}
+  - {model_name: b, litellm_params: {model: openai/b, drop_params: false}}
+`).map(({ dropParams }) => dropParams),
+    ).toEqual([true, false])
+  })
+
   it('leaves out providers that are not served yet', () => {
     expect(
       compile(`model_list:

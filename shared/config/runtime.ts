@@ -30,6 +30,8 @@ export interface DeploymentOptions {
   /** Where `litellm_credential_name` is looked up. */
   credentials?: readonly Credential[]
   fromDatabase?: boolean
+  /** `litellm_settings.drop_params`: holds where the deployment does not say. */
+  dropParams?: boolean
 }
 
 /** Seconds a call may take when nothing else is said (LiteLLM's documented default). */
@@ -53,7 +55,7 @@ export function deploymentsOf(
   config: Config,
   env: Environment,
   sealer: Sealer,
-  options: Omit<DeploymentOptions, 'credentials' | 'fromDatabase'> = {},
+  options: Pick<DeploymentOptions, 'catalog'> = {},
 ): Deployment[] {
   const catalog = options.catalog ?? createCatalog()
   const environment = { ...env, ...config.environment_variables }
@@ -65,7 +67,11 @@ export function deploymentsOf(
     expand(entry, environment).flatMap((single) => {
       const { model, custom_llm_provider } = single.litellm_params
       if (targetOf(model, custom_llm_provider, catalog).kind === 'unserved') return []
-      const deployment = deploymentOf(single, environment, sealer, { catalog, credentials: config.credential_list })
+      const deployment = deploymentOf(single, environment, sealer, {
+        catalog,
+        credentials: config.credential_list,
+        dropParams: config.litellm_settings.drop_params ?? false,
+      })
       const fromFile = withFileEnvironment(deployment, config, sealer)
       // Where one deployment of a group has a weight, one without counts as 0 (surface reference §5.3).
       if (weighted.has(single.model_name) && single.litellm_params.weight == null) fromFile.weight = 0
@@ -122,7 +128,7 @@ export function deploymentOf(given: unknown, env: Environment, sealer: Sealer, o
     defaults: sorted.defaults,
     extraHeaders: { ...params.headers, ...params.extra_headers },
     extraBody: { ...sorted.extraBody, ...params.extra_body },
-    dropParams: params.drop_params ?? false,
+    dropParams: params.drop_params ?? options.dropParams ?? false,
     additionalDropParams: params.additional_drop_params ?? [],
     allowedOpenaiParams: params.allowed_openai_params ?? [],
     mockResponse: params.mock_response ?? null,

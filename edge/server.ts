@@ -172,7 +172,8 @@ function accept(res: HttpResponse, req: HttpRequest, host: ExchangeHost, handler
   const exchange = new SocketExchange(res, host, head)
   res.onAborted(() => exchange.aborted())
   if (length instanceof GatewayError) {
-    exchange.refuse(length, true)
+    // Later: uWS would go on to what follows in the same packet, which nobody knows to be a request. Unanswered, it cuts instead.
+    setImmediate(() => exchange.refuse(length, true))
     return
   }
   if (length !== null && length > host.bodyLimit) {

@@ -133,6 +133,7 @@ export class SocketExchange implements Exchange {
 
   /** Called by the server with each part of the body; `chunk` dies with the call. */
   receive(chunk: ArrayBuffer, last: boolean): void {
+    console.error('recv', chunk.byteLength, last, this.#closed, this.#paused)
     if (this.#closed) return
     this.#received += chunk.byteLength
     if (this.#received > this.#host.bodyLimit) {
@@ -172,7 +173,7 @@ export class SocketExchange implements Exchange {
     if (this.#closed || this.#complete || this.#paused) return
     this.#paused = true
     this.#pausedSince = this.#host.monotonic()
-    this.#wire.pause()
+    (console.error('PAUSE'), this.#wire.pause())
   }
 
   resumeBody(): void {
@@ -180,7 +181,7 @@ export class SocketExchange implements Exchange {
     this.#paused = false
     // Time we did not read is not the client's.
     this.#bodySince += this.#host.monotonic() - this.#pausedSince
-    this.#wire.resume()
+    (console.error('RESUME', new Error().stack?.split('\n')[2]), this.#wire.resume())
   }
 
   respond(status: number, headers: Readonly<Record<string, string>>, body: string | Uint8Array): void {
@@ -269,7 +270,7 @@ export class SocketExchange implements Exchange {
       this.onAbort?.()
       return
     }
-    this.#wire.resume()
+    (console.error('RESUME', new Error().stack?.split('\n')[2]), this.#wire.resume())
   }
 
   #expectMore(): void {
@@ -277,7 +278,7 @@ export class SocketExchange implements Exchange {
       this.#bodySince = this.#host.monotonic()
       this.#host.tend(this)
     } else {
-      this.#wire.resume()
+      (console.error('RESUME', new Error().stack?.split('\n')[2]), this.#wire.resume())
     }
   }
 
@@ -329,7 +330,7 @@ export class SocketExchange implements Exchange {
     this.#buffered = taken === true ? 0 : Math.max(0, this.#buffered - DRAIN_STEP)
     if (this.#buffered > 0 || this.#held.length > 0) {
       // After a failed write uWS reports the next change by itself; otherwise `resume` has it report.
-      if (taken === null && !this.#paused) this.#wire.resume()
+      if (taken === null && !this.#paused) (console.error('RESUME', new Error().stack?.split('\n')[2]), this.#wire.resume())
     } else {
       this.#full = false
       if (this.#complete) this.#host.untend(this)

@@ -8,7 +8,7 @@ export interface Wire {
   writeHeader(name: string, value: string): unknown
   write(chunk: string | Uint8Array): boolean
   end(body?: string | Uint8Array, closeConnection?: boolean): unknown
-  endWithoutBody(length?: number, closeConnection?: boolean): unknown
+  endWithoutBody(): unknown
   close(): unknown
   pause(): void
   resume(): void
@@ -72,7 +72,7 @@ const UNSAFE_VALUE = /[\x00-\x08\x0a-\x1f\x7f]/
  * touched any more, and every method does nothing.
  *
  * uWS arms a fixed timer of about 10 seconds while a body arrives and whenever a write fails, and its expiry closes the socket.
- * While the limits here allow more, the server has `tend` called, whose `resume` arms it anew.
+ * While the limits here allow more, the server has `tend` called, which arms it anew.
  */
 export class SocketExchange implements Exchange {
   readonly method: string
@@ -133,7 +133,6 @@ export class SocketExchange implements Exchange {
 
   /** Called by the server with each part of the body; `chunk` dies with the call. */
   receive(chunk: ArrayBuffer, last: boolean): void {
-    console.error('recv', chunk.byteLength, last, this.#closed, this.#paused)
     if (this.#closed) return
     this.#received += chunk.byteLength
     if (this.#received > this.#host.bodyLimit) {
@@ -173,7 +172,7 @@ export class SocketExchange implements Exchange {
     if (this.#closed || this.#complete || this.#paused) return
     this.#paused = true
     this.#pausedSince = this.#host.monotonic()
-    (console.error('PAUSE'), this.#wire.pause())
+    this.#wire.pause()
   }
 
   resumeBody(): void {
@@ -181,7 +180,7 @@ export class SocketExchange implements Exchange {
     this.#paused = false
     // Time we did not read is not the client's.
     this.#bodySince += this.#host.monotonic() - this.#pausedSince
-    (console.error('RESUME', new Error().stack?.split('\n')[2]), this.#wire.resume())
+    this.#wire.resume()
   }
 
   respond(status: number, headers: Readonly<Record<string, string>>, body: string | Uint8Array): void {
@@ -270,7 +269,7 @@ export class SocketExchange implements Exchange {
       this.onAbort?.()
       return
     }
-    (console.error('RESUME', new Error().stack?.split('\n')[2]), this.#wire.resume())
+    this.#nudge()
   }
 
   #expectMore(): void {
@@ -278,8 +277,14 @@ export class SocketExchange implements Exchange {
       this.#bodySince = this.#host.monotonic()
       this.#host.tend(this)
     } else {
-      (console.error('RESUME', new Error().stack?.split('\n')[2]), this.#wire.resume())
+      this.#nudge()
     }
+  }
+
+  /** Arms uWS's timer anew and has it report the socket writable. Only as a pair: `resume` of what is not paused stops all reading. */
+  #nudge(): void {
+    this.#wire.pause()
+    this.#wire.resume()
   }
 
   /** Sends the head when it is still to come, what was kept of the first part, and `bytes`. False when the socket is behind. */
@@ -329,8 +334,8 @@ export class SocketExchange implements Exchange {
     this.#fullSince = this.#host.monotonic()
     this.#buffered = taken === true ? 0 : Math.max(0, this.#buffered - DRAIN_STEP)
     if (this.#buffered > 0 || this.#held.length > 0) {
-      // After a failed write uWS reports the next change by itself; otherwise `resume` has it report.
-      if (taken === null && !this.#paused) (console.error('RESUME', new Error().stack?.split('\n')[2]), this.#wire.resume())
+      // After a failed write uWS reports the next change by itself.
+      if (taken === null && !this.#paused) this.#nudge()
     } else {
       this.#full = false
       if (this.#complete) this.#host.untend(this)
@@ -349,9 +354,15 @@ export class SocketExchange implements Exchange {
     this.#finish()
     this.#wire.cork(() => {
       this.#writeHead(status, headers)
-      if (this.method === 'HEAD') this.#wire.endWithoutBody(announced(headers) ?? sizeOf(body), close)
-      else if (status === 204 || status === 304) this.#wire.endWithoutBody(undefined, close)
-      else this.#wire.end(body, close)
+      const bare = status === 204 || status === 304
+      if (this.method !== 'HEAD' && !bare) {
+        this.#wire.end(body, close)
+        return
+      }
+      // Given a length, uWS waits for that many bytes; given `close`, it wants a length.
+      if (!bare) this.#wire.writeHeader('content-length', announced(headers) ?? String(sizeOf(body)))
+      if (close) this.#wire.writeHeader('connection', 'close')
+      this.#wire.endWithoutBody()
     })
   }
 
@@ -400,9 +411,9 @@ function headerLines(headers: Readonly<Record<string, string>>, before: string):
   return lines
 }
 
-function announced(headers: Readonly<Record<string, string>>): number | null {
+function announced(headers: Readonly<Record<string, string>>): string | null {
   const length = headers['content-length']
-  return length === undefined || !/^\d+$/.test(length) ? null : Number(length)
+  return length === undefined || !/^\d+$/.test(length) ? null : length
 }
 
 function statusLine(status: number): string {

@@ -32,7 +32,7 @@ export const EDGE_DEFAULTS: EdgeSettings = {
   host: '0.0.0.0',
   port: 4000,
   tls: null,
-  bodyLimit: 64 * 1024 * 1024,
+  bodyLimit: 128 * 1024 * 1024,
   headerLimit: 64 * 1024,
   bodyTimeout: 30_000,
   stallTimeout: 120_000,

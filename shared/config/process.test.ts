@@ -26,7 +26,7 @@ describe('processSettings', () => {
       dataDirectory: '.turnpike',
       logLevel: 'info',
       drainLimit: 900_000,
-      bodyLimit: 67_108_864,
+      bodyLimit: 134_217_728,
       accounting: null,
       health: null,
       warnings: [expect.stringMatching(/No master key is set/)],

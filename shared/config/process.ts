@@ -35,7 +35,7 @@ export interface ProcessSettings {
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
   /** Milliseconds running calls may take after a stop signal. `TURNPIKE_DRAIN_TIMEOUT` (seconds), `turnpike_settings.drain_timeout`, 15 min. */
   drainLimit: number
-  /** Bytes of a request body. `general_settings.max_request_size_mb`, 64 MB. */
+  /** Bytes of a request body. `general_settings.max_request_size_mb`, 128 MB. */
   bodyLimit: number
   /** Accounting's own port. `TURNPIKE_ACCOUNTING_HOST/PORT`, `turnpike_settings.accounting_host/port`; null = none. */
   accounting: { host: string; port: number } | null
@@ -46,7 +46,7 @@ export interface ProcessSettings {
 }
 
 const DRAIN_SECONDS = 900
-const BODY_MEGABYTES = 64
+const BODY_MEGABYTES = 128
 /** A master key this short can be tried out over the network. */
 const SHORT_KEY = 16
 const EXAMPLE_KEYS = new Set([

@@ -299,7 +299,7 @@ describe('settingsOf', () => {
       modelGroupAlias: {},
       dropParams: false,
       alwaysIncludeStreamUsage: false,
-      maxRequestBytes: 64 * 1024 * 1024,
+      maxRequestBytes: 128 * 1024 * 1024,
       allowClientSideCredentials: false,
       keyHeaderName: null,
       requireAuthForMetrics: false,

@@ -40,7 +40,7 @@ const DEFAULT_TIMEOUT = 600
 const DEFAULT_STALL_TIMEOUT = 300
 const DEFAULT_RETRIES = 2
 /** Megabytes of a request body: long contexts with images and audio fit. */
-const DEFAULT_REQUEST_SIZE = 64
+const DEFAULT_REQUEST_SIZE = 128
 
 const MODES: readonly string[] = ['chat', 'completion', 'embedding'] satisfies Mode[]
 

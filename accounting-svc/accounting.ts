@@ -75,7 +75,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     routes: allRoutes({ keys, db, runtime, catalog, ready, database: () => answers(db), router: () => router }),
     authenticate: (header) => authenticate(header, { identities, clock, keyHeaderName: runtime.settings.keyHeaderName }),
     authorize: requireAccess,
-    onError: (error, method, path) => log.error({ error, method, path }, 'a management request failed'),
+    onError: (error, method, path) => log.error({ err: error, method, path }, 'a management request failed'),
     bodyLimit: BODY_LIMIT,
     nobody: { ...masterIdentity(), role: 'customer', keyHash: '', keyName: '', userId: null },
   })

@@ -57,7 +57,7 @@ export function serveTunnel(bus: Bus, router: RequestRouter, options: { bodyLimi
     answer(stream, router, options.bodyLimit, work.signal).catch((error: unknown) => {
       if (stream.closed) return
       const known = toGatewayError(error)
-      if (known.code === 'internal') options.log.error({ error }, 'a management request over the bus failed')
+      if (known.code === 'internal') options.log.error({ err: error }, 'a management request over the bus failed')
       stream.fail(toWire(known))
     })
   })

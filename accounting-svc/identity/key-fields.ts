@@ -1,7 +1,7 @@
 import { GatewayError } from '../../shared/errors.ts'
 import { nanoOf } from '../../shared/money.ts'
+import { dollars } from '../dollars.ts'
 import { nextReset, timeAfter } from '../ledger/budgets.ts'
-import { dollars } from '../routes/dollars.ts'
 import type { KeyRow } from '../sql/keys.ts'
 
 /** What a client sends to make or change a key, already checked against its schema (routes/keys.ts). Dollars, durations, names. */

@@ -4,6 +4,7 @@ import { WIRE_VERSION } from '../../proto/version.ts'
 import type { Bus, Service } from '../../shared/bus/bus.ts'
 import { hashKey, sameSecret } from '../../shared/config/secrets.ts'
 import type { Database } from '../../shared/db/db.ts'
+import { GatewayError } from '../../shared/errors.ts'
 import { findIdentity, type IdentityRow } from '../sql/keys.ts'
 import { MASTER_USER_ID, roleOf } from './access.ts'
 
@@ -25,7 +26,10 @@ export function createIdentities(deps: { db: Database; bus: Bus; masterKey: stri
     open: masterHash === null,
     async find(keyHash) {
       if (masterHash !== null && sameSecret(keyHash, masterHash)) return masterIdentity()
-      const row = await findIdentity(db, keyHash)
+      const row = await findIdentity(db, keyHash).catch((error: unknown) => {
+        // Said the way clients of LiteLLM know it (surface reference §2.5).
+        throw error instanceof GatewayError ? new GatewayError('accounting_away', undefined, { cause: error.cause }) : error
+      })
       return row === undefined ? null : identityOf(row)
     },
     changed(keyHash) {

@@ -223,6 +223,20 @@ describe('what goes wrong', () => {
     await db.close()
   })
 
+  it('books a call whatever length of names its client made up', async () => {
+    const long = Array.from({ length: 5000 }, (_, index) => String.fromCodePoint(0x4e00 + ((index * 7919) % 20_000))).join('')
+    const odd = event({
+      callId: long.slice(0, 512),
+      endUser: long,
+      modelGroup: long,
+      requestedModel: long,
+      sessionId: long,
+      tags: [long],
+    })
+    expect(await ledger.book([{ ...odd, attempts: [attempt({ model: long })] }])).toEqual({ added: 1, rejected: 0 })
+    await expectSumsToTieOut()
+  })
+
   it('lets nobody change or delete an entry', async () => {
     await ledger.book([event()])
     await expect(test.db.query('update ledger set cost_nano = 0')).rejects.toThrow('append-only')

@@ -21,7 +21,7 @@ export function consumeUsage(deps: { bus: Bus; ledger: Ledger; log: Log }): Serv
     try {
       await ledger.book(events)
     } catch (error) {
-      log.error({ error, events: events.length }, 'a batch of usage events could not be booked; it will be delivered again')
+      log.error({ err: error, events: events.length }, 'a batch of usage events could not be booked; it will be delivered again')
       throw error
     }
   }

@@ -36,12 +36,12 @@ function entryOf(event: UsageEvent, attempt: Attempt | null, calls: 0 | 1, price
     userId: cleanOrNull(event.userId),
     teamId: cleanOrNull(event.teamId),
     organizationId: cleanOrNull(event.organizationId),
-    endUser: cleanOrNull(event.endUser),
+    endUser: shortOrNull(event.endUser),
     tags: cleanJson(event.tags ?? []),
     endpoint: clean(event.endpoint),
-    requestedModel: clean(event.requestedModel),
-    modelGroup: clean(event.modelGroup),
-    model: cleanOrNull(attempt?.model),
+    requestedModel: short(event.requestedModel),
+    modelGroup: short(event.modelGroup),
+    model: shortOrNull(attempt?.model),
     provider: cleanOrNull(attempt?.provider),
     deploymentId: cleanOrNull(attempt?.deploymentId),
     apiBase: cleanOrNull(attempt?.apiBase),
@@ -82,6 +82,18 @@ function otherUsage(usage: TokenUsage): string | null {
 /** PostgreSQL text holds no NUL (it would refuse the whole batch), and a lone surrogate would come back as another character. */
 function clean(text: string): string {
   return text.replace(/[\0\p{Surrogate}]/gu, '')
+}
+
+/**
+ * Text that clients choose and indexes hold. PostgreSQL refuses an index entry above 2,704 bytes, so that a long enough name would
+ * otherwise be a call nobody pays for.
+ */
+function short(text: string): string {
+  return clean(text.slice(0, 256))
+}
+
+function shortOrNull(text: string | null | undefined): string | null {
+  return typeof text === 'string' ? short(text) : null
 }
 
 function cleanOrNull(text: string | null | undefined): string | null {

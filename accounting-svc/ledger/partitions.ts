@@ -22,7 +22,7 @@ export async function keepPartitions(deps: { db: Database; clock: Clock; log: Lo
   }
   await look()
   const timer = clock.every(INTERVAL, () => {
-    look().catch((error) => log.error({ error }, 'ledger partitions could not be made'))
+    look().catch((error) => log.error({ err: error }, 'ledger partitions could not be made'))
   })
   return { stop: () => timer.cancel() }
 }

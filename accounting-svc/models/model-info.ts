@@ -1,5 +1,5 @@
 import type { Deployment, Prices } from '../../proto/deployment.ts'
-import { dollarsPerToken } from '../routes/dollars.ts'
+import { dollarsPerToken } from '../dollars.ts'
 
 /** Our price names → LiteLLM's, dollars per token. */
 const PRICE_NAMES = [

@@ -1,6 +1,7 @@
 import type { Identity } from '../../proto/identity.ts'
 import type { Database } from '../../shared/db/db.ts'
 import { GatewayError } from '../../shared/errors.ts'
+import { dollars } from '../dollars.ts'
 import { readsAll } from '../identity/access.ts'
 import { tokenOf } from '../identity/keys.ts'
 import {
@@ -13,7 +14,6 @@ import {
   type SpendFilter,
   sumDays,
 } from '../sql/reports.ts'
-import { dollars } from './dollars.ts'
 import { type Route, route, z } from './route.ts'
 import { jsonStream } from './stream.ts'
 

@@ -78,7 +78,7 @@ export function createPostgres(options: PostgresOptions): Database {
     }
     if (error instanceof UnsafeIntegerError) return error
     connected = false
-    return new GatewayError('accounting_away', 'Database connection error.', { cause: reasonOf(error) })
+    return new GatewayError('accounting_away', 'Database connection error.', { cause: new Error(reasonOf(error)) })
   }
 
   return {

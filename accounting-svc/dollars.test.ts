@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { nanoOf } from '../../shared/money.ts'
+import { nanoOf } from '../shared/money.ts'
 import { dollars, dollarsPerToken } from './dollars.ts'
 
 it('writes money as a JSON number with every digit and without an exponent', () => {

@@ -1,4 +1,4 @@
-import { formatDollars } from '../../shared/money.ts'
+import { formatDollars } from '../shared/money.ts'
 
 /** `JSON.rawJSON` of ECMAScript 2026: text that `JSON.stringify` copies as it is. Node 22 has it; the compiler's library does not know it yet. */
 const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }

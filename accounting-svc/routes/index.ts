@@ -2,10 +2,10 @@ import type { Catalog } from '../../shared/catalog/catalog.ts'
 import type { Database } from '../../shared/db/db.ts'
 import type { Keys } from '../identity/keys.ts'
 import type { Runtime } from '../models/runtime.ts'
-import { docsRoutes } from './docs.ts'
 import { healthRoutes } from './health.ts'
 import { keyRoutes } from './keys.ts'
 import { modelRoutes } from './models.ts'
+import { openapiRoutes } from './openapi.ts'
 import type { RequestRouter, Route } from './route.ts'
 import { spendRoutes } from './spend.ts'
 
@@ -25,6 +25,6 @@ export function allRoutes(deps: {
     ...spendRoutes(deps.db),
     ...modelRoutes(deps.runtime, deps.catalog),
     ...healthRoutes(deps),
-    ...docsRoutes({ document: () => deps.router().document(), list: () => deps.router().list() }),
+    ...openapiRoutes({ document: () => deps.router().document(), list: () => deps.router().list() }),
   ]
 }

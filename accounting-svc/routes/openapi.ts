@@ -29,7 +29,7 @@ const PAGE = `<!doctype html>
 const START = `SwaggerUIBundle({ url: 'openapi.json', dom_id: '#page', deepLinking: true, persistAuthorization: false })\n`
 
 /** The API page at `/`, what it is made of, /openapi.json and /routes. Everything comes from this process, nothing from a CDN. */
-export function docsRoutes(deps: { document: () => object; list: () => { path: string; methods: string[] }[] }): Route[] {
+export function openapiRoutes(deps: { document: () => object; list: () => { path: string; methods: string[] }[] }): Route[] {
   const directory = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
   const page = (path: string, type: string, read: () => string | Promise<Uint8Array<ArrayBuffer>>): Route =>
     route({

@@ -135,6 +135,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
       createRouter({
         bus: hub.join('router'),
         http,
+        catalog,
         sealer,
         clock,
         log: log.child({ role: 'router' }),

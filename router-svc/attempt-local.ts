@@ -94,14 +94,13 @@ class LocalTry {
     if (made.kind === 'failure') throw made.error
     const body = Buffer.from(call.dialect.encodeResponse(made.response, call.requestedModel))
     this.#record.firstTokenAt = clock.now()
-    const record = closeAttempt(this.#record, this.#deps, 'success', null, usageOf(call, made.response.usage))
+    const record = closeAttempt(this.#record, this.#deps, 'success', null, usageOf(made.response.usage))
     return { kind: 'answered', record, headers: {}, body }
   }
 
   async #stream(steps: Iterable<LocalStep>): Promise<AttemptResult> {
     const call = this.#call
     const encoder = new ChunkEncoder(
-      call,
       call.dialect.encodeStream({ model: call.requestedModel, includeUsage: call.includeUsage }),
     )
     this.#encoder = encoder
@@ -122,13 +121,13 @@ class LocalTry {
     }
     return {
       kind: 'streamed',
-      record: closeAttempt(this.#record, this.#deps, 'success', null, encoder.usage()),
+      record: closeAttempt(this.#record, this.#deps, 'success', null, encoder.usage(null)),
       last: encoder.end(),
     }
   }
 
   #failure(error: GatewayError): AttemptResult {
-    const usage = this.#committed ? this.#encoder?.usage() : undefined
+    const usage = this.#committed ? this.#encoder?.usage(null) : undefined
     if (error.code === 'cancelled')
       return { kind: 'cancelled', record: closeAttempt(this.#record, this.#deps, 'cancelled', null, usage) }
     const record = closeAttempt(this.#record, this.#deps, this.#committed ? 'partial' : 'failure', error, usage)
@@ -166,6 +165,6 @@ class LocalTry {
   }
 }
 
-function usageOf(call: Call, usage: Usage | null | undefined): TokenUsage {
-  return usage === null || usage === undefined ? estimate(call, 0) : tokensOf(usage)
+function usageOf(usage: Usage | null | undefined): TokenUsage {
+  return usage === null || usage === undefined ? estimate(0) : tokensOf(usage)
 }

@@ -3,12 +3,12 @@ import type { Clock, DeadlineWheel, Timer } from '../shared/clock.ts'
 import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
 import type { HttpClient, OutgoingCall, ResponseSink } from '../shared/http/client.ts'
 import type { Call } from './call.ts'
-import type { Headers, UpstreamRequest } from './providers/provider.ts'
+import type { Headers } from './providers/provider.ts'
 import type { StreamReader } from './read-stream.ts'
 import type { UnaryReader } from './read-unary.ts'
 import { streamReader, unaryReader } from './readers.ts'
 import type { Route } from './runtime.ts'
-import { encodeUpstream } from './upstream-request.ts'
+import { encodeUpstream, type Sent } from './upstream-request.ts'
 
 /** How one try on one deployment ended. The record says what it cost whichever way. */
 export type AttemptResult =
@@ -86,8 +86,8 @@ export function attempt(
   }
   return new Promise((resolve) => {
     try {
-      const upstream = encodeUpstream(call, route)
-      new Try(deps, call, route, record, timeouts, output, resolve).send(upstream)
+      const sent = encodeUpstream(call, route)
+      new Try(deps, call, route, record, timeouts, output, resolve).send(sent)
     } catch (thrown) {
       const error = toGatewayError(thrown)
       resolve({
@@ -129,6 +129,7 @@ class Try implements ResponseSink {
   readonly #output: StreamOutput
   readonly #resolve: (result: AttemptResult) => void
   readonly #begun: number
+  #sent: Sent | null = null
   #http: OutgoingCall | null = null
   #timer: Timer | null = null
   #headers: Headers = {}
@@ -159,7 +160,9 @@ class Try implements ResponseSink {
     this.#begun = deps.clock.monotonic()
   }
 
-  send(upstream: UpstreamRequest): void {
+  send(sent: Sent): void {
+    this.#sent = sent
+    const { upstream } = sent
     const { total, firstByte, silence } = this.#timeouts
     this.#call.stop = () => this.#cancel()
     this.#timer = this.#deps.wheel.set(total, () =>
@@ -184,9 +187,9 @@ class Try implements ResponseSink {
     this.#headers = headers
     if (status >= 400) return
     try {
-      if (!this.#call.stream) this.#unary = unaryReader(this.#call, this.#route, this.#deps.clock.now())
+      if (!this.#call.stream) this.#unary = unaryReader(this.#call, this.#route, this.#sent as Sent, this.#deps.clock.now())
       else if ((headers['content-type'] ?? '').includes('text/event-stream')) {
-        this.#stream = streamReader(this.#call, this.#route, this.#deps.clock.now())
+        this.#stream = streamReader(this.#call, this.#route, this.#sent as Sent, this.#deps.clock.now())
       }
       // Anything else in answer to a stream request is collected and read at its end.
     } catch (thrown) {

@@ -1,5 +1,4 @@
-import type { Prices } from '../proto/deployment.ts'
-import type { Outcome } from '../proto/usage.ts'
+import type { Attempt, Outcome } from '../proto/usage.ts'
 import type { IncomingStream, StreamHandler } from '../shared/bus/bus.ts'
 import type { Codec } from '../shared/bus/codec.ts'
 import { costOf } from '../shared/cost.ts'
@@ -68,7 +67,7 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
     if (result.code === 'internal')
       deps.log.error({ callId: call.message.callId, error: result.cause }, 'a call failed inside the router')
   }
-  await finish(deps, call, reply, result, route)
+  finish(deps, call, reply, result, route)
 }
 
 /** Alias, access and the deployments behind the name. Throws GatewayError `unknown_model`, `model_denied`. */
@@ -116,6 +115,7 @@ async function serve(
     tried.add(route)
     const result = await attemptOn(deps, call, runtime, route, reply)
     call.attempts.push(result.record)
+    if (result.record.usage !== undefined) await priceAttempt(deps, call, route, result.record)
     deps.observe.attempt(call, result.record)
     if (result.kind !== 'failed' || result.committed || call.cancelled !== null) return { result, route }
     const decision = decideRetry(result.error, {
@@ -158,19 +158,9 @@ function timeoutsOf(call: Call, route: Route, { settings }: RouterRuntime): Atte
 }
 
 /** Reports first, then ends the answer: an event is on disk before the client knows that the call is over. */
-async function finish(
-  deps: HandleDeps,
-  call: Call,
-  reply: Reply,
-  result: AttemptResult | GatewayError,
-  route: Route | null,
-): Promise<void> {
+function finish(deps: HandleDeps, call: Call, reply: Reply, result: AttemptResult | GatewayError, route: Route | null): void {
   const { outcome, status, error } = endOf(call, result)
-  for (const record of call.attempts) {
-    if (record.usage?.estimated === true && record.usage.input === 0)
-      record.usage.input = await deps.tokens.count(promptText(call.request))
-  }
-  const cost = price(call, route)
+  const cost = costOfCall(call)
   const event = usageEvent(call, { outcome, status, error }, deps.routerId, deps.clock.now())
   deps.spool.append(deps.codec.encode(event))
   deps.observe.call(call, event, cost)
@@ -203,16 +193,19 @@ function endOf(
   return { outcome: 'success', status: 200, error: null }
 }
 
-/** Prices every attempt that has usage; returns the sum in nano-dollars. */
-function price(call: Call, route: Route | null): number {
+/** Prices an attempt that used something, in nano-dollars. What nobody counted is counted first: off the path of answers that say. */
+async function priceAttempt(deps: HandleDeps, call: Call, route: Route, record: Attempt): Promise<void> {
+  const { usage } = record
+  if (usage === undefined) return
+  if (usage.estimated && usage.input === 0) usage.input = await deps.tokens.count(promptText(call.request))
+  if (route.prices === null) return
+  record.cost = costOf(usage, route.prices).total
+  record.rateVersion = route.prices.rateVersion
+}
+
+function costOfCall(call: Call): number {
   let total = 0
-  for (const record of call.attempts) {
-    const prices: Prices | null | undefined = route?.deployment.id === record.deploymentId ? route.deployment.prices : null
-    if (record.usage === undefined || prices === null || prices === undefined) continue
-    record.cost = costOf(record.usage, prices).total
-    record.rateVersion = prices.rateVersion
-    total += record.cost
-  }
+  for (const { cost } of call.attempts) total += cost ?? 0
   return total
 }
 

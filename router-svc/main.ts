@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import process from 'node:process'
+import { createCatalog } from '../shared/catalog/catalog.ts'
 import { createSealer } from '../shared/config/secrets.ts'
 import { openDataDirectory } from '../shared/data-directory.ts'
 import { createHttpClient } from '../shared/http/client.ts'
@@ -19,6 +20,7 @@ await runService('router', process, async ({ bus, clock, log, settings, loaded, 
     http,
     clock,
     log,
+    catalog: createCatalog(),
     sealer: createSealer(settings.saltKey),
     env: loaded.env,
     random: Math.random,

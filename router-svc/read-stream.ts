@@ -1,10 +1,9 @@
 import { NO_TOKENS, type TokenUsage } from '../proto/usage.ts'
 import type { GatewayError } from '../shared/errors.ts'
 import { type SseEvent, SseParser } from '../shared/http/sse.ts'
-import type { Call } from './call.ts'
 import type { ChatChunk, Usage } from './canonical/chat.ts'
 import { tokensOf } from './canonical/usage.ts'
-import { promptText, roughTokens } from './count-tokens.ts'
+import { roughTokens } from './count-tokens.ts'
 import type { StreamEncoder } from './dialects/dialect.ts'
 import type { StreamDecoder } from './providers/provider.ts'
 
@@ -28,14 +27,12 @@ export interface StreamReader {
 
 /** Canonical chunks → bytes for the client, counting what goes by. */
 export class ChunkEncoder {
-  readonly #call: Call
   readonly #encoder: StreamEncoder<ChatChunk>
   #usage: Usage | null = null
   #characters = 0
   reportedModel: string | null = null
 
-  constructor(call: Call, encoder: StreamEncoder<unknown>) {
-    this.#call = call
+  constructor(encoder: StreamEncoder<unknown>) {
     this.#encoder = encoder as StreamEncoder<ChatChunk>
   }
 
@@ -59,8 +56,13 @@ export class ChunkEncoder {
     return this.#encoder.error(error)
   }
 
-  usage(): TokenUsage {
-    return this.#usage === null ? estimate(this.#call, roughTokens(this.#characters)) : tokensOf(this.#usage)
+  /** What the provider reported at the end; else what it told `soFar`, the output estimated; else an estimate. */
+  usage(soFar: Usage | null): TokenUsage {
+    if (this.#usage !== null) return tokensOf(this.#usage)
+    const seen = roughTokens(this.#characters)
+    if (soFar === null) return estimate(seen)
+    const told = tokensOf(soFar)
+    return { ...told, output: Math.max(told.output, seen), estimated: true }
   }
 }
 
@@ -96,7 +98,7 @@ export class TranslatingReader implements StreamReader {
   }
 
   usage(): TokenUsage {
-    return this.#encoder.usage()
+    return this.#encoder.usage(this.#decoder.usage ?? null)
   }
 
   last(): string {
@@ -120,9 +122,9 @@ export class TranslatingReader implements StreamReader {
 
 const NOTHING = new Uint8Array(0)
 
-/** Usage nobody reported: input from the request's length, output as counted. Marked, and refined before it is booked. */
-export function estimate(call: Call, output: number): TokenUsage {
-  return { ...NO_TOKENS, input: roughTokens(promptText(call.request).length), output, estimated: true }
+/** Usage nobody reported: output as seen going by, input left 0 for whoever books it to count from the request. */
+export function estimate(output: number): TokenUsage {
+  return { ...NO_TOKENS, output, estimated: true }
 }
 
 /** Characters of model output in a chunk: text, reasoning and tool arguments all cost tokens. */

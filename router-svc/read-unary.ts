@@ -6,7 +6,7 @@ import { roughTokens } from './count-tokens.ts'
 import type { DecodeContext, Headers } from './providers/provider.ts'
 import { estimate } from './read-stream.ts'
 import type { Route } from './runtime.ts'
-import { adapterOf } from './upstream-request.ts'
+import { adapterOf, type Sent } from './upstream-request.ts'
 
 /** What an answer that is no stream yields. */
 export interface UnaryAnswer {
@@ -22,22 +22,22 @@ export interface UnaryReader {
 }
 
 /** Facts adapters need to make canonical answers. */
-export function decodeContext(call: Call, route: Route, now: number): DecodeContext {
-  return { id: `chatcmpl-${call.message.callId}`, created: Math.floor(now / 1000), model: route.model, request: call.request }
+export function decodeContext(call: Call, route: Route, sent: Sent, now: number): DecodeContext {
+  return { id: `chatcmpl-${call.message.callId}`, created: Math.floor(now / 1000), model: route.model, request: sent.request }
 }
 
 /** Decoded, canonical, encoded again. */
-export function translatingUnary(call: Call, route: Route, now: number): UnaryReader {
+export function translatingUnary(call: Call, route: Route, sent: Sent, now: number): UnaryReader {
   return {
     read(body, headers) {
-      const response = adapterOf(call, route).decodeResponse(body, headers, decodeContext(call, route, now)) as {
+      const response = adapterOf(call, route).decodeResponse(body, headers, decodeContext(call, route, sent, now)) as {
         usage?: Usage | null
         model?: string
       }
       const bytes = Buffer.from(call.dialect.encodeResponse(response, call.requestedModel))
       const usage =
         response.usage === undefined || response.usage === null
-          ? estimate(call, roughTokens(textLength(response)))
+          ? estimate(roughTokens(textLength(response)))
           : tokensOf(response.usage)
       return { body: bytes, usage, reportedModel: response.model ?? null }
     },

@@ -3,6 +3,7 @@ import { QUEUE } from '../proto/subjects.ts'
 import { readable } from '../proto/version.ts'
 import type { Bus, IncomingStream, Service } from '../shared/bus/bus.ts'
 import { createCodec } from '../shared/bus/codec.ts'
+import type { Catalog } from '../shared/catalog/catalog.ts'
 import { type Clock, DeadlineWheel } from '../shared/clock.ts'
 import type { Sealer } from '../shared/config/secrets.ts'
 import { GatewayError, toWire } from '../shared/errors.ts'
@@ -19,6 +20,7 @@ export interface RouterDeps {
   bus: Bus
   http: HttpClient
   sealer: Sealer
+  catalog: Catalog
   clock: Clock
   log: Log
   /** Environment, for provider keys no deployment names. */
@@ -79,7 +81,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     log,
     maxBytes: settings.spoolMaxBytes,
   })
-  const compileDeps = { providers: createProviders(), sealer: deps.sealer, env: deps.env }
+  const compileDeps = { providers: createProviders(), sealer: deps.sealer, env: deps.env, catalog: deps.catalog }
   const bucket = await bus.bucket(bus.subjects.runtimeBucket)
   const mirror = await bucket.mirror('runtime', (value) => {
     if (value === undefined) return

@@ -41,7 +41,7 @@ function deployment(modelGroup: string, fields: Partial<Deployment> = {}): Deplo
 
 function compile(deployments: Deployment[], env: CompileDeps['env'] = {}) {
   const snapshot: RuntimeSnapshot = { v: 1, revision: 1, deployments, settings }
-  return compileRuntime(snapshot, { providers, sealer, env })
+  return compileRuntime(snapshot, { providers, sealer, env, catalog: { prices: () => null, facts: () => null } })
 }
 
 describe('compileRuntime', () => {

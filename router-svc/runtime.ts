@@ -1,5 +1,6 @@
-import type { Deployment, RuntimeSettings, RuntimeSnapshot } from '../proto/deployment.ts'
+import type { Deployment, Prices, RuntimeSettings, RuntimeSnapshot } from '../proto/deployment.ts'
 import type { Mode } from '../proto/endpoints.ts'
+import type { Catalog } from '../shared/catalog/catalog.ts'
 import type { Sealer } from '../shared/config/secrets.ts'
 import type { Provider, Target } from './providers/provider.ts'
 
@@ -13,6 +14,8 @@ export interface Route {
   /** Headers every request to it carries, the credential among them. */
   readonly headers: Readonly<Record<string, string>>
   readonly apiBase: string | null
+  /** The deployment's own, or the catalogue's for the model a wildcard was filled with. */
+  readonly prices: Prices | null
   /** Why it cannot serve, found at compile time (no credential, no base URL). Null = it can. */
   readonly problem: string | null
 }
@@ -37,6 +40,7 @@ export interface CompileDeps {
   providers: { get(name: string): Provider | undefined }
   sealer: Sealer
   env: Readonly<Record<string, string | undefined>>
+  catalog: Pick<Catalog, 'prices' | 'facts'>
 }
 
 interface Pattern {
@@ -125,8 +129,9 @@ function compileRoute(deployment: Deployment, model: string, deps: CompileDeps):
       if (auth.type !== 'none' && !(auth.type === 'bearer' && auth.optional === true)) {
         problem ??= `no API key is configured (api_key, or ${provider.keyNames[0] ?? 'an environment variable'})`
       }
-    } else if (auth.type === 'header') headers[auth.name] = `${auth.prefix ?? ''}${key}`
-    else headers['authorization'] = `Bearer ${key}`
+    } else if (auth.type === 'header' && (auth.bearerPrefix === undefined || !key.startsWith(auth.bearerPrefix))) {
+      headers[auth.name] = `${auth.prefix ?? ''}${key}`
+    } else headers['authorization'] = `Bearer ${key}`
   }
   return {
     deployment,
@@ -134,6 +139,7 @@ function compileRoute(deployment: Deployment, model: string, deps: CompileDeps):
     model,
     headers,
     apiBase: base,
+    prices: deployment.prices ?? deps.catalog.prices(deployment.provider, model),
     problem,
     target: {
       provider: deployment.provider,
@@ -143,7 +149,7 @@ function compileRoute(deployment: Deployment, model: string, deps: CompileDeps):
       dropParams: deployment.dropParams,
       additionalDropParams: deployment.additionalDropParams,
       allowedOpenaiParams: deployment.allowedOpenaiParams,
-      maxOutputTokens: deployment.maxOutputTokens,
+      maxOutputTokens: deployment.maxOutputTokens ?? deps.catalog.facts(deployment.provider, model)?.maxOutputTokens ?? null,
       settings: deployment.settings,
       clientHeaders: {},
     },

@@ -5,6 +5,12 @@ import type { Route } from './runtime.ts'
 
 type AnyAdapter = Adapter<Record<string, unknown>, unknown, unknown>
 
+/** What one attempt sends: the canonical request as the deployment gets it, and its bytes. */
+export interface Sent {
+  request: Record<string, unknown>
+  upstream: UpstreamRequest
+}
+
 /** The adapter of a route for the call's mode. Throws GatewayError `unsupported_endpoint`. */
 export function adapterOf(call: Call, route: Route): AnyAdapter {
   const adapter = route.provider[call.endpoint.mode] as AnyAdapter | undefined
@@ -17,9 +23,14 @@ export function adapterOf(call: Call, route: Route): AnyAdapter {
 }
 
 /** The exact request for one attempt: the client's own, over the deployment's defaults, under its overrides, with the credential. */
-export function encodeUpstream(call: Call, route: Route): UpstreamRequest {
-  const upstream = adapterOf(call, route).encodeRequest(requestFor(call, route), targetFor(call, route))
-  return { ...upstream, headers: { ...upstream.headers, ...route.headers } }
+export function encodeUpstream(call: Call, route: Route): Sent {
+  const request = requestFor(call, route)
+  const upstream = adapterOf(call, route).encodeRequest(request, targetFor(call, route))
+  const headers = { ...upstream.headers, ...route.headers }
+  // Both sides may ask for betas; one list must not hide the other.
+  const betas = upstream.headers['anthropic-beta']
+  if (betas !== undefined && headers['anthropic-beta'] !== betas) headers['anthropic-beta'] += `,${betas}`
+  return { request, upstream: { ...upstream, headers } }
 }
 
 /** The canonical request as this deployment gets it. Parameters of the deployment stand in where the client sent none. */

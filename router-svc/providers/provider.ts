@@ -1,7 +1,7 @@
 import type { Mode } from '../../proto/endpoints.ts'
 import type { GatewayError } from '../../shared/errors.ts'
 import type { SseEvent } from '../../shared/http/sse.ts'
-import type { ChatChunk, ChatRequest, ChatResponse } from '../canonical/chat.ts'
+import type { ChatChunk, ChatRequest, ChatResponse, Usage } from '../canonical/chat.ts'
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../canonical/completion.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
 
@@ -28,7 +28,11 @@ export interface Provider {
 }
 
 /** `bearer`: `authorization: Bearer K`. `header`: `<name>: <prefix>K`. `none`: sent only when a key is configured and `name` is set. */
-export type Auth = { type: 'bearer'; optional?: true } | { type: 'header'; name: string; prefix?: string } | { type: 'none' }
+export type Auth =
+  | { type: 'bearer'; optional?: true }
+  /** `bearerPrefix`: keys that begin so are OAuth tokens and go as `authorization: Bearer` after all. */
+  | { type: 'header'; name: string; prefix?: string; bearerPrefix?: string }
+  | { type: 'none' }
 
 /** The protocols whose bytes may pass through when client and provider speak the same one. */
 export type Protocol = 'openai-chat' | 'openai-completion' | 'openai-embedding' | 'anthropic'
@@ -95,4 +99,6 @@ export interface StreamDecoder<Chunk> {
   end(): Chunk[]
   /** The terminator was seen: what follows is ignored and the connection may be closed. */
   readonly done: boolean
+  /** Usage told so far, for protocols that tell the input before the answer: better than an estimate when the stream breaks off. */
+  readonly usage?: Usage | null
 }

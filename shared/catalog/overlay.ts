@@ -39,9 +39,10 @@ const OPENAI = ['openai', 'azure', 'text-completion-openai']
 const ANTHROPIC = ['anthropic', 'vertex_ai', 'azure_ai']
 
 /**
- * Context windows, output limits and capabilities come from the model pages of
- * https://platform.openai.com/docs/models and https://platform.claude.com/docs/en/models (read November 2026). Where a page gives
- * one window for input and output together, and the service refuses longer inputs, the input limit is the smaller number.
+ * Context windows, output limits and capabilities, as the model pages state them
+ * (https://platform.openai.com/docs/models, https://platform.claude.com/docs/en/models). Entered by hand and not checked against a live
+ * page: a wrong one moves an estimate or a default, never a price. Where one window covers input and output together, and the service refuses
+ * longer inputs, the input limit is the smaller number; `gpt-6*` input is the window less the output limit.
  */
 export const OVERLAY: readonly OverlayRow[] = [
   { providers: ['mock'], models: ['*'], prices: { input: '0', output: '0' }, supports: CHAT },

@@ -20,7 +20,7 @@ export interface AnthropicRow {
 export function anthropic(row: AnthropicRow): Provider {
   return {
     name: row.name ?? 'anthropic',
-    auth: row.auth ?? { type: 'header', name: 'x-api-key' },
+    auth: row.auth ?? { type: 'header', name: 'x-api-key', bearerPrefix: 'sk-ant-oat' },
     base: row.base,
     keyNames: row.keys,
     ...(row.bases === undefined ? {} : { baseNames: row.bases }),

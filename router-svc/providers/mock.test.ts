@@ -1,0 +1,220 @@
+import { describe, expect, it } from 'vitest'
+import type { GatewayError } from '../../shared/errors.ts'
+import type { ChatChunk, ChatResponse } from '../canonical/chat.ts'
+import type { CompletionResponse } from '../canonical/completion.ts'
+import type { EmbeddingResponse } from '../canonical/embedding.ts'
+import { isLocal, type LocalAnswer, type LocalStep, mock, mockRequested } from './mock.ts'
+import { openai } from './openai.ts'
+import { foldChunks } from './provider.suite.ts'
+
+const DEPS = { clock: { now: () => 1_700_000_000_000 }, random: () => 0.5, callId: 'id' }
+const NOTHING = { settings: {}, mockResponse: null }
+const ASK = { model: 'mock', messages: [{ role: 'user', content: 'Where is Vienna?' }] }
+
+const answer = (request: object, deployment = NOTHING) => mock.answer('chat', { ...ASK, ...request }, deployment, DEPS)
+
+function whole(answered: LocalAnswer): { delay: number; response: ChatResponse } {
+  if (answered.kind !== 'whole') throw new Error(answered.kind)
+  return { delay: answered.delay, response: answered.response as ChatResponse }
+}
+
+function steps(answered: LocalAnswer): LocalStep[] {
+  if (answered.kind !== 'stream') throw new Error(answered.kind)
+  return [...answered.steps]
+}
+
+function chunks(list: LocalStep[]): ChatChunk[] {
+  return list.flatMap((step) => ('chunk' in step ? [step.chunk as ChatChunk] : []))
+}
+
+function failure(answered: LocalAnswer): GatewayError {
+  if (answered.kind !== 'failure') throw new Error(answered.kind)
+  return answered.error
+}
+
+describe('the mock', () => {
+  it('answers the same every time, echoing the question, at a lifelike pace', () => {
+    const { delay, response } = whole(answer({}))
+    expect(delay).toBe(250)
+    expect(response).toEqual(whole(answer({})).response)
+    expect(response).toMatchObject({ object: 'chat.completion', created: 1_700_000_000, model: 'mock' })
+    expect(response.choices[0]?.message.content).toContain('Where is Vienna?')
+    expect(response.usage?.total_tokens).toBe((response.usage?.prompt_tokens ?? 0) + (response.usage?.completion_tokens ?? 0))
+  })
+
+  it('streams the very same answer, a word at a time', () => {
+    const list = steps(answer({ stream: true }))
+    expect(list.map((step) => step.delay).slice(0, 3)).toEqual([250, 20, 20])
+    const { choices, usage } = foldChunks(chunks(list))
+    const { response } = whole(answer({}))
+    expect(choices.get(0)).toMatchObject({ content: response.choices[0]?.message.content, finish: 'stop', roles: 1 })
+    expect(usage).toEqual(response.usage)
+  })
+
+  it('does what its fields say, the request over the deployment', () => {
+    const deployment = { settings: { mock: { text: 'from settings', latency: 5 } }, mockResponse: null }
+    expect(whole(answer({}, deployment))).toMatchObject({
+      delay: 5,
+      response: { choices: [{ message: { content: 'from settings' } }] },
+    })
+    const tuned = {
+      text: 'abcdef',
+      chunks: 3,
+      interval: 1,
+      reasoning: 'hm',
+      prompt_tokens: 9,
+      completion_tokens: 4,
+      cached_tokens: 2,
+      reasoning_tokens: 1,
+    }
+    const list = steps(answer({ stream: true, mock: tuned }, deployment))
+    const { choices, usage } = foldChunks(chunks(list))
+    expect(choices.get(0)).toMatchObject({ content: 'abcdef', reasoning: 'hm' })
+    expect(chunks(list).filter((chunk) => chunk.choices[0]?.delta.content !== undefined)).toHaveLength(3)
+    expect(list[0]?.delay).toBe(5)
+    expect(usage).toEqual({
+      prompt_tokens: 9,
+      completion_tokens: 4,
+      total_tokens: 13,
+      prompt_tokens_details: { cached_tokens: 2 },
+      completion_tokens_details: { reasoning_tokens: 1 },
+    })
+    expect(whole(answer({ mock: { omit_usage: true } })).response.usage).toBeUndefined()
+    expect(whole(answer({ mock: { finish_reason: 'content_filter' } })).response.choices[0]?.finish_reason).toBe('content_filter')
+  })
+
+  it('varies its pace only when told to', () => {
+    const early = { ...DEPS, random: () => 0 }
+    expect(whole(mock.answer('chat', { ...ASK, mock: { latency: 100, jitter: 0.5 } }, NOTHING, early)).delay).toBe(50)
+  })
+
+  it('calls tools, in both ways of naming them', () => {
+    const calls = [{ function: { name: 'f', arguments: '{"x":1}' } }, { name: 'g', arguments: { y: 2 } }, 'h']
+    const { response } = whole(answer({ mock_tool_calls: calls }))
+    expect(response.choices[0]).toMatchObject({ finish_reason: 'tool_calls', message: { content: null } })
+    const folded = foldChunks(chunks(steps(answer({ mock_tool_calls: calls, stream: true })))).choices.get(0)
+    expect(folded?.toolCalls).toEqual(response.choices[0]?.message.tool_calls)
+    expect(folded?.toolCalls.map((call) => call.function)).toEqual([
+      { name: 'f', arguments: '{"x":1}' },
+      { name: 'g', arguments: '{"y":2}' },
+      { name: 'h', arguments: '{}' },
+    ])
+  })
+
+  it('respects n and the output limit', () => {
+    const many = foldChunks(chunks(steps(answer({ n: 3, stream: true })))).choices
+    expect([...many.keys()]).toEqual([0, 1, 2])
+    expect(whole(answer({ max_tokens: 2 })).response).toMatchObject({
+      choices: [{ finish_reason: 'length' }],
+      usage: { completion_tokens: 2 },
+    })
+  })
+
+  it('answers for any model when a canned answer is given, at once', () => {
+    expect(whole(answer({ mock_response: 'canned' }))).toMatchObject({
+      delay: 0,
+      response: { choices: [{ message: { content: 'canned' } }] },
+    })
+    expect(whole(answer({}, { settings: {}, mockResponse: 'from config' })).response.choices[0]?.message.content).toBe(
+      'from config',
+    )
+    expect(whole(answer({ mock_response: 'x', mock_delay: 1.5 })).delay).toBe(1500)
+    expect(mockRequested({ mock_response: 'x' }, NOTHING)).toBe(true)
+    expect(mockRequested({ mock_tool_calls: [] }, NOTHING)).toBe(true)
+    expect(mockRequested({ mock_timeout: true }, NOTHING)).toBe(true)
+    expect(mockRequested({}, { mockResponse: 'x' })).toBe(true)
+    expect(mockRequested({ mock_response: null, mock: {} }, NOTHING)).toBe(false)
+  })
+
+  it.each([
+    ['litellm.RateLimitError', 'provider_rate_limited', 429],
+    ['litellm.InternalServerError', 'provider_error', 500],
+    ['litellm.ContextWindowExceededError', 'context_window_exceeded', 400],
+    ['litellm.exceptions.AuthenticationError(x)', 'provider_authentication', 401],
+    ['litellm.Timeout', 'provider_timeout', 408],
+    ['litellm.ServiceUnavailableError', 'provider_unavailable', 503],
+    ['litellm.APIConnectionError', 'provider_connection', 500],
+    ['Exception: content_filter_policy', 'content_policy', 400],
+    ['Exception: something else', 'provider_error', 500],
+  ])('fails when the canned answer names a failure: %s', (canned, code, status) => {
+    const error = failure(answer({ mock_response: canned }))
+    expect(error).toMatchObject({ code, status })
+    expect(error.message).toMatch(/^litellm\.[A-Za-z]+: .*MockException - /)
+  })
+
+  it('fails as told: before, in the middle, or by breaking off', () => {
+    const told = { status: 429, message: 'slow', type: 'tokens', code: 'c', retry_after: 1.5 }
+    expect(failure(answer({ mock: { fail: told } }))).toMatchObject({
+      code: 'provider_rate_limited',
+      type: 'tokens',
+      providerCode: 'c',
+      retryAfter: 1500,
+    })
+    const list = steps(answer({ stream: true, mock: { fail: { after_chunks: 2 } } }))
+    expect(chunks(list)).toHaveLength(2)
+    expect(list.at(-1)).toMatchObject({ error: { code: 'provider_error' } })
+    expect(steps(answer({ stream: true, mock: { fail: { truncate: true } } })).at(-1)).toMatchObject({
+      error: { code: 'provider_truncated' },
+    })
+    expect(answer({ mock_timeout: true, timeout: 2 })).toMatchObject({
+      kind: 'failure',
+      delay: 2000,
+      error: { code: 'provider_timeout' },
+    })
+  })
+
+  it.each([
+    [{ mock: { latncy: 3 } }, 'mock.latncy'],
+    [{ mock: { latency: -1 } }, 'mock.latency'],
+    [{ mock: { chunks: 1.5 } }, 'mock.chunks'],
+    [{ mock: { fail: { status: 200 } } }, 'mock.fail.status'],
+    [{ mock: { fail: { after: 1 } } }, 'mock.fail.after'],
+    [{ mock: { tool_calls: [{}] } }, 'mock.tool_calls[0].name'],
+    [{ mock: 'x' }, 'mock'],
+    [{ mock_response: 7 }, 'mock_response'],
+    [{ mock_delay: 'x' }, 'mock_delay'],
+  ])('refuses %j and names the place', (request, place) => {
+    try {
+      answer(request)
+      expect.unreachable()
+    } catch (thrown) {
+      expect(thrown).toMatchObject({ code: 'bad_request', param: place })
+      expect((thrown as GatewayError).message).toContain(`'${place}'`)
+    }
+  })
+
+  it('completes prompts', () => {
+    const completed = mock.answer('completion', { model: 'mock', prompt: 'Once' }, NOTHING, DEPS)
+    expect(completed).toMatchObject({ kind: 'whole', response: { object: 'text_completion' } })
+    const text = (completed as { response: CompletionResponse }).response.choices[0]?.text
+    expect(text).toContain('Once')
+    const streamed = steps(mock.answer('completion', { model: 'mock', prompt: 'Once', stream: true }, NOTHING, DEPS))
+    expect(
+      streamed
+        .flatMap((step) => ('chunk' in step ? step.chunk.choices.map((choice) => (choice as { text?: string }).text) : []))
+        .join(''),
+    ).toBe(text)
+  })
+
+  it('embeds text as unit vectors that depend on the text alone', () => {
+    const embed = (input: unknown, more: object = {}) => {
+      const embedded = mock.answer('embedding', { model: 'mock', input, ...more }, NOTHING, DEPS)
+      return (embedded as { response: EmbeddingResponse }).response
+    }
+    const { data, usage } = embed(['a', 'b', 'a'], { dimensions: 8 })
+    expect(data.map((item) => item.index)).toEqual([0, 1, 2])
+    expect(data[0]?.embedding).toEqual(data[2]?.embedding)
+    expect(data[0]?.embedding).not.toEqual(data[1]?.embedding)
+    const [first] = data.map((item) => item.embedding as number[])
+    expect(first?.reduce((sum, value) => sum + value * value, 0)).toBeCloseTo(1, 10)
+    expect(usage.prompt_tokens).toBe(3)
+    expect(embed('a').data[0]?.embedding).toHaveLength(1536)
+    expect(embed([1, 2, 3]).data).toHaveLength(1)
+    expect(typeof embed('a', { encoding_format: 'base64' }).data[0]?.embedding).toBe('string')
+  })
+
+  it('is the local one', () => {
+    expect(isLocal(mock)).toBe(true)
+    expect(isLocal(openai('x', { protocol: 'openai', base: null, keys: [] }))).toBe(false)
+  })
+})

@@ -8,7 +8,7 @@ import { openai } from './openai.ts'
 import { foldChunks } from './provider.suite.ts'
 
 const DEPS = { clock: { now: () => 1_700_000_000_000 }, random: () => 0.5, callId: 'id' }
-const NOTHING = { settings: {}, mockResponse: null }
+const NOTHING: { settings: Record<string, unknown>; mockResponse: string | null } = { settings: {}, mockResponse: null }
 const ASK = { model: 'mock', messages: [{ role: 'user', content: 'Where is Vienna?' }] }
 
 const answer = (request: object, deployment = NOTHING) => mock.answer('chat', { ...ASK, ...request }, deployment, DEPS)

@@ -1,5 +1,4 @@
 import type { Mode } from '../../proto/endpoints.ts'
-import type { Clock } from '../../shared/clock.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { ChatChunk, ChatRequest, ChatResponse, ToolCall, Usage } from '../canonical/chat.ts'
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../canonical/completion.ts'
@@ -13,7 +12,8 @@ export { mockRequested } from './mock/script.ts'
 
 /** What a provider without a network needs of the process. */
 export interface LocalDeps {
-  clock: Pick<Clock, 'now'>
+  /** Unix milliseconds. */
+  clock: { now(): number }
   /** 0 ≤ x < 1. */
   random(): number
   /** Makes the response id. */

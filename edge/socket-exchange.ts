@@ -49,11 +49,13 @@ export interface RequestHead {
 /** Slowest upload tolerated in the long run, bytes per second. uWS asks for the same. */
 const BODY_RATE = 16 * 1024
 /**
- * What the kernel took at least when it reports a socket writable again: Linux does so with a third of the send buffer free, and the
- * smallest buffer it starts with holds 46 KB. uWS tells neither how much it still holds nor when that is gone, so this is how
- * credit flows back without growing.
+ * uWS tells neither how much it still holds after a failed write nor when that is gone; only the next write tells. So of a part from
+ * SPLIT_FROM bytes on the last KEPT bytes are held back when the rest did not go out, and offered one by one whenever the socket turns
+ * writable (a third of its buffer is free then: 256 times that is more than any window). A smaller part leaves the window open, so
+ * there will be a next write.
  */
-const DRAIN_STEP = 16 * 1024
+const SPLIT_FROM = 4 * 1024
+const KEPT = 256
 const EMPTY = new Uint8Array(0)
 const JSON_HEADERS = { 'content-type': 'application/json' }
 /** Describe the connection or the framing, which are this file's business. */
@@ -103,7 +105,9 @@ export class SocketExchange implements Exchange {
   #full = false
   #fullSince = 0
   #ending = false
-  #held: (Uint8Array | string)[] = []
+  /** Bytes not yet given to uWS. */
+  #held: Uint8Array[] = []
+  /** Bytes given or held since the socket fell behind. */
   #buffered = 0
 
   constructor(wire: Wire, host: ExchangeHost, head: RequestHead) {
@@ -203,12 +207,11 @@ export class SocketExchange implements Exchange {
       })
       return true
     }
-    if (this.#full) {
-      this.#held.push(bytes)
-      this.#buffered += sizeOf(bytes)
-      return false
-    }
-    return this.#put(bytes)
+    if (!this.#full) return this.#put(bytes)
+    const unprobed = this.#held.length === 0
+    this.#hold(bytes)
+    if (unprobed) this.#writable()
+    return !this.#full
   }
 
   end(bytes?: Uint8Array | string): void {
@@ -218,11 +221,12 @@ export class SocketExchange implements Exchange {
       this.#respond(head.status, head.headers, join(this.#first, bytes), false)
       return
     }
-    if (this.#full) {
-      if (bytes !== undefined) this.#held.push(bytes)
+    if (this.#held.length > 0) {
+      if (bytes !== undefined) this.#hold(bytes)
       this.#ending = true
       return
     }
+    // What uWS still holds goes out by itself from here on.
     this.#finish()
     this.#wire.cork(() => this.#wire.end(bytes))
   }
@@ -281,27 +285,51 @@ export class SocketExchange implements Exchange {
     }
   }
 
-  /** Arms uWS's timer anew and has it report the socket writable. Only as a pair: `resume` of what is not paused stops all reading. */
+  /** Arms uWS's timer anew. Only as a pair: `resume` of what is not paused stops all reading. */
   #nudge(): void {
+    if (this.#paused) return
     this.#wire.pause()
     this.#wire.resume()
   }
 
   /** Sends the head when it is still to come, what was kept of the first part, and `bytes`. False when the socket is behind. */
   #put(bytes: Uint8Array | string | null): boolean {
-    let taken = true
-    let size = 0
     this.#wire.cork(() => {
       if (this.#head !== null) this.#sendHead()
-      for (const part of [this.#first, bytes]) {
-        if (part === null) continue
-        size = sizeOf(part)
-        if (size > 0 && !this.#wire.write(part)) taken = false
-      }
+      const first = this.#first
       this.#first = null
+      if (first !== null) this.#offer(first)
+      if (bytes !== null) this.#offer(bytes)
     })
-    if (!taken) this.#becomeFull(size)
-    return taken
+    return !this.#full
+  }
+
+  /** Gives a part to uWS, inside a cork, or holds it. */
+  #offer(part: Uint8Array | string): void {
+    if (this.#full) {
+      this.#hold(part)
+      return
+    }
+    if (part.length === 0) return
+    if (part.length < SPLIT_FROM) {
+      if (!this.#wire.write(part)) this.#becomeFull(sizeOf(part))
+      return
+    }
+    const bytes = bytesOf(part)
+    const tail = bytes.subarray(bytes.length - KEPT)
+    if (this.#wire.write(bytes.subarray(0, bytes.length - KEPT))) {
+      this.#wire.write(tail)
+    } else {
+      this.#becomeFull(bytes.length - KEPT)
+      this.#hold(tail)
+    }
+  }
+
+  #hold(part: Uint8Array | string): void {
+    const bytes = bytesOf(part)
+    if (bytes.length === 0) return
+    this.#held.push(bytes)
+    this.#buffered += bytes.length
   }
 
   #sendHead(): void {
@@ -323,21 +351,12 @@ export class SocketExchange implements Exchange {
   /** The kernel takes bytes again. With this handler set, uWS sends what it holds only when written to, or at the end of a cork. */
   #writable(): boolean {
     if (this.#closed) return true
-    let taken: boolean | null = null
     this.#wire.cork(() => {
-      for (let part = this.#held.shift(); part !== undefined; part = this.#held.shift()) {
-        taken = this.#wire.write(part)
-        if (!taken) break
-      }
+      if (this.#full) this.#probe()
     })
-    if (!this.#full) return true
-    this.#fullSince = this.#host.monotonic()
-    this.#buffered = taken === true ? 0 : Math.max(0, this.#buffered - DRAIN_STEP)
-    if (this.#buffered > 0 || this.#held.length > 0) {
-      // After a failed write uWS reports the next change by itself.
-      if (taken === null && !this.#paused) this.#nudge()
+    if (this.#full) {
+      this.#fullSince = this.#host.monotonic()
     } else {
-      this.#full = false
       if (this.#complete) this.#host.untend(this)
       if (this.#ending) {
         this.#finish()
@@ -347,6 +366,21 @@ export class SocketExchange implements Exchange {
     }
     this.onDrain?.(this.#buffered)
     return true
+  }
+
+  /** Learns by one byte whether uWS sent all it had; then offers what is held. */
+  #probe(): void {
+    const [next, ...others] = this.#held
+    if (next !== undefined && !this.#wire.write(next.subarray(0, 1))) {
+      this.#held = next.length === 1 ? others : [next.subarray(1), ...others]
+      return
+    }
+    this.#full = false
+    this.#buffered = 0
+    this.#held = []
+    if (next === undefined) return
+    this.#offer(next.subarray(1))
+    for (const part of others) this.#offer(part)
   }
 
   #respond(status: number, headers: Readonly<Record<string, string>>, body: string | Uint8Array, mustClose: boolean): void {
@@ -420,6 +454,10 @@ function statusLine(status: number): string {
   return status === 200 ? '200 OK' : `${status} ${STATUS_CODES[status] ?? 'Unknown'}`
 }
 
+function bytesOf(part: Uint8Array | string): Uint8Array {
+  return typeof part === 'string' ? Buffer.from(part) : part
+}
+
 function sizeOf(bytes: Uint8Array | string): number {
   return typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.length
 }
@@ -428,5 +466,5 @@ function join(first: Uint8Array | string | null, second: Uint8Array | string | u
   if (first === null) return second ?? ''
   if (second === undefined) return first
   if (typeof first === 'string' && typeof second === 'string') return first + second
-  return Buffer.concat([Buffer.from(first as Uint8Array), Buffer.from(second as Uint8Array)])
+  return Buffer.concat([bytesOf(first), bytesOf(second)])
 }

@@ -188,6 +188,8 @@ export interface RawClient {
   send(bytes: string | Uint8Array): void
   /** Resolves when what came fits `pattern`, rejects when the connection ends before. */
   until(pattern: RegExp): Promise<RegExpMatchArray>
+  /** Resolves when what came ends with `text`: for answers too long for a pattern at every step. */
+  untilEnd(text: string): Promise<void>
   /** Resolves with everything once the server closed. */
   closed(): Promise<string>
   end(): void
@@ -223,6 +225,12 @@ export async function connectRaw(port: number): Promise<RawClient> {
         const found = received.match(pattern)
         if (found !== null) return found
         if (over) throw new Error(`the connection ended before ${pattern}; got ${JSON.stringify(received.slice(0, 2000))}`)
+        await change()
+      }
+    },
+    async untilEnd(text) {
+      while (!received.endsWith(text)) {
+        if (over) throw new Error(`the connection ended after ${received.length} bytes, without ${JSON.stringify(text)}`)
         await change()
       }
     },

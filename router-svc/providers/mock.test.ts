@@ -213,6 +213,12 @@ describe('the mock', () => {
     expect(typeof embed('a', { encoding_format: 'base64' }).data[0]?.embedding).toBe('string')
   })
 
+  it('refuses sizes that no provider serves, before it makes them', () => {
+    expect(() => answer({ n: 1e9 })).toThrow(GatewayError)
+    const huge = { model: 'mock', input: 'a', dimensions: 1e9 }
+    expect(() => mock.answer('embedding', huge, NOTHING, DEPS)).toThrow(GatewayError)
+  })
+
   it('is the local one', () => {
     expect(isLocal(mock)).toBe(true)
     expect(isLocal(openai('x', { protocol: 'openai', base: null, keys: [] }))).toBe(false)

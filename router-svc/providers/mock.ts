@@ -176,7 +176,7 @@ function embed(request: EmbeddingRequest, script: MockScript, deps: LocalDeps): 
   const prompt =
     script.prompt_tokens ??
     texts.reduce<number>((sum, text) => sum + (typeof text === 'string' ? tokens(text) : (text as []).length), 0)
-  const dimensions = request.dimensions ?? script.dimensions
+  const dimensions = bounded(request.dimensions ?? script.dimensions, MOST_DIMENSIONS, 'dimensions')
   const response: EmbeddingResponse = {
     object: 'list',
     data: texts.map((text, index) => ({
@@ -210,6 +210,9 @@ export function unitVector(text: string, dimensions: number): number[] {
 }
 
 const CHARACTERS_PER_TOKEN = 4
+/** OpenAI's own limit of `n`; and twice the longest vector any vendor sells. */
+const MOST_CHOICES = 128
+const MOST_DIMENSIONS = 8192
 
 function tokens(text: string): number {
   return Math.ceil(text.length / CHARACTERS_PER_TOKEN)
@@ -231,7 +234,13 @@ function paced(milliseconds: number, script: MockScript, deps: LocalDeps): numbe
 }
 
 function indexes(request: ChatRequest): number[] {
-  return Array.from({ length: request.n ?? 1 }, (_, index) => index)
+  return Array.from({ length: bounded(request.n ?? 1, MOST_CHOICES, 'n') }, (_, index) => index)
+}
+
+/** What a real provider would refuse must not cost this process its memory. */
+function bounded(value: number, most: number, param: string): number {
+  if (value <= most) return value
+  throw new GatewayError('bad_request', `Invalid value for '${param}': at most ${most}.`, { param })
 }
 
 function lastQuestion(request: ChatRequest): string {

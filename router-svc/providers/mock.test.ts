@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { GatewayError } from '../../shared/errors.ts'
+import { GatewayError } from '../../shared/errors.ts'
 import type { ChatChunk, ChatResponse } from '../canonical/chat.ts'
 import type { CompletionResponse } from '../canonical/completion.ts'
 import type { EmbeddingResponse } from '../canonical/embedding.ts'

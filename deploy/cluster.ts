@@ -13,7 +13,7 @@ import { type Log, silentLog } from '../shared/log.ts'
 import type { ServiceStarted } from '../shared/service-process.ts'
 import { StartError } from '../shared/start-error.ts'
 import { claimPort } from './claim-port.ts'
-import type { Server } from './server-process.ts'
+import { freePort, type Server } from './server-process.ts'
 import { startNats, startPostgres, startRedis } from './servers.ts'
 
 export interface ClusterOptions {
@@ -95,7 +95,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     throw new StartError('The configuration file names another master key; leave one of the two out.')
   }
   const host = options.host ?? settings.host
-  const ports = options.ports ?? [4000, 4001]
+  // A free port is chosen here, not by the edge: a socket bound to port 0 lacks SO_REUSEADDR in the edge's HTTP server, and what a
+  // killed edge leaves in TIME_WAIT would keep its successor off the port for a minute.
+  const ports = await Promise.all((options.ports ?? [4000, 4001]).map((port) => (port === 0 ? freePort() : port)))
   for (const port of ports) await claimPort({ host, port })
   const data = openDataDirectory(options.dataDirectory ?? join(settings.dataDirectory, 'cluster'))
   const lifecycle = createLifecycle({ clock: systemClock, log: options.log ?? silentLog, drainLimit: settings.drainLimit })
@@ -212,6 +214,8 @@ class Process implements ClusterMember {
   readonly #write: (line: string) => void
   readonly #note: (text: string) => void
   #child: ChildProcess | null = null
+  /** The last lines it wrote, for the message when it cannot start. */
+  #tail: string[] = []
   /** Somebody asked for the end, so it is no news. */
   #expected = false
 
@@ -253,8 +257,13 @@ class Process implements ClusterMember {
       env: { ...this.#env, ...(this.port === null ? {} : { PORT: String(this.port) }) },
     })
     this.#child = child
+    this.#tail = []
     for (const stream of [child.stdout, child.stderr]) {
-      if (stream !== null) createInterface({ input: stream }).on('line', (line) => this.#write(`[${this.name}] ${line}`))
+      if (stream === null) continue
+      createInterface({ input: stream }).on('line', (line) => {
+        this.#write(`[${this.name}] ${line}`)
+        this.#tail = [...this.#tail.slice(-19), line]
+      })
     }
     child.once('exit', (code, signal) => {
       if (this.#expected || this.#lifecycle.stopping) return
@@ -270,9 +279,11 @@ class Process implements ClusterMember {
     return new Promise((resolve, reject) => {
       child.once('message', (message) => resolve(message as ServiceStarted))
       child.once('error', (error) => reject(new StartError(`${this.name} could not be started: ${error.message}`)))
-      child.once('exit', (code, signal) =>
-        reject(new StartError(`${this.name} ended before it was ready (${signal ?? `code ${code}`}); its log is above.`)),
-      )
+      // `close` comes after `exit`, when its last words have been read.
+      child.once('close', (code, signal) => {
+        const end = signal ?? `code ${code}`
+        reject(new StartError(`${this.name} ended before it was ready (${end}).\n${this.#tail.join('\n')}`))
+      })
     })
   }
 

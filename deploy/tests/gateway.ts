@@ -38,19 +38,37 @@ export interface Gateway {
 
 /** Environment of the tests' gateways: nothing of the developer's own keys. */
 function environment(): Record<string, string | undefined> {
-  return { PATH: process.env['PATH'], HOME: process.env['HOME'], LITELLM_LOG: 'ERROR', NATS_SERVER_BIN: process.env['NATS_SERVER_BIN'] }
+  return {
+    PATH: process.env['PATH'],
+    HOME: process.env['HOME'],
+    LITELLM_LOG: 'ERROR',
+    NATS_SERVER_BIN: process.env['NATS_SERVER_BIN'],
+  }
 }
 
 const FAST_DATABASE = { fsync: 'off', synchronous_commit: 'off' }
 
+export interface GatewayOptions {
+  /** Text of `config.yaml`. */
+  config: string
+  /** Added to the environment of its processes. */
+  env?: Record<string, string>
+}
+
 /** Starts a gateway of its own data folder and free ports. */
-export async function openGateway(mode: ModeName, { config }: { config: string }): Promise<Gateway> {
+export async function openGateway(mode: ModeName, { config, env = {} }: GatewayOptions): Promise<Gateway> {
   const directory = mkdtempSync(join(tmpdir(), `turnpike-${mode}-`))
   // Root's PostgreSQL runs under another account: it would keep its data elsewhere if it could not pass through here.
   chmodSync(directory, 0o711)
   const configFile = join(directory, 'config.yaml')
   writeFileSync(configFile, config)
-  const common = { configFile, env: environment(), host: '127.0.0.1', dataDirectory: join(directory, 'data'), postgres: FAST_DATABASE }
+  const common = {
+    configFile,
+    env: { ...environment(), ...env },
+    host: '127.0.0.1',
+    dataDirectory: join(directory, 'data'),
+    postgres: FAST_DATABASE,
+  }
   let embedded: Embedded | null = null
   let cluster: Cluster | null = null
   try {

@@ -31,7 +31,8 @@ function summary(
 it.each([
   ['everything passed', [['passed', ['passed', 'passed']]], 0, 0, '2 passed, 0 failed', 0],
   ['a test failed', [['failed', ['passed', 'failed']]], 1, 0, '1 passed, 1 failed', 1],
-  ['a test was skipped', [['passed', ['passed', 'pending']]], 0, 0, '1 passed, 1 failed', 1],
+  ['a test was skipped', [['passed', ['passed', 'pending']]], 0, 0, '1 passed, 0 failed', 0],
+  ['all tests were skipped', [['passed', ['pending']]], 0, 0, '0 passed, 1 failed', 1],
   ['a file could not be loaded', [['failed', []]], 1, 0, '0 passed, 1 failed', 1],
   ['the checks failed', [['passed', ['passed']]], 0, 1, '1 passed, 1 failed', 1],
   ['the run failed after its tests passed', [['passed', ['passed']]], 1, 0, '1 passed, 1 failed', 1],

@@ -4,6 +4,9 @@ import { join, relative, resolve } from 'node:path'
 export const ROOT = resolve(import.meta.dirname, '../..')
 export const FOLDERS = ['proto', 'shared', 'edge', 'router-svc', 'accounting-svc', 'loadtest', 'deploy'] as const
 
+/** Tests, and what only tests use. */
+const TEST = /\.(test|suite|testkit)\.ts$|\/tests\/|\/(testing|test-[a-z-]+|[a-z-]+-fixture)\.ts$/
+
 export interface Source {
   /** From the root, with forward slashes. */
   path: string
@@ -20,7 +23,7 @@ export function sources(): Source[] {
     .map((file) => {
       const text = readFileSync(file, 'utf8')
       const path = relative(ROOT, file)
-      return { path, text, code: withoutComments(text), isTest: /\.(test|suite)\.ts$/.test(path) || path.includes('/tests/') }
+      return { path, text, code: withoutComments(text), isTest: TEST.test(path) }
     })
 }
 

@@ -157,6 +157,11 @@ export class Incoming implements IncomingStream {
     if (!told) this.onCancel?.(reason)
   }
 
+  /** Ends without telling anybody. */
+  vanish(): void {
+    this.#finish()
+  }
+
   /** Credit or the bus allows more: sends what waits, then lets the producer go on. */
   flush(): void {
     while (this.#queue.length > 0 && this.#credit > 0) this.#sendData(this.#queue.shift() ?? new Uint8Array(0), true)

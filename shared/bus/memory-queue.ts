@@ -134,10 +134,13 @@ export class MemoryQueue {
     }
     this.#log.warn({ err: thrown, events: batch.length }, 'Events were not handled; they will be delivered again.')
     this.#entries.unshift(...batch)
-    this.#clock.after(REDELIVERY_PAUSE, () => {
-      consumer.busy = false
-      this.#offer(consumer)
-    })
+    if (!consumer.stopped) {
+      consumer.wait = this.#clock.after(REDELIVERY_PAUSE, () => {
+        consumer.wait = null
+        consumer.busy = false
+        this.#offer(consumer)
+      })
+    }
     // A sibling may do better at once.
     for (const other of this.#consumers) if (other !== consumer) this.#offer(other)
   }

@@ -26,6 +26,8 @@ export interface MemoryHubOptions {
   log: Log
   /** Passes every message through the codec and freezes it, as if it had crossed a network. For tests. */
   strict?: boolean
+  /** Milliseconds `accept` is held back, as the bus over a network does; default 0. */
+  acceptHold?: number
 }
 
 /** All processes of an embedded gateway, or of a simulated cluster, on one bus without sockets. */
@@ -56,8 +58,8 @@ const NOBODY_PAUSE = 100
 const NOBODY_LIMIT = 1_000
 
 /** A hub. One per process; close it and every bus on it is closed. */
-export function createMemoryHub({ clock, log, strict = false }: MemoryHubOptions): MemoryHub {
-  const hub = new Hub(clock, log, strict ? createCodec() : null)
+export function createMemoryHub({ clock, log, strict = false, acceptHold = 0 }: MemoryHubOptions): MemoryHub {
+  const hub = new Hub(clock, log, strict ? createCodec() : null, acceptHold)
   return {
     faults: hub.faults,
     join: (role, id = processId(role)) => {
@@ -113,13 +115,15 @@ class Hub {
   readonly clock: Clock
   readonly log: Log
   readonly codec: Codec | null
+  readonly acceptHold: number
   #fifo: (() => void)[] = []
   #draining = false
 
-  constructor(clock: Clock, log: Log, codec: Codec | null) {
+  constructor(clock: Clock, log: Log, codec: Codec | null, acceptHold: number) {
     this.clock = clock
     this.log = log
     this.codec = codec
+    this.acceptHold = acceptHold
     this.queue = new MemoryQueue(clock, log)
     const member = (id: string, run: (member: Member) => void) => {
       const found = this.members.get(id)
@@ -148,6 +152,11 @@ class Hub {
   /** A message as the receiver gets it: itself, or in strict mode a frozen copy that went over the wire. */
   carry<Message>(message: Message): Message {
     return this.codec === null ? message : (freeze(this.codec.decode(this.codec.encode(message))) as Message)
+  }
+
+  /** The same for a value that may be larger than a message. */
+  carryLarge(value: unknown): unknown {
+    return this.codec === null ? value : freeze(this.codec.decodeLarge(this.codec.encodeLarge(value)))
   }
 
   group<Handler>(groups: Map<string, Group<Handler>>, subject: string): Group<Handler> {
@@ -190,8 +199,7 @@ class Member implements Bus, Link {
   readonly wheel: DeadlineWheel
   readonly log: Log
   readonly inlineMax: number
-  readonly acceptHold = 0
-  readonly lossy = false
+  readonly acceptHold: number
   /** Deliveries waiting while the process is frozen. */
   held: (() => void)[] | null = null
   readonly #hub: Hub
@@ -209,6 +217,7 @@ class Member implements Bus, Link {
     this.clock = hub.clock
     this.log = hub.log
     this.wheel = new DeadlineWheel(hub.clock)
+    this.acceptHold = hub.acceptHold
     this.inlineMax = hub.codec === null ? Number.POSITIVE_INFINITY : BODY_INLINE_MAX
     this.#streams = new Streams(this)
     this.#timers = [
@@ -217,6 +226,10 @@ class Member implements Bus, Link {
         if (this.held === null) this.#streams.sweep()
       }),
     ]
+  }
+
+  get lossy(): boolean {
+    return this.#hub.faults.drop !== null
   }
 
   get ready(): boolean {
@@ -329,6 +342,7 @@ class Member implements Bus, Link {
   kill(): void {
     for (const groups of [this.#hub.servers, this.#hub.responders]) for (const group of groups.values()) group.remove(this)
     this.#leave()
+    this.#streams.vanish()
   }
 
   offer(subject: string, message: OpenMessage): boolean {
@@ -427,7 +441,7 @@ class MemoryBucket {
   }
 
   async put(key: string, value: unknown): Promise<void> {
-    const carried = value === undefined ? undefined : this.#hub.carry(value)
+    const carried = value === undefined ? undefined : this.#hub.carryLarge(value)
     if (carried === undefined) this.#values.delete(key)
     else this.#values.set(key, carried)
     for (const deliver of this.#mirrors.get(key) ?? []) deliver(carried)

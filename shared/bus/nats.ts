@@ -80,7 +80,7 @@ const APPEND_TRIES = 2
 /** Largest message of events: many consumers' worth of them are held in memory. */
 const APPEND_MAX = 256 * 1024
 /** Milliseconds without acknowledgement after which events are delivered again. */
-const ACK_WAIT = 30_000
+const ACK_WAIT = 10_000
 /** Messages of events delivered and not acknowledged, over all consumers. */
 const ACK_PENDING_MAX = 256
 /** Milliseconds one pull lasts; half of it without a sign of the server and the consumer pulls again. */

@@ -114,6 +114,11 @@ export class Outgoing implements OutgoingStream {
     this.#sink.error(error)
   }
 
+  /** Ends without telling anybody. */
+  vanish(): void {
+    this.#finish()
+  }
+
   /** The subject has no server just now. */
   nobody(): void {
     if (this.#state !== 'opening') return

@@ -157,9 +157,13 @@ export class Streams {
     const error = toWire(new GatewayError('draining'))
     for (const stream of [...this.#incoming.values()]) stream.abort('draining', error)
     for (const stream of [...this.#outgoing.values()]) stream.fail(error)
-    this.#holdTimer?.cancel()
-    this.#holdTimer = null
-    this.#held = []
+    this.#rest()
+  }
+
+  /** Forgets every stream without a word to anybody: this process was killed. */
+  vanish(): void {
+    for (const stream of [...this.#incoming.values(), ...this.#outgoing.values()]) stream.vanish()
+    this.#rest()
   }
 
   register(id: string, stream: Outgoing): void {
@@ -179,6 +183,12 @@ export class Streams {
   served(id: string): void {
     this.#incoming.delete(id)
     this.#settle()
+  }
+
+  #rest(): void {
+    this.#holdTimer?.cancel()
+    this.#holdTimer = null
+    this.#held = []
   }
 
   #settle(): void {

@@ -100,9 +100,7 @@ class LocalTry {
 
   async #stream(steps: Iterable<LocalStep>): Promise<AttemptResult> {
     const call = this.#call
-    const encoder = new ChunkEncoder(
-      call.dialect.encodeStream({ model: call.requestedModel, includeUsage: call.includeUsage }),
-    )
+    const encoder = new ChunkEncoder(call.dialect.encodeStream({ model: call.requestedModel, includeUsage: call.includeUsage }))
     this.#encoder = encoder
     for (const step of steps) {
       await this.#wait(step.delay)

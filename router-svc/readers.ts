@@ -1,20 +1,84 @@
+import type { TokenUsage } from '../proto/usage.ts'
 import { GatewayError } from '../shared/errors.ts'
 import type { Call } from './call.ts'
-import { ChunkEncoder, type StreamReader, TranslatingReader } from './read-stream.ts'
+import { tokensOf } from './canonical/usage.ts'
+import { forwardResponse, PassThroughStream } from './pass-through.ts'
+import { ChunkEncoder, estimate, type StreamReader, TranslatingReader } from './read-stream.ts'
 import { decodeContext, translatingUnary, type UnaryReader } from './read-unary.ts'
 import type { Route } from './runtime.ts'
-import { adapterOf, type Sent } from './upstream-request.ts'
+import { adapterOf, passes, type Sent } from './upstream-request.ts'
 
-/** How the answer of this attempt is read. */
+/** How the answer of this attempt is read. `now`: Unix milliseconds. */
 export function unaryReader(call: Call, route: Route, sent: Sent, now: number): UnaryReader {
-  return translatingUnary(call, route, sent, now)
+  return passes(call, adapterOf(call, route)) ? forwardingUnary(call, route, sent, now) : translatingUnary(call, route, sent, now)
 }
 
 /** How the stream of this attempt is read. `now`: Unix milliseconds. Throws GatewayError `unsupported_endpoint`. */
 export function streamReader(call: Call, route: Route, sent: Sent, now: number): StreamReader {
   const adapter = adapterOf(call, route)
+  if (passes(call, adapter)) return new ForwardingReader(call, route)
   if (adapter.decodeStream === undefined)
     throw new GatewayError('unsupported_endpoint', `${call.endpoint.path} cannot be streamed.`)
   const encoder = call.dialect.encodeStream({ model: call.requestedModel, includeUsage: call.includeUsage })
   return new TranslatingReader(adapter.decodeStream(decodeContext(call, route, sent, now)), new ChunkEncoder(encoder))
+}
+
+/** Bytes as the provider wrote them, `model` restamped. */
+function forwardingUnary(call: Call, route: Route, sent: Sent, now: number): UnaryReader {
+  return {
+    read(body, headers) {
+      const { usage, ...forwarded } = forwardResponse(body, call.requestedModel, route.provider.decodeError)
+      // Without usage the words must be counted, and for that they must be read.
+      if (usage === null) return translatingUnary(call, route, sent, now).read(body, headers)
+      return { ...forwarded, usage: tokensOf(usage) }
+    },
+  }
+}
+
+class ForwardingReader implements StreamReader {
+  readonly #stream: PassThroughStream
+  readonly #call: Call
+
+  constructor(call: Call, route: Route) {
+    this.#call = call
+    this.#stream = new PassThroughStream({
+      model: call.requestedModel,
+      includeUsage: call.includeUsage,
+      choices: typeof call.request['n'] === 'number' ? call.request['n'] : 1,
+      readError: route.provider.decodeError,
+    })
+  }
+
+  get done(): boolean {
+    return this.#stream.done
+  }
+
+  get firstToken(): boolean {
+    return this.#stream.firstToken
+  }
+
+  get reportedModel(): string | null {
+    return this.#stream.reportedModel
+  }
+
+  push(bytes: Uint8Array): Uint8Array {
+    return this.#stream.push(bytes)
+  }
+
+  finish(): Uint8Array {
+    return this.#stream.finish()
+  }
+
+  /** OpenAI sends about a token a delta, which counts better than characters. */
+  usage(): TokenUsage {
+    return this.#stream.usage === null ? estimate(this.#stream.deltas) : tokensOf(this.#stream.usage)
+  }
+
+  last(): string {
+    return this.#stream.last()
+  }
+
+  errorEvent(error: GatewayError): string {
+    return this.#call.dialect.encodeStream({ model: this.#call.requestedModel, includeUsage: false }).error(error)
+  }
 }

@@ -1,5 +1,6 @@
 import { GatewayError } from '../shared/errors.ts'
 import type { Call } from './call.ts'
+import { forwardRequest } from './pass-through.ts'
 import type { Adapter, Target, UpstreamRequest } from './providers/provider.ts'
 import type { Route } from './runtime.ts'
 
@@ -22,10 +23,19 @@ export function adapterOf(call: Call, route: Route): AnyAdapter {
   return adapter
 }
 
+/** Whether client and provider speak the same protocol, so that bytes go through. */
+export function passes(call: Call, adapter: AnyAdapter): boolean {
+  return adapter.protocol === call.dialect.protocol
+}
+
 /** The exact request for one attempt: the client's own, over the deployment's defaults, under its overrides, with the credential. */
 export function encodeUpstream(call: Call, route: Route): Sent {
   const request = requestFor(call, route)
-  const upstream = adapterOf(call, route).encodeRequest(request, targetFor(call, route))
+  const adapter = adapterOf(call, route)
+  const target = targetFor(call, route)
+  const upstream = passes(call, adapter)
+    ? forwardRequest(adapter, call.raw, call.parsed, request, target)
+    : adapter.encodeRequest(request, target)
   const headers = { ...upstream.headers, ...route.headers }
   // Both sides may ask for betas; one list must not hide the other.
   const betas = upstream.headers['anthropic-beta']

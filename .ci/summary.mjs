@@ -17,5 +17,5 @@ try {
 }
 if ((tests !== '0' || passed === 0) && failed === 0) failed += 1
 if (checks !== '0') failed += 1
-console.log(`${passed} passed, ${failed} failed`)
+process.stdout.write(`${passed} passed, ${failed} failed\n`)
 process.exit(failed === 0 ? 0 : 1)

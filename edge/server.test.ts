@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
@@ -411,7 +411,8 @@ describe('a server', () => {
     execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert, ...subject], {
       stdio: 'ignore',
     })
-    const server = await serve(countBody, { settings: { tls: { key, cert } } })
+    const tls = { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') }
+    const server = await serve(countBody, { settings: { tls } })
     const answer = await new Promise<string>((resolve, reject) => {
       const socket = connectTls({ port: server.port, host: '127.0.0.1', rejectUnauthorized: false }, () => {
         socket.write(requestText('POST', '/', { connection: 'close' }, 'secret'))
@@ -425,6 +426,10 @@ describe('a server', () => {
     })
     rmSync(folder, { recursive: true })
     expect(answer).toMatch(/^HTTP\/1.1 200 OK.*got 6$/s)
+  })
+
+  it('does not start with a certificate that is none', async () => {
+    await expect(serve(hello, { settings: { tls: { key: 'a', cert: 'b' } } })).rejects.toThrow(/TLS key and certificate/)
   })
 })
 

@@ -1,7 +1,8 @@
-import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket, us_socket } from 'uWebSockets.js'
+import type { AppOptions, HttpRequest, HttpResponse, TemplatedApp, us_listen_socket, us_socket } from 'uWebSockets.js'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Clock, Timer } from '../shared/clock.ts'
 import { GatewayError } from '../shared/errors.ts'
@@ -13,7 +14,7 @@ export interface ServerSettings {
   host: string
   /** 0 = any free port. */
   port: number
-  /** Paths of PEM files. */
+  /** PEM texts. */
   tls: { key: string; cert: string } | null
   /** Largest request body, bytes. */
   bodyLimit: number
@@ -77,8 +78,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   const { _cfg: configure } = uws as { _cfg?: (key: string) => void }
   configure?.(NO_MARK)
 
-  const app =
-    settings.tls === null ? uws.App() : uws.SSLApp({ key_file_name: settings.tls.key, cert_file_name: settings.tls.cert })
+  const app = settings.tls === null ? uws.App() : createTlsApp(uws.SSLApp, settings.tls)
   const state = { running: 0, connections: 0, draining: false }
   let onChange = () => {}
   const tender = createTender(clock)
@@ -216,6 +216,21 @@ function listen(app: TemplatedApp, { host, port }: ServerSettings): Promise<us_l
       else resolve(socket)
     })
   })
+}
+
+/** uWS takes file names only, so the texts lie in a private folder while it reads them. Throws when they are no key and certificate. */
+function createTlsApp(create: (options: AppOptions) => TemplatedApp, { key, cert }: { key: string; cert: string }): TemplatedApp {
+  const folder = mkdtempSync(join(tmpdir(), 'edge-'))
+  try {
+    const [keyFile, certFile] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+    writeFileSync(keyFile, key, { mode: 0o600 })
+    writeFileSync(certFile, cert, { mode: 0o600 })
+    return create({ key_file_name: keyFile, cert_file_name: certFile })
+  } catch (cause) {
+    throw new Error('the TLS key and certificate cannot be used', { cause })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 }
 
 /** Calls `tend` of the exchanges that need it, on one timer that runs only while there are any. */

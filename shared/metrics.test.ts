@@ -1,0 +1,58 @@
+import { describe, expect, it } from 'vitest'
+import { createMetrics } from './metrics.ts'
+
+describe('metrics', () => {
+  it('count per label set, under the names and labels clients know', async () => {
+    const metrics = createMetrics()
+    const handle = metrics.spend.with({ model: 'gpt', team: 'a"b\n' })
+    handle.add(0.5)
+    handle.add(0.25)
+    metrics.spend.with({ model: 'other' }).add(1)
+    const text = await metrics.text()
+    expect(text).toContain('# TYPE litellm_spend_metric_total counter\n')
+    expect(text).toMatch(/litellm_spend_metric_total\{end_user="",.*model="gpt",team="a\\"b\\n",.*\} 0.75\n/)
+    expect(text).toMatch(/litellm_spend_metric_total\{.*model="other".*\} 1\n/)
+    expect(metrics.contentType).toContain('text/plain')
+  })
+
+  it('give the same handle for the same labels, and keep counts when the array grows', async () => {
+    const metrics = createMetrics()
+    const first = metrics.requests.with({ model: 'm0' })
+    expect(metrics.requests.with({ model: 'm0' })).toBe(first)
+    for (let index = 1; index < 500; index++) metrics.requests.with({ model: `m${index}` }).add()
+    first.add(7)
+    expect(await metrics.text()).toMatch(/litellm_requests_metric_total\{.*model="m0".*\} 7\n/)
+  })
+
+  it('put an observation into every bucket at or above it, with sum and count', async () => {
+    const metrics = createMetrics()
+    for (const seconds of [0.005, 0.04, 1000]) metrics.overhead.with({ model_group: 'g' }).observe(seconds)
+    const text = await metrics.text()
+    const value = (pattern: RegExp) => Number(text.match(pattern)?.[1])
+    expect(value(/_overhead_latency_metric_bucket\{.*le="0.005"\} (\d+)/)).toBe(1)
+    expect(value(/_overhead_latency_metric_bucket\{.*le="0.025"\} (\d+)/)).toBe(1)
+    expect(value(/_overhead_latency_metric_bucket\{.*le="0.05"\} (\d+)/)).toBe(2)
+    expect(value(/_overhead_latency_metric_bucket\{.*le="300"\} (\d+)/)).toBe(2)
+    expect(value(/_overhead_latency_metric_bucket\{.*le="\+Inf"\} (\d+)/)).toBe(3)
+    expect(value(/_overhead_latency_metric_count\{.*\} (\d+)/)).toBe(3)
+    expect(value(/_overhead_latency_metric_sum\{.*\} ([\d.]+)/)).toBeCloseTo(1000.045)
+  })
+
+  it('collect what is beyond 2,000 label sets under one, so that labels cannot eat the memory', async () => {
+    const metrics = createMetrics()
+    for (let index = 0; index < 3_000; index++) metrics.requests.with({ model: `m${index}` }).add()
+    const text = await metrics.text()
+    const lines = text.split('\n').filter((line) => line.startsWith('litellm_requests_metric_total{'))
+    expect(lines.length).toBe(2_001)
+    expect(lines.find((line) => line.includes('model="other"'))).toMatch(/ 1000$/)
+  })
+
+  it('read gauges when asked for text', async () => {
+    const metrics = createMetrics()
+    let running = 3
+    metrics.onScrape(() => metrics.inFlight.with({}).set(running))
+    expect(await metrics.text()).toMatch(/^litellm_in_flight_requests 3$/m)
+    running = 0
+    expect(await metrics.text()).toMatch(/^litellm_in_flight_requests 0$/m)
+  })
+})

@@ -1,0 +1,39 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { fits, mayUse } from './model-access.ts'
+
+const of = (...models: string[]) => ({ models })
+
+describe('mayUse', () => {
+  it.each([
+    ['no list', of(), 'gpt-4o', [], undefined, true],
+    ['a star', of('*'), 'gpt-4o', [], undefined, true],
+    ['all-proxy-models', of('all-proxy-models'), 'gpt-4o', [], undefined, true],
+    ['the name', of('a', 'gpt-4o'), 'gpt-4o', [], undefined, true],
+    ['another name', of('gpt-4'), 'gpt-4o', [], undefined, false],
+    ['an access group', of('beta'), 'gpt-4o', ['alpha', 'beta'], undefined, true],
+    ['a group the model is not in', of('beta'), 'gpt-4o', ['alpha'], undefined, false],
+    ['a wildcard that fits', of('gpt-*'), 'gpt-4o', [], undefined, true],
+    ['a wildcard over provider and name', of('openai/*'), 'gpt-4o', [], 'openai', true],
+    ['a wildcard of another provider', of('anthropic/*'), 'gpt-4o', [], 'openai', false],
+    ['a wildcard without knowing the provider', of('openai/*'), 'gpt-4o', [], undefined, false],
+    ['all-team-models that accounting did not replace', of('all-team-models'), 'gpt-4o', [], undefined, false],
+    ['no-default-models', of('no-default-models'), 'gpt-4o', [], undefined, false],
+    ['a name with characters that mean something elsewhere', of('gpt-4.o*'), 'gpt-4xo-mini', [], undefined, false],
+  ])('says about %s what the rule says', (_case, identity, model, groups, provider, expected) => {
+    expect(mayUse(identity, model, groups, provider)).toBe(expected)
+  })
+})
+
+describe('fits', () => {
+  it('agrees with an anchored regular expression', () => {
+    const text = fc.string({ unit: fc.constantFrom('a', 'b', '.', '/', '*'), maxLength: 12 })
+    fc.assert(
+      fc.property(text, text, (pattern, candidate) => {
+        const escaped = pattern.split('*').map((part) => part.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&'))
+        expect(fits(pattern, candidate)).toBe(new RegExp(`^${escaped.join('.*')}$`, 's').test(candidate))
+      }),
+      { numRuns: 2000 },
+    )
+  })
+})

@@ -62,8 +62,14 @@ export function answerModel(exchange: Exchange, runtime: RuntimeSnapshot, identi
   else answerError(exchange, new GatewayError('not_found', `The model '${id}' does not exist or this key may not use it.`))
 }
 
+/**
+ * The provider only counts where the public name is the provider's own: `openai/*` is about what OpenAI calls `gpt-4o`, not about any name
+ * an operator gave to something OpenAI serves.
+ */
 function allowed(identity: Identity, name: string, deployments: readonly Deployment[]): boolean {
-  return deployments.some((deployment) => mayUse(identity, name, deployment.accessGroups, deployment.provider))
+  return deployments.some(({ accessGroups, model, provider }) =>
+    mayUse(identity, name, accessGroups, model === name ? provider : undefined),
+  )
 }
 
 function covers(pattern: string, id: string): boolean {

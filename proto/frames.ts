@@ -11,8 +11,7 @@ import type { WireError } from './errors.ts'
  *                       data    bytes for the client, at most FRAME_MAX
  *                       end     the answer is complete; payload null or a map
  *                       error   the answer failed, before or after start; payload WireError
- *                       beat    nothing new, still here; sent on a stream silent for BEAT_IDLE. Payload integer: frames of the
- *                               opening side received so far, so that a lost credit or body frame is noticed
+ *                       beat    nothing new, still here; sent on a stream silent for BEAT_IDLE. Payload BeatInfo
  *                       credit  payload integer: that many more body bytes may be sent
  *   opening → serving   body    the next part of a request body larger than BODY_INLINE_MAX
  *                       credit  payload integer: that many more data bytes may be sent
@@ -42,6 +41,13 @@ export interface AcceptInfo {
   servedBy: string
   /** How many body bytes the server will take now (only when the body did not fit the call message). */
   bodyCredit?: number
+}
+
+export interface BeatInfo {
+  /** Frames of the opening side received so far: one that was lost is noticed though nothing follows it. */
+  received: number
+  /** The serving process, so that an opener that does not know the stream any more can cancel it. */
+  servedBy: string
 }
 
 /** What a stream's id ends with when it was published a second time: late frames of the first taker reach nobody. */

@@ -179,7 +179,7 @@ export class Incoming implements IncomingStream {
   sweep(): void {
     if (this.#state === 'offered') return
     this.#idle += 1
-    if (this.#idle >= IDLE_LIMIT) this.#send(FRAME.beat, this.#expected)
+    if (this.#idle >= IDLE_LIMIT) this.#send(FRAME.beat, { received: this.#expected, servedBy: this.#link.id })
   }
 
   onFrame(kind: FrameKind, seq: number, payload: unknown): void {

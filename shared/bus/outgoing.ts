@@ -4,6 +4,7 @@ import {
   ACCEPT_LIMIT,
   type AcceptInfo,
   BEAT_IDLE,
+  type BeatInfo,
   type EndPayload,
   FRAME,
   type FrameKind,
@@ -180,7 +181,7 @@ export class Outgoing implements OutgoingStream {
         this.#body?.grant(payload as number)
         break
       case FRAME.beat:
-        this.#onBeat(payload as number)
+        this.#onBeat(payload as BeatInfo)
         break
     }
   }
@@ -239,7 +240,7 @@ export class Outgoing implements OutgoingStream {
   }
 
   /** Frames sent before the previous beat came must be in this one's count: beats are seconds apart. */
-  #onBeat(received: number): void {
+  #onBeat({ received }: BeatInfo): void {
     if (received < this.#sentAtBeat) {
       this.#failWith('stream_gap')
       return

@@ -1,4 +1,4 @@
-import { type AcceptInfo, FRAME, type FrameKind, type OpenMessage } from '../../proto/frames.ts'
+import { type AcceptInfo, type BeatInfo, FRAME, type FrameKind, type OpenMessage } from '../../proto/frames.ts'
 import type { Subjects } from '../../proto/subjects.ts'
 import { readable } from '../../proto/version.ts'
 import type { Clock, DeadlineWheel, Timer } from '../clock.ts'
@@ -97,8 +97,7 @@ export class Streams {
   forOpener(id: string, kind: FrameKind, seq: number, payload: unknown): void {
     const stream = this.#outgoing.get(id)
     if (stream === undefined) {
-      // Taken too late: by a process that was frozen, or for a client that left before anybody had answered.
-      if (kind === FRAME.accept) this.#link.toServer((payload as AcceptInfo).servedBy, id, FRAME.cancel, 0, 'no longer wanted')
+      this.#unwanted(id, kind, payload)
       return
     }
     try {
@@ -183,6 +182,17 @@ export class Streams {
   served(id: string): void {
     this.#incoming.delete(id)
     this.#settle()
+  }
+
+  /**
+   * A stream nobody waits for: taken by a process that was frozen meanwhile, or for a client that left before anybody had
+   * answered, or its `cancel` was lost. Accept and beat name the server, so it can be told.
+   */
+  #unwanted(id: string, kind: FrameKind, payload: unknown): void {
+    if (kind !== FRAME.accept && kind !== FRAME.beat) return
+    const info = payload as AcceptInfo | BeatInfo
+    const seq = 'received' in info ? info.received : 0
+    this.#link.toServer(info.servedBy, id, FRAME.cancel, seq, 'no longer wanted')
   }
 
   #rest(): void {

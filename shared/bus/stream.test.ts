@@ -1,0 +1,321 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { BEAT_IDLE, BODY_CREDIT, FRAME, type FrameKind, type OpenMessage } from '../../proto/frames.ts'
+import { subjects } from '../../proto/subjects.ts'
+import { DeadlineWheel, testClock } from '../clock.ts'
+import { silentLog } from '../log.ts'
+import type { BodySource, IncomingStream, ReplySink, StreamHandler } from './bus.ts'
+import { SWEEP_INTERVAL } from './fleet.ts'
+import { type Link, Streams } from './stream.ts'
+import { WindowPool } from './window.ts'
+
+interface Frame {
+  to: 'opener' | 'server'
+  id: string
+  kind: FrameKind
+  seq: number
+  payload: unknown
+}
+
+/** Both ends of streams with a wire between them that delivers when told. */
+function pair(handler: StreamHandler, poolSize?: number) {
+  const clock = testClock()
+  const wire: Frame[] = []
+  const offers: OpenMessage[] = []
+  const state = { writable: true }
+  const link = (id: string): Link => ({
+    id,
+    subjects: subjects(),
+    clock,
+    wheel: new DeadlineWheel(clock),
+    log: silentLog,
+    inlineMax: 1_000,
+    acceptHold: 0,
+    lossy: true,
+    get writable() {
+      return state.writable
+    },
+    offer(_subject, message) {
+      offers.push(message)
+      return true
+    },
+    toOpener: (address, kind, seq, payload) => void wire.push({ to: 'opener', id: address.id, kind, seq, payload }),
+    toServer: (_servedBy, streamId, kind, seq, payload) => void wire.push({ to: 'server', id: streamId, kind, seq, payload }),
+  })
+  const opener = new Streams(link('edge-1'), new WindowPool(poolSize))
+  const server = new Streams(link('router-1'))
+  const deliver = () => {
+    for (const message of offers.splice(0)) server.offered(message, handler)
+    const frame = wire.shift()
+    if (frame?.to === 'opener') opener.forOpener(frame.id, frame.kind, frame.seq, frame.payload)
+    else if (frame !== undefined) server.forServer(frame.id, frame.kind, frame.seq, frame.payload)
+    return frame
+  }
+  const settle = () => {
+    while (deliver() !== undefined || offers.length > 0);
+  }
+  /** Time passes for both processes, whose beats are heard. */
+  const pass = (milliseconds: number) => {
+    for (let at = 0; at < milliseconds; at += SWEEP_INTERVAL) {
+      clock.advance(SWEEP_INTERVAL)
+      opener.fleet.heard('router', 'router-1', {})
+      server.fleet.heard('edge', 'edge-1', {})
+      opener.sweep()
+      server.sweep()
+      settle()
+    }
+  }
+  return { clock, wire, offers, opener, server, deliver, settle, pass, state }
+}
+
+function recorder() {
+  const bytes: Uint8Array[] = []
+  const heard: string[] = []
+  const sink: ReplySink = {
+    start: () => void heard.push('start'),
+    data: (part) => void bytes.push(part),
+    end: () => void heard.push('end'),
+    error: (error) => void heard.push(error.code),
+  }
+  return { sink, heard, bytes, all: () => Buffer.concat(bytes) }
+}
+
+const OPTIONS = { head: { take: 1 }, body: new Uint8Array(0), deadline: 600_000 }
+const OK = { v: 1, status: 200, headers: {} }
+
+describe('stream', () => {
+  it('delivers the same bytes in order, however they are cut and however credit flows', () => {
+    fc.assert(
+      fc.property(
+        fc.uint8Array({ minLength: 1, maxLength: 30_000 }),
+        fc.array(fc.integer({ min: 1, max: 9_000 }), { minLength: 1, maxLength: 20 }),
+        fc.array(fc.integer({ min: 1, max: 5_000 }), { minLength: 1, maxLength: 20 }),
+        fc.integer({ min: 2_048, max: 100_000 }),
+        fc.boolean(),
+        (bytes, cuts, reads, poolSize, heedful) => {
+          let served: IncomingStream | undefined
+          const { opener, settle } = pair((stream) => {
+            served = stream
+          }, poolSize)
+          const { sink, heard, bytes: got, all } = recorder()
+          const stream = opener.open('x', { ...OPTIONS, id: 'a' }, sink)
+          settle()
+          const source = served
+          if (source === undefined) throw new Error('not served')
+          let at = 0
+          let cut = 0
+          const produce = () => {
+            while (at < bytes.length) {
+              const size = Math.min(cuts[cut++ % cuts.length] ?? 1, bytes.length - at)
+              const more = source.data(bytes.slice(at, at + size))
+              at += size
+              if (!more && heedful) return
+            }
+            source.end()
+          }
+          source.start(OK)
+          source.onWritable = heedful ? produce : null
+          produce()
+          settle()
+          let read = 0
+          let turn = 0
+          for (let consumed = 0; heard.at(-1) !== 'end'; turn++) {
+            const arrived = got.reduce((sum, part) => sum + part.length, 0)
+            read = Math.min(reads[turn % reads.length] ?? 1, arrived - consumed)
+            if (read === 0) throw new Error(`stuck after ${consumed} of ${bytes.length}`)
+            consumed += read
+            stream.consumed(read)
+            settle()
+          }
+          expect(Buffer.compare(all(), bytes)).toBe(0)
+          expect(heard).toEqual(['start', 'end'])
+          expect(opener.running).toBe(0)
+          expect(opener.pool.used).toBe(0)
+        },
+      ),
+    )
+  })
+
+  it('delivers a body in parts the same and in order, however it is cut', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.integer({ min: 0, max: 700_000 }), { minLength: 1, maxLength: 8 }),
+        fc.boolean(),
+        async (sizes, endsWithLast) => {
+          let served: IncomingStream | undefined
+          const { opener, settle } = pair((stream) => {
+            served = stream
+          })
+          const parts = sizes.map((size, n) => new Uint8Array(size).fill(n + 1))
+          let paused = false
+          let next = 0
+          let push: (part: Uint8Array | null) => void = () => {}
+          const body: BodySource = {
+            first: new Uint8Array(500).fill(99),
+            pull(sink) {
+              push = sink
+              return {
+                pause: () => {
+                  paused = true
+                },
+                resume: () => {
+                  paused = false
+                },
+              }
+            },
+          }
+          opener.open('x', { ...OPTIONS, id: 'a', body }, recorder().sink)
+          settle()
+          const collected = served?.collect(10_000_000)
+          let ended = false
+          for (let turns = 0; !ended; turns++) {
+            settle()
+            if (turns > 1_000) throw new Error('the source stays paused')
+            if (paused) continue
+            const part = parts[next++]
+            if (part !== undefined) push(part)
+            if (part === undefined || (endsWithLast && next === parts.length)) {
+              push(null)
+              ended = true
+            }
+          }
+          settle()
+          expect(Buffer.compare((await collected) ?? Buffer.alloc(0), Buffer.concat([body.first, ...parts]))).toBe(0)
+        },
+      ),
+      { numRuns: 40 },
+    )
+  })
+
+  it('holds at most the body credit until the body is collected', () => {
+    const { opener, wire, settle, deliver } = pair(() => {})
+    opener.open('x', { ...OPTIONS, id: 'a', body: new Uint8Array(8_000_000) }, recorder().sink)
+    let sent = 0
+    deliver()
+    deliver()
+    for (const frame of wire) if (frame.kind === FRAME.body) sent += (frame.payload as Uint8Array).length
+    expect(sent).toBeGreaterThan(0)
+    settle()
+    expect(sent).toBeLessThanOrEqual(BODY_CREDIT)
+  })
+
+  it('beats on a silent stream, and lives as long as its deadline', () => {
+    const { opener, pass } = pair((stream) => stream.start(OK))
+    const { sink, heard } = recorder()
+    opener.open('x', { ...OPTIONS, id: 'a' }, sink)
+    pass(599_000)
+    expect(heard).toEqual(['start'])
+    pass(2_000)
+    expect(heard).toEqual(['start', 'deadline_exceeded'])
+  })
+
+  it('notices a lost end, after which no frame would ever come', () => {
+    let served: IncomingStream | undefined
+    const { opener, server, wire, pass, settle } = pair((stream) => {
+      served = stream
+      stream.start(OK)
+    })
+    const { sink, heard } = recorder()
+    opener.open('x', { ...OPTIONS, id: 'a' }, sink)
+    settle()
+    served?.end()
+    expect(wire.pop()?.kind).toBe(FRAME.end)
+    expect(server.running).toBe(0)
+    pass(3 * BEAT_IDLE)
+    expect(heard).toEqual(['start', 'lost_router'])
+  })
+
+  it('notices a lost credit, though nothing follows it', () => {
+    let served: IncomingStream | undefined
+    const { opener, wire, settle, pass } = pair((stream) => {
+      served = stream
+      stream.start(OK)
+    })
+    const { sink, heard } = recorder()
+    const stream = opener.open('x', { ...OPTIONS, id: 'a' }, sink)
+    settle()
+    served?.data(new Uint8Array(64 * 1024))
+    settle()
+    stream.consumed(64 * 1024)
+    expect(wire.pop()?.kind).toBe(FRAME.credit)
+    pass(3 * BEAT_IDLE)
+    expect(heard).toEqual(['start', 'stream_gap'])
+    expect(served?.closed).toBe(true)
+  })
+
+  it('stops a server whose cancel was lost at its next beat', () => {
+    let reason = ''
+    const { opener, wire, settle, pass } = pair((stream) => {
+      stream.onCancel = (why) => {
+        reason = why
+      }
+      stream.start(OK)
+    })
+    const stream = opener.open('x', { ...OPTIONS, id: 'a' }, recorder().sink)
+    settle()
+    stream.cancel('client left')
+    expect(wire.pop()?.kind).toBe(FRAME.cancel)
+    pass(2 * BEAT_IDLE)
+    expect(reason).toBe('no longer wanted')
+  })
+
+  it('turns away a message of a newer version, so that a newer member may take it', () => {
+    const served: string[] = []
+    const { offers, opener, settle } = pair((stream) => served.push(stream.id))
+    const { sink, heard } = recorder()
+    opener.open('x', { ...OPTIONS, id: 'a' }, sink)
+    for (const message of offers) message.v = 99
+    settle()
+    expect(served).toEqual(['a~2'])
+    expect(heard).toEqual([])
+  })
+
+  it('ignores frames of kinds it does not know', () => {
+    let served: IncomingStream | undefined
+    const { opener, server, settle, wire } = pair((stream) => {
+      served = stream
+      stream.start(OK)
+    })
+    const { sink, heard } = recorder()
+    opener.open('x', { ...OPTIONS, id: 'a' }, sink)
+    settle()
+    opener.forOpener('a', 42 as FrameKind, 2, null)
+    server.forServer('a', 42 as FrameKind, 0, null)
+    served?.end()
+    for (const frame of wire) frame.seq += 1
+    settle()
+    expect(heard).toEqual(['start', 'end'])
+  })
+
+  it('makes producers wait while the link is behind', () => {
+    let served: IncomingStream | undefined
+    const { opener, server, settle, state } = pair((stream) => {
+      served = stream
+      stream.start(OK)
+    })
+    const { sink, bytes } = recorder()
+    opener.open('x', { ...OPTIONS, id: 'a' }, sink)
+    settle()
+    let writable = 0
+    if (served !== undefined) {
+      served.onWritable = () => {
+        writable += 1
+      }
+    }
+    state.writable = false
+    expect(served?.data(new Uint8Array(10))).toBe(false)
+    settle()
+    expect(bytes.length).toBe(1)
+    state.writable = true
+    server.writable()
+    expect(writable).toBe(1)
+    expect(served?.data(new Uint8Array(10))).toBe(true)
+  })
+
+  it('leaves no timer and no stream behind', () => {
+    const { opener, server, settle, clock } = pair((stream) => stream.whole(OK, new Uint8Array(5)))
+    for (let n = 0; n < 100; n++) opener.open('x', { ...OPTIONS, id: `s${n}` }, recorder().sink)
+    settle()
+    expect([opener.running, server.running, clock.pending]).toEqual([0, 0, 0])
+  })
+})

@@ -65,9 +65,12 @@ describe('models', () => {
     await start({ runtime: runtimeOf(deployments, { modelGroupAlias: { 'gpt-alias': 'gpt-a', dangling: 'nowhere' } }) })
     const answer = await ask('GET', '/v1/models', AUTH)
     expect(answer.status).toBe(200)
-    expect(answer.json).toMatchObject({
-      object: 'list',
-      data: [{ id: 'gpt-a', object: 'model', created: 1677610602, owned_by: 'openai' }, {}, {}, {}],
+    expect(answer.json).toMatchObject({ object: 'list' })
+    expect((answer.json as { data: unknown[] }).data[0]).toEqual({
+      id: 'gpt-a',
+      object: 'model',
+      created: 1677610602,
+      owned_by: 'openai',
     })
     expect(ids(answer)).toEqual(['gpt-a', 'openai/*', 'secret', 'own-name', 'gpt-alias'])
   })

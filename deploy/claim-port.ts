@@ -8,7 +8,8 @@ import { StartError } from '../shared/start-error.ts'
 export async function claimPort({ host, port }: { host: string; port: number }): Promise<void> {
   if (port === 0) return
   await new Promise<void>((resolve, reject) => {
-    const server = createServer()
+    // A client that is early, such as a probe, must not keep this from closing.
+    const server = createServer((socket) => socket.destroy())
     server.once('error', (error: NodeJS.ErrnoException) => reject(new StartError(explain(error, host, port))))
     server.listen({ host, port, exclusive: true }, () => server.close(() => resolve()))
   })

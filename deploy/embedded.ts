@@ -112,6 +112,8 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     lifecycle.add({ name: 'database', stop: () => db.close() })
     const hub = createMemoryHub({ clock, log })
     lifecycle.add({ name: 'bus', stop: () => hub.close() })
+    // The edge is on the bus before the router is, so that it hears the router's first beat and need not wait for the next.
+    const edgeBus = hub.join('edge')
 
     const accounting = await timed('accounting', () =>
       createAccounting({
@@ -153,7 +155,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
 
     const edge = await timed('edge', () =>
       createEdge({
-        bus: hub.join('edge'),
+        bus: edgeBus,
         clock,
         log: log.child({ role: 'edge' }),
         metrics: createMetrics(),

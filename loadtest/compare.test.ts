@@ -7,7 +7,7 @@ function result(figures: Figures): Result {
   const measured = [
     { topology: 'embedded', scenario: 'unary-32', figures, cpuBy: { gateway: 70, client: 20 }, memoryBy: {}, errors: {} },
   ]
-  const machine = { cpu: 'test', cores: 2, memory: 1, kernel: '6', node: 'v22' }
+  const machine = { cpu: 'test', cores: 2, memory: 1, kernel: '6', node: 'v22', load: 0 }
   return {
     at: '2026-01-01',
     commit: 'abc',

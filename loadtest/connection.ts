@@ -138,22 +138,33 @@ export class Connection {
   }
 }
 
-/** One call with its whole answer, for set-up and tests. Rejects when it fails. */
-export function once(target: CallTarget): Promise<{ status: number; headers: Map<string, string>; body: Buffer }> {
+/** One call with its whole answer, for set-up and tests. Rejects when it fails, or has not ended after `limit` milliseconds. */
+export function once(
+  target: CallTarget,
+  limit = 30_000,
+): Promise<{ status: number; headers: Map<string, string>; body: Buffer }> {
   return new Promise((resolve, reject) => {
     const connection = new Connection(target.origin)
     const parts: Buffer[] = []
     let head: MessageHead | null = null
+    const timer = setTimeout(() => {
+      connection.abort()
+      reject(new Error(`no end within ${limit} ms`))
+    }, limit)
     connection.call(callBytes(target), {
       onHead: (value) => {
         head = value
       },
       onData: (bytes) => parts.push(bytes),
       onEnd: () => {
+        clearTimeout(timer)
         connection.abort()
         resolve({ status: head?.status ?? 0, headers: head?.headers ?? new Map(), body: Buffer.concat(parts) })
       },
-      onError: reject,
+      onError: (error) => {
+        clearTimeout(timer)
+        reject(error)
+      },
     })
   })
 }

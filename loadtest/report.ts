@@ -1,5 +1,5 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { cpus, release, totalmem } from 'node:os'
+import { cpus, loadavg, release, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { METRICS, type Measured } from './run-scenario.ts'
 import { SCENARIOS } from './scenarios.ts'
@@ -8,7 +8,7 @@ import { SCENARIOS } from './scenarios.ts'
 export interface Result {
   at: string
   commit: string
-  machine: { cpu: string; cores: number; memory: number; kernel: string; node: string }
+  machine: { cpu: string; cores: number; memory: number; kernel: string; node: string; load: number }
   /** Name → version, or `missing: why`. */
   topologies: Record<string, string>
   measured: Measured[]
@@ -21,7 +21,14 @@ export const RESULTS = join(FOLDER, 'results.jsonl')
 
 export function machine(): Result['machine'] {
   const [first] = cpus()
-  return { cpu: first?.model ?? 'unknown', cores: cpus().length, memory: totalmem(), kernel: release(), node: process.version }
+  return {
+    cpu: first?.model ?? 'unknown',
+    cores: cpus().length,
+    memory: totalmem(),
+    kernel: release(),
+    node: process.version,
+    load: loadavg()[0] ?? 0,
+  }
 }
 
 /** Every figure in one table: a row per scenario and metric, a column per topology. */
@@ -69,11 +76,13 @@ export function figure(value: number | undefined): string {
 }
 
 export function describeRun(result: Result): string {
-  const { cpu, cores, memory, kernel, node } = result.machine
+  const { cpu, cores, memory, kernel, node, load } = result.machine
   const lines = [
     `${result.at}, commit ${result.commit || 'unknown'}: ${cores} cores of ${cpu}, ${figure(memory / 2 ** 30)} GB, Linux ${kernel}, Node ${node}.`,
     'Client and provider run on the same machine and share its cores; their CPU is not in the figures of a gateway. One connection unless said.',
   ]
+  if (load > 0.5)
+    lines.push(`The machine was not idle when this began (load ${figure(load)}): wall times are too long, CPU times somewhat.`)
   for (const [name, version] of Object.entries(result.topologies)) if (version !== '') lines.push(`${name}: ${version}.`)
   const failures = result.measured.filter(({ errors }) => Object.keys(errors).length > 0)
   for (const { topology, scenario, errors } of failures)

@@ -3,12 +3,13 @@ import { once } from './connection.ts'
 import { describeRun, machine, type Result, save, table } from './report.ts'
 import { runScenario } from './run-scenario.ts'
 import { SCENARIOS, type Scenario } from './scenarios.ts'
-import { commit, direct, Missing, PRICES, portkey, type Running, startProvider, turnpike } from './topologies.ts'
+import { commit, direct, Missing, PRICES, PROFILES, portkey, type Running, startProvider, turnpike } from './topologies.ts'
 import type { UpstreamStats } from './upstream.ts'
 
 /**
  * `npm run bench`: the same loads on the provider alone, on one process, on a cluster and on a peer; one table, one line of JSON.
- * `--quick` for the few that matter most, `--only embedded,cluster` and `--scenario unary-32,held` to choose, `--no-save` to look only.
+ * `--quick` for the few that matter most, `--only embedded,cluster` and `--scenario unary-32,held` to choose, `--no-save` to look only,
+ * `--profile` to leave CPU profiles of the gateway's processes (its figures are then not worth keeping and are not saved).
  */
 
 /** Milliseconds after which no further scenario is begun: a bench nobody waits for is not run. */
@@ -22,6 +23,7 @@ const { values } = parseArgs({
     only: { type: 'string' },
     scenario: { type: 'string' },
     'no-save': { type: 'boolean', default: false },
+    profile: { type: 'boolean', default: false },
   },
 })
 
@@ -29,8 +31,8 @@ const scenarios = chosenScenarios()
 const provider = await startProvider()
 const makers: Record<string, () => Running | Promise<Running>> = {
   direct: () => direct(provider),
-  embedded: () => turnpike('start', provider.url),
-  cluster: () => turnpike('cluster', provider.url),
+  embedded: () => turnpike('start', provider.url, values.profile),
+  cluster: () => turnpike('cluster', provider.url, values.profile),
   portkey: () => portkey(provider.url),
 }
 const names = values.only === undefined ? Object.keys(makers) : values.only.split(',')
@@ -46,12 +48,25 @@ const result: Result = {
   skipped: [],
 }
 for (const name of names) {
-  const maker = makers[name] as () => Running | Promise<Running>
+  const rounds = [scenarios.filter(({ fresh }) => !fresh), ...scenarios.filter(({ fresh }) => fresh).map((one) => [one])]
+  for (const round of rounds.filter(({ length }) => length > 0)) await runRound(name, round)
+}
+await provider.stop()
+if (!values['no-save'] && !values.profile) save(result)
+console.log(`${describeRun(result)}\n\n${table(result)}`)
+if (values.profile) console.log(`\nCPU profiles: ${PROFILES}`)
+
+/** Some scenarios on one start of a topology. */
+async function runRound(name: string, round: Scenario[]): Promise<void> {
+  if (result.topologies[name]?.startsWith('missing') || performance.now() > TIME_LIMIT) {
+    result.skipped.push(...round.map((scenario) => `${scenario.name} on ${name}`))
+    return
+  }
   try {
-    const running = await maker()
+    const running = await (makers[name] as () => Running | Promise<Running>)()
     result.topologies[name] = running.version
     try {
-      await measure(running)
+      await measure(running, round)
     } finally {
       await running.stop()
     }
@@ -60,14 +75,11 @@ for (const name of names) {
     result.topologies[name] = `missing: ${error.message}`
   }
 }
-await provider.stop()
-if (!values['no-save']) save(result)
-console.log(`${describeRun(result)}\n\n${table(result)}`)
 
-async function measure(running: Running): Promise<void> {
+async function measure(running: Running, round: Scenario[]): Promise<void> {
   let first = true
   const before = running.spend === null ? null : { spend: await running.spend(), stats: await stats() }
-  for (const scenario of scenarios) {
+  for (const scenario of round) {
     if (performance.now() > TIME_LIMIT) {
       result.skipped.push(`${scenario.name} on ${running.name}`)
       continue
@@ -76,7 +88,7 @@ async function measure(running: Running): Promise<void> {
     const measured = await runScenario({ provider, direct: direct(provider), running }, scenario)
     if (measured === null) continue
     // Held against the ledger once, under load: the scenarios after this one leave streams, and what those cost is estimated.
-    if (first && before !== null) measured.figures['billed'] = await billed(running, before)
+    if (first && before !== null && scenario.kind !== 'held') measured.figures['billed'] = await billed(running, before)
     first = false
     result.measured.push(measured)
   }

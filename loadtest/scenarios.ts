@@ -25,6 +25,8 @@ export interface Scenario {
   calls: number
   /** Leave each stream after so many chunks; 0: never. */
   abortAfter: number
+  /** On a gateway just started: memory is measured against one that holds nothing yet. */
+  fresh: boolean
   /** Part of a plain run; of `--quick`. Others run when named. */
   usual: boolean
   quick: boolean
@@ -44,6 +46,7 @@ const BASE: Scenario = {
   warmup: 1_000,
   calls: 0,
   abortAfter: 0,
+  fresh: false,
   usual: true,
   quick: false,
 }
@@ -132,6 +135,7 @@ export const SCENARIOS: readonly Scenario[] = [
     calls: 10_000,
     rate: 2_000,
     duration: 25_000,
+    fresh: true,
   }),
   scenario({ name: 'big-request', title: '16 MB request', prompt: 16 * 1024 * 1024, duration: 3_000, warmup: 0, usual: false }),
   scenario({ name: 'big-answer', title: '16 MB answer', script: 'bytes=16m,size=64k', duration: 3_000, warmup: 0, usual: false }),

@@ -29,6 +29,8 @@ const CHAT = '/v1/chat/completions'
 /** Milliseconds: the first start of a data folder makes a database. */
 const START_LIMIT = 60_000
 const STOP_LIMIT = 15_000
+/** Of one try while waiting for a start. */
+const TRY_LIMIT = 5_000
 
 /** Dollars per token of the measured models, so that the ledger can be held against what the provider stated. */
 export const PRICES = { input: 1e-6, output: 2e-6 }
@@ -59,8 +61,11 @@ export function direct(provider: { url: string; pid: number }): Running {
   }
 }
 
+/** Where `--profile` leaves a `.cpuprofile` for each process, for a browser's developer tools. */
+export const PROFILES = join(ROOT, '.turnpike/profiles')
+
 /** Ours: `start` is everything in one process, `cluster` one process per part with NATS, Redis and PostgreSQL. */
-export async function turnpike(command: 'start' | 'cluster', providerUrl: string): Promise<Running> {
+export async function turnpike(command: 'start' | 'cluster', providerUrl: string, profile = false): Promise<Running> {
   const directory = mkdtempSync(join(tmpdir(), 'turnpike-bench-'))
   const config = join(directory, 'config.yaml')
   const masterKey = `sk-bench-${process.pid}-${Date.now()}`
@@ -79,14 +84,15 @@ export async function turnpike(command: 'start' | 'cluster', providerUrl: string
     masterKey,
   ]
   const name = command === 'start' ? 'embedded' : 'cluster'
-  const launched = launch(process.execPath, args, { cwd: ROOT, env: cleanEnvironment(), log: join(directory, 'log') })
+  const env = { ...cleanEnvironment(), ...(profile ? { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${PROFILES}` } : {}) }
+  const launched = launch(process.execPath, args, { cwd: ROOT, env, log: join(directory, 'log') })
   const origin = `http://127.0.0.1:${port}`
   const stop = async (): Promise<void> => {
     await end(launched.child)
     rmSync(directory, { recursive: true, force: true })
   }
   try {
-    await launched.until(async () => (await once({ origin, path: '/health/readiness', method: 'GET' })).status === 200)
+    await launched.until(async () => (await once({ origin, path: '/health/readiness', method: 'GET' }, TRY_LIMIT)).status === 200)
     const admin = { authorization: `Bearer ${masterKey}` }
     const made = await once({
       origin,
@@ -103,7 +109,7 @@ export async function turnpike(command: 'start' | 'cluster', providerUrl: string
       headers,
       body: JSON.stringify({ model: 'bench', messages: [{ role: 'user', content: 'hello' }] }),
     }
-    await launched.until(async () => (await once(call)).status === 200)
+    await launched.until(async () => (await once(call, TRY_LIMIT)).status === 200)
     return {
       name,
       version: commit(),
@@ -164,7 +170,9 @@ export async function portkey(providerUrl: string): Promise<Running> {
   const stop = () => end(launched.child)
   try {
     const body = JSON.stringify({ model: 'bench', messages: [{ role: 'user', content: 'hello' }] })
-    await launched.until(async () => (await once({ origin, path: CHAT, headers: headers('openai'), body })).status === 200)
+    await launched.until(
+      async () => (await once({ origin, path: CHAT, headers: headers('openai'), body }, TRY_LIMIT)).status === 200,
+    )
   } catch (error) {
     await stop()
     throw error
@@ -261,13 +269,22 @@ function partOf(sample: ProcessSample, otherwise: string): string {
   return otherwise
 }
 
-function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
+/** A port that is free, and the next one too: a cluster takes one for each of its two edges. */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = await probe(0)
+    if (port !== null && port < 65_535 && (await probe(port + 1)) !== null) return port
+  }
+}
+
+/** The port (0: any) when it can be listened on, else null. */
+function probe(port: number): Promise<number | null> {
+  return new Promise((done) => {
     const server = createServer()
-    server.once('error', fail)
-    server.listen(0, '127.0.0.1', () => {
+    server.once('error', () => done(null))
+    server.listen(port, '127.0.0.1', () => {
       const address = server.address()
-      server.close(() => done(address !== null && typeof address === 'object' ? address.port : 0))
+      server.close(() => done(address !== null && typeof address === 'object' ? address.port : null))
     })
   })
 }

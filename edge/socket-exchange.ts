@@ -94,6 +94,8 @@ export class SocketExchange implements Exchange {
   #complete: boolean
   #paused = false
   #pausedSince = 0
+  /** uWS's timer runs although the body is complete. */
+  #armed = false
   #bodySince = 0
   #part: ((bytes: Uint8Array, last: boolean) => void) | null = null
   /** Parts that came before somebody asked for the body. */
@@ -144,7 +146,7 @@ export class SocketExchange implements Exchange {
       return
     }
     this.#complete = last
-    if (last) this.#host.untend(this)
+    if (last) this.#bodyEnded()
     else this.#expectMore()
     const bytes = chunk.byteLength === 0 ? EMPTY : Buffer.from(new Uint8Array(chunk))
     if (this.#part !== null) {
@@ -276,6 +278,21 @@ export class SocketExchange implements Exchange {
     this.#nudge()
   }
 
+  /**
+   * A socket still paused when its body ends would never be read again, and the next request on it would hang. Resuming arms uWS's timer, which
+   * uWS itself stops only at the end of a body: so it is tended until the answer is complete.
+   */
+  #bodyEnded(): void {
+    if (!this.#paused) {
+      this.#host.untend(this)
+      return
+    }
+    this.#paused = false
+    this.#armed = true
+    this.#host.tend(this)
+    this.#wire.resume()
+  }
+
   #expectMore(): void {
     if (this.#bodySince === 0) {
       this.#bodySince = this.#host.monotonic()
@@ -357,7 +374,7 @@ export class SocketExchange implements Exchange {
     if (this.#full) {
       this.#fullSince = this.#host.monotonic()
     } else {
-      if (this.#complete) this.#host.untend(this)
+      if (this.#complete && !this.#armed) this.#host.untend(this)
       if (this.#ending) {
         this.#finish()
         this.#wire.cork(() => this.#wire.end())

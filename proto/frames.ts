@@ -100,7 +100,7 @@ export const CREDIT_POOL = 32 * 1024 * 1024
 export const BEAT_IDLE = 10_000
 /** Milliseconds between beats of a process. */
 export const BEAT_INTERVAL = 1_000
-/** Milliseconds without a beat after which a process is taken for dead. */
-export const BEAT_LIMIT = 3_500
+/** Milliseconds without a beat after which a process is taken for dead. A router that parses a 64 MB body on a busy machine was silent for 4 s. */
+export const BEAT_LIMIT = 6_000
 /** Milliseconds the opener waits for `accept` before it publishes once more. */
 export const ACCEPT_LIMIT = 2_000

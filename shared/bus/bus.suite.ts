@@ -654,7 +654,7 @@ export function busSuite(name: string, make: () => Promise<BusHarness>): void {
 
       it('reject with deadline_exceeded when the answer does not come', async () => {
         router.respond('test.slow', 'q', () => new Promise(() => {}))
-        const error = await until(edge.request('test.slow', null, { timeout: 100 }).catch((thrown: GatewayError) => thrown))
+        const error = await until(edge.request('test.slow', null, { timeout: 400 }).catch((thrown: GatewayError) => thrown))
         expect(error).toMatchObject({ code: 'deadline_exceeded' })
       })
 

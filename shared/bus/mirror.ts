@@ -1,9 +1,12 @@
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
 
-/** A value as a bucket holds it; undefined = none. Revisions rise with every change, 0 = never written. */
+/** A value as a bucket holds it; undefined = none. */
 export interface Stored {
+  /** Rises with every change; 0 = never written. */
   revision: number
+  /** Unix milliseconds of the server. */
+  writtenAt: number
   value: unknown
 }
 
@@ -17,6 +20,7 @@ export class Mirror {
   readonly #look: () => Promise<Stored>
   readonly #onValue: (value: unknown) => void
   #revision = -1
+  #writtenAt = -1
   #looking = false
   #again = false
   #stopped = false
@@ -58,9 +62,11 @@ export class Mirror {
     this.#stopped = true
   }
 
-  #take({ revision, value }: Stored): void {
-    if (this.#stopped || revision <= this.#revision) return
+  #take({ revision, writtenAt, value }: Stored): void {
+    // A lower revision is a replica that is behind, unless it was written later: then the bucket was made anew.
+    if (this.#stopped || (revision <= this.#revision && writtenAt <= this.#writtenAt)) return
     this.#revision = revision
+    this.#writtenAt = writtenAt
     this.#onValue(value)
   }
 }

@@ -120,14 +120,25 @@ async function harness(): Promise<BusHarness> {
 busSuite('nats', harness)
 
 /** A server of its own, to be stopped and started again on the same port and files. */
-async function ownServer(): Promise<{ url: string; start(): Promise<void>; kill(): Promise<void>; close(): Promise<void> }> {
+interface OwnServer {
+  url: string
+  start(): Promise<void>
+  kill(): Promise<void>
+  /** Loses what is on its disk. */
+  wipe(): void
+  close(): Promise<void>
+}
+
+async function ownServer(extra: string[] = []): Promise<OwnServer> {
   const directory = mkdtempSync(join(tmpdir(), 'turnpike-bus-nats-'))
   const port = await freePort()
   let child: ChildProcess | null = null
   const server = {
     url: `nats://127.0.0.1:${port}`,
     async start() {
-      const starting = spawn(natsBinary(), ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', directory], { stdio: 'ignore' })
+      const starting = spawn(natsBinary(), ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', directory, ...extra], {
+        stdio: 'ignore',
+      })
       child = starting
       let failure: Error | null = null
       starting.once('error', (error) => {
@@ -145,6 +156,9 @@ async function ownServer(): Promise<{ url: string; start(): Promise<void>; kill(
       const ended = new Promise((resolve) => ending.once('exit', resolve))
       ending.kill('SIGKILL')
       await ended
+    },
+    wipe() {
+      rmSync(directory, { recursive: true, force: true })
     },
     async close() {
       await server.kill()
@@ -262,6 +276,41 @@ describe('nats bus', () => {
     expect(consumed).toEqual([{ id: 1 }, { id: 2 }])
     while (mirrored.at(-1) !== 2) await new Promise((resolve) => setTimeout(resolve, 10))
     expect(mirrored).toEqual([1, 2])
+  })
+
+  it('makes stream and bucket anew when the server comes back without its files', async () => {
+    const edge = await join('edge')
+    const accounting = await join('accounting')
+    const bucket = await accounting.bucket(accounting.subjects.runtimeBucket)
+    for (let revision = 1; revision <= 3; revision++) await bucket.put('runtime', revision)
+    const mirrored: unknown[] = []
+    await (await edge.bucket(edge.subjects.runtimeBucket)).mirror('runtime', (value) => mirrored.push(value))
+    await server.kill()
+    server.wipe()
+    await whenDown(edge)
+    await server.start()
+    await whenReady(edge, accounting)
+    const until = async (run: () => Promise<void>) => {
+      while (
+        !(await run()
+          .then(() => true)
+          .catch(() => false))
+      );
+    }
+    await until(() => edge.append('0', [{ id: 1 }]))
+    await until(() => bucket.put('runtime', 'new'))
+    while (mirrored.at(-1) !== 'new') await new Promise((resolve) => setTimeout(resolve, 10))
+    expect(mirrored).toEqual([3, 'new'])
+  })
+
+  it('takes user and password from the URL', async () => {
+    const closed = await ownServer(['--user', 'turnpike', '--pass', 'p@ss/word'])
+    const url = closed.url.replace('nats://', `nats://turnpike:${encodeURIComponent('p@ss/word')}@`)
+    const bus = await join('edge', { servers: [url] })
+    expect(bus.ready).toBe(true)
+    await bus.close()
+    await expect(join('edge', { servers: [closed.url] })).rejects.toMatchObject({ code: 'internal' })
+    await closed.close()
   })
 
   it('lets a stream that lost nothing go on after a short absence of the server', async () => {

@@ -116,6 +116,8 @@ export async function connectNatsBus(options: NatsBusOptions): Promise<Bus> {
     reconnectJitter: RECONNECT_PAUSE,
     pingInterval: PING_INTERVAL,
     tls: options.tls ?? null,
+  }).catch((cause) => {
+    throw new GatewayError('internal', 'The NATS server refused the connection.', { cause })
   })
   try {
     const limit = connection.info?.max_payload ?? 0
@@ -152,8 +154,10 @@ class NatsBus implements Bus, Link {
   readonly #memberships = new Set<Service>()
   readonly #consumers = new Set<Service>()
   readonly #mirrors = new Set<Mirror>()
+  readonly #buckets = new Set<string>()
   readonly #beatSubject: string
   #beatFields: Record<string, number | string | boolean> = {}
+  #outbox: { subject: string; bytes: Uint8Array; reply: string | undefined }[] = []
   #connected = true
   #closed = false
 
@@ -285,9 +289,8 @@ class NatsBus implements Bus, Link {
   }
 
   async bucket(name: string): Promise<Bucket> {
-    const kv = await whenUp(this.#options, () =>
-      new Kvm(this.#jetstream).create(name, { replicas: this.#options.replicas ?? 1, history: 1, storage: StorageType.File }),
-    )
+    this.#buckets.add(name)
+    const kv = await whenUp(this.#options, () => this.#ensureBucket(name))
     const store = async (key: string, write: () => Promise<unknown>) => {
       await write()
       this.#publish(this.subjects.stored(name, key), new Uint8Array(0))
@@ -315,6 +318,7 @@ class NatsBus implements Bus, Link {
     await Promise.race([stopped, new Promise<void>((resolve) => this.clock.after(CLOSE_LIMIT, resolve))])
     this.#streams.close()
     this.#sendBeat(null)
+    this.#send()
     this.#closed = true
     for (const timer of this.#timers) timer.cancel()
     for (const mirror of this.#mirrors) mirror.stop()
@@ -341,10 +345,24 @@ class NatsBus implements Bus, Link {
     if (this.#options.drop?.(kind, seq, streamId) !== true) this.#publish(subject, bytes)
   }
 
+  /**
+   * Publishes at the end of this turn of the event loop, in order, so that what many sockets brought in one turn leaves in one
+   * write: under load that halves the processor time of a call. An idle process loses some microseconds.
+   */
   #publish(subject: string, bytes: Uint8Array, reply?: string): void {
-    if (this.#closed || this.#connection.isClosed()) return
-    this.#connection.publish(subject, bytes, reply === undefined ? undefined : { reply })
+    if (this.#closed) return
     this.#backlog.add(bytes.length + subject.length)
+    this.#outbox.push({ subject, bytes, reply })
+    if (this.#outbox.length === 1) setImmediate(() => this.#send())
+  }
+
+  #send(): void {
+    const outbox = this.#outbox
+    this.#outbox = []
+    if (this.#connection.isClosed()) return
+    for (const { subject, bytes, reply } of outbox) {
+      this.#connection.publish(subject, bytes, reply === undefined ? undefined : { reply })
+    }
   }
 
   /** The subscriptions every process has: frames for both ends of its streams, and beats. */
@@ -433,7 +451,7 @@ class NatsBus implements Bus, Link {
         this.#sendBeat(this.#beatFields)
         this.#backlog.reset()
         this.#streams.writable()
-        this.#refreshMirrors()
+        void this.#ensureStorage().then(() => this.#refreshMirrors())
       } else if (status.type === 'error') {
         this.log.error({ err: status.error }, 'The NATS server reported an error.')
       }
@@ -482,11 +500,26 @@ class NatsBus implements Bus, Link {
     batches.add(delivery)
   }
 
+  #ensureBucket(name: string): Promise<KV> {
+    const options = { replicas: this.#options.replicas ?? 1, history: 1, storage: StorageType.File }
+    return new Kvm(this.#jetstream).create(name, options)
+  }
+
+  /** Makes what is missing, should the server have come back without its files. */
+  async #ensureStorage(): Promise<void> {
+    try {
+      await ensureUsageStream(this.#manager, this.subjects, this.#options.replicas ?? 1)
+      for (const name of this.#buckets) await this.#ensureBucket(name)
+    } catch (thrown) {
+      this.log.warn({ err: thrown }, 'JetStream is not available yet.')
+    }
+  }
+
   async #stored(kv: KV, key: string): Promise<Stored> {
     const entry = await kv.get(key)
-    if (entry === null) return { revision: 0, value: undefined }
+    if (entry === null) return { revision: 0, writtenAt: 0, value: undefined }
     const value = entry.operation === 'PUT' ? this.#codec.decodeLarge(entry.value) : undefined
-    return { revision: entry.revision, value }
+    return { revision: entry.revision, writtenAt: entry.created.getTime(), value }
   }
 
   async #mirror(name: string, key: string, kv: KV, onValue: (value: unknown) => void): Promise<Service> {

@@ -39,7 +39,6 @@ export class Connection {
   readonly #host: string
   readonly #port: number
   #socket: Socket | null = null
-  #reader: MessageReader | null = null
   #call: CallHandler | null = null
 
   /** `origin`: `http://host:port`. Connects at the first call and again after the peer has closed. */
@@ -47,10 +46,6 @@ export class Connection {
     const url = new URL(origin)
     this.#host = url.hostname
     this.#port = Number(url.port || 80)
-  }
-
-  get busy(): boolean {
-    return this.#call !== null
   }
 
   /** Sends a call made by `callBytes`. Throws when one is under way: calls are never pipelined. */
@@ -115,13 +110,7 @@ export class Connection {
     socket.on('error', (error) => this.#fail(socket, error))
     socket.on('close', () => this.#fail(socket, new Error('connection closed')))
     this.#socket = socket
-    this.#reader = reader
     return socket
-  }
-
-  /** Whether an answer has begun and not ended. */
-  get answering(): boolean {
-    return this.#reader?.inside ?? false
   }
 
   #drop(socket: Socket): void {

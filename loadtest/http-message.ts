@@ -85,11 +85,6 @@ export class MessageReader {
     return this.#input.length
   }
 
-  /** Whether a message has begun and not ended. */
-  get inside(): boolean {
-    return this.#state !== 'head' || this.#input.length > 0
-  }
-
   // A handler may call `release` from inside `onEnd`; the flag turns that recursion into another turn of this loop, so that a
   // thousand pipelined requests do not become a thousand stack frames.
   #run(): void {

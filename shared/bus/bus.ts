@@ -105,10 +105,12 @@ export interface IncomingStream {
   collect(limit: number): Promise<Uint8Array>
   /** Turns the stream away before it is accepted; the opener may try another member. */
   refuse(error: WireError): void
+  /** Throws GatewayError `internal`, as `end` and `whole` do, when the head does not fit a message; nothing was sent then. */
   start(head: StartHead): void
   /**
-   * Sends bytes. Returns false when credit or the bus is used up: stop producing until `onWritable`. What is sent meanwhile is
-   * kept and goes out as credit comes, so the excess is one chunk of the producer, not a stream.
+   * Sends bytes, which belong to the bus from then on. Returns false when credit or the bus is used up: stop producing until
+   * `onWritable`. What is sent meanwhile is kept and goes out as credit comes, so the excess is one chunk of the producer, not a
+   * stream.
    */
   data(bytes: Uint8Array): boolean
   end(payload?: EndPayload): void

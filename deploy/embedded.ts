@@ -131,6 +131,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     )
     lifecycle.add({ name: 'accounting', drain: (limit) => accounting.drain(limit), stop: () => accounting.stop() })
 
+    const metrics = createMetrics()
     const http = createHttpClient()
     lifecycle.add({ name: 'http client', stop: () => http.close() })
     const router = await timed('router', () =>
@@ -138,6 +139,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
         bus: hub.join('router'),
         http,
         catalog,
+        observe: createObserver(metrics),
         sealer,
         clock,
         log: log.child({ role: 'router' }),
@@ -158,7 +160,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
         bus: edgeBus,
         clock,
         log: log.child({ role: 'edge' }),
-        metrics: createMetrics(),
+        metrics,
         settings: {
           ...EDGE_DEFAULTS,
           host: settings.host,

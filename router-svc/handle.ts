@@ -2,7 +2,7 @@ import type { Attempt, Outcome } from '../proto/usage.ts'
 import type { IncomingStream, StreamHandler } from '../shared/bus/bus.ts'
 import type { Codec } from '../shared/bus/codec.ts'
 import { costOf } from '../shared/cost.ts'
-import { GatewayError, toGatewayError } from '../shared/errors.ts'
+import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
 import type { Log } from '../shared/log.ts'
 import { mayUse } from '../shared/model-access.ts'
 import { answerHeaders, costHeaders, errorHeaders } from './answer-headers.ts'
@@ -34,8 +34,12 @@ export interface HandleDeps extends AttemptDeps {
 /** THE HOT PATH of the router: one call, from decoded body to reported outcome. */
 export function createHandle(deps: HandleDeps): (incoming: IncomingStream, finished: () => void) => ReturnType<StreamHandler> {
   return (incoming, finished) => {
-    void handle(deps, incoming)
-      .catch((thrown) => deps.log.error({ error: thrown }, 'a call ended in an unexpected error'))
+    handle(deps, incoming)
+      .catch((err) => {
+        // A fault of ours: the client is told, the log has the cause, and the router goes on.
+        deps.log.error({ err, stream: incoming.id }, 'a call ended in an unexpected error')
+        if (!incoming.closed) incoming.fail(toWire(new GatewayError('internal')))
+      })
       .finally(finished)
   }
 }
@@ -45,7 +49,7 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
   try {
     call = openCall(incoming, deps.clock)
   } catch (thrown) {
-    incoming.refuse({ code: toGatewayError(thrown).code, message: (thrown as Error).message })
+    incoming.refuse(toWire(toGatewayError(thrown)))
     return
   }
   incoming.onCancel = (reason) => {
@@ -65,7 +69,7 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
   } catch (thrown) {
     result = toGatewayError(thrown)
     if (result.code === 'internal')
-      deps.log.error({ callId: call.message.callId, error: result.cause }, 'a call failed inside the router')
+      deps.log.error({ callId: call.message.callId, err: result.cause }, 'a call failed inside the router')
   }
   finish(deps, call, reply, result, route)
 }

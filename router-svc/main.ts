@@ -6,6 +6,7 @@ import { openDataDirectory } from '../shared/data-directory.ts'
 import { createHttpClient } from '../shared/http/client.ts'
 import { createMetrics } from '../shared/metrics.ts'
 import { runService } from '../shared/service-process.ts'
+import { createObserver } from './observe.ts'
 import { createRouter, ROUTER_DEFAULTS } from './router.ts'
 
 await runService('router', process, async ({ bus, clock, log, settings, loaded, lifecycle }) => {
@@ -21,6 +22,7 @@ await runService('router', process, async ({ bus, clock, log, settings, loaded, 
     clock,
     log,
     catalog: createCatalog(),
+    observe: createObserver(metrics),
     sealer: createSealer(settings.saltKey),
     env: loaded.env,
     random: Math.random,

@@ -1,4 +1,6 @@
+import { ERRORS } from '../proto/errors.ts'
 import type { Attempt, UsageEvent } from '../proto/usage.ts'
+import type { Counter, Histogram, Metrics } from '../shared/metrics.ts'
 import type { Call } from './call.ts'
 
 /** Who is told what calls did; metrics and traces. Must not throw. */
@@ -9,3 +11,114 @@ export interface Observer {
 }
 
 export const noObserver: Observer = { attempt() {}, call() {} }
+
+/** What calls of one key to one deployment are counted in. */
+interface Handles {
+  deploymentRequests: Counter
+  deploymentSuccesses: Counter
+  deploymentTokenLatency: Histogram
+  requests: Counter
+  spend: Counter
+  totalTokens: Counter
+  inputTokens: Counter
+  outputTokens: Counter
+  apiLatency: Histogram
+  timeToFirstToken: Histogram
+  overhead: Histogram
+}
+
+/** Handles kept at once; with more keys than this the oldest are looked up again. */
+const HANDLES_MAX = 4_000
+
+/**
+ * Counts what the router knows, under LiteLLM's names. The handles of a key and a deployment are looked up once: making eleven label sets
+ * a call costs as much as choosing a deployment.
+ */
+export function createObserver(metrics: Metrics): Observer {
+  const kept = new Map<string, Handles>()
+
+  const handlesOf = (call: Call, record: Attempt): Handles => {
+    const key = `${call.identity.keyHash} ${record.deploymentId} ${record.model} ${call.options.endUser ?? ''} ${call.requestedModel}`
+    let handles = kept.get(key)
+    if (handles === undefined) {
+      if (kept.size >= HANDLES_MAX) kept.delete(kept.keys().next().value as string)
+      handles = makeHandles(metrics, call, record)
+      kept.set(key, handles)
+    }
+    return handles
+  }
+
+  return {
+    attempt(call, record) {
+      const handles = handlesOf(call, record)
+      handles.deploymentRequests.add()
+      if (record.outcome === 'success') {
+        handles.deploymentSuccesses.add()
+        const seconds = (record.endedAt - record.startedAt) / 1000
+        const output = record.usage?.output ?? 0
+        if (output > 0) handles.deploymentTokenLatency.observe(seconds / output)
+      } else if (record.error !== undefined) {
+        const failure = {
+          exception_status: String(record.error.status ?? ERRORS[record.error.code].status),
+          exception_class: ERRORS[record.error.code].class,
+        }
+        metrics.deploymentFailures.with({ ...labelsOf(call, record), ...failure }).add()
+      }
+    },
+    call(call, event, cost) {
+      const record = event.attempts[event.attempts.length - 1]
+      if (record === undefined) return
+      const handles = handlesOf(call, record)
+      handles.requests.add()
+      handles.spend.add(cost / 1e9)
+      const { usage } = record
+      if (usage !== undefined) {
+        handles.totalTokens.add(usage.input + usage.output)
+        handles.inputTokens.add(usage.input)
+        handles.outputTokens.add(usage.output)
+      }
+      if (record.outcome !== 'success') return
+      handles.apiLatency.observe((record.endedAt - record.startedAt) / 1000)
+      if (call.stream && record.firstTokenAt !== null)
+        handles.timeToFirstToken.observe((record.firstTokenAt - record.startedAt) / 1000)
+      handles.overhead.observe(Math.max(0, event.endedAt - event.startedAt - call.upstreamTime) / 1000)
+    },
+  }
+}
+
+function makeHandles(metrics: Metrics, call: Call, record: Attempt): Handles {
+  const labels = labelsOf(call, record)
+  return {
+    deploymentRequests: metrics.deploymentRequests.with(labels),
+    deploymentSuccesses: metrics.deploymentSuccesses.with(labels),
+    deploymentTokenLatency: metrics.deploymentTokenLatency.with(labels),
+    requests: metrics.requests.with(labels),
+    spend: metrics.spend.with(labels),
+    totalTokens: metrics.totalTokens.with(labels),
+    inputTokens: metrics.inputTokens.with(labels),
+    outputTokens: metrics.outputTokens.with(labels),
+    apiLatency: metrics.apiLatency.with(labels),
+    timeToFirstToken: metrics.timeToFirstToken.with(labels),
+    overhead: metrics.overhead.with(labels),
+  }
+}
+
+function labelsOf(call: Call, record: Attempt) {
+  const { identity } = call
+  return {
+    end_user: call.options.endUser ?? '',
+    hashed_api_key: identity.keyHash,
+    api_key_alias: identity.keyAlias ?? '',
+    team: identity.teamId ?? '',
+    team_alias: identity.teamAlias ?? '',
+    user: identity.userId ?? '',
+    user_email: identity.userEmail ?? '',
+    model: record.model,
+    litellm_model_name: record.model,
+    requested_model: call.requestedModel,
+    model_group: call.modelGroup,
+    model_id: record.deploymentId,
+    api_base: record.apiBase ?? '',
+    api_provider: record.provider,
+  }
+}

@@ -15,7 +15,7 @@ import { createIdentities, type IdentitySettings } from './auth/virtual-key.ts'
 import { answerPreflight, corsHeaders } from './cors.ts'
 import type { Exchange } from './exchange.ts'
 import { answerHealth, answerLiveness, answerReadiness, readiness } from './health.ts'
-import { createInference } from './inference.ts'
+import { createInference, readsHeader } from './inference.ts'
 import { answerModel, answerModels } from './models.ts'
 import { createObserver } from './observe.ts'
 import { createRoutes, methodsOf, type Target } from './routes.ts'
@@ -132,7 +132,9 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
     return runtime
   }
 
-  const server = await createServer({ settings, clock, log, handler: handle, extraHeaders: corsHeaders })
+  const reads = (name: string) => readsHeader(name, runtime?.settings.keyHeaderName ?? null)
+  const copies = (path: string) => (routeOf(path)?.kind === 'inference' ? reads : null)
+  const server = await createServer({ settings, clock, log, handler: handle, copies, extraHeaders: corsHeaders })
   metrics.onScrape(() => metrics.inFlight.with({}).set(server.running))
   const beats = clock.every(BEAT_INTERVAL, () =>
     bus.beat({ inFlight: server.running, connections: server.connections, version: PRODUCT_VERSION, draining }),

@@ -58,10 +58,23 @@ const PASSED_HEADERS: ReadonlySet<string> = new Set([
   'content-type',
   'accept',
 ])
+/** What a call reads of its request besides credentials; the rest is not even copied. */
+const OWN_HEADERS: ReadonlySet<string> = new Set(['origin', 'x-forwarded-for'])
 /** A client's own call id is echoed when it is a plain token. */
 const SANE_ID = /^[A-Za-z0-9_.:-]{1,128}$/
 /** Added to what the attempts may take together, milliseconds: for the gateway itself. */
 const DEADLINE_SLACK = 10_000
+
+/** Whether a call needs a header of its request. */
+export function readsHeader(name: string, keyHeaderName: string | null): boolean {
+  return (
+    name.startsWith('x-litellm-') ||
+    PASSED_HEADERS.has(name) ||
+    CREDENTIAL_HEADERS.has(name) ||
+    OWN_HEADERS.has(name) ||
+    name === keyHeaderName?.toLowerCase()
+  )
+}
 
 /** THE HOT PATH. */
 export function createInference(deps: InferenceDeps): Infer {

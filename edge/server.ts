@@ -33,6 +33,8 @@ export interface ServerDeps {
   clock: Clock
   log: Log
   handler: Handler
+  /** Which headers of a request to `path` are copied (each costs 0.5 µs); null = all. Default: all. */
+  copies?: (path: string) => ((name: string) => boolean) | null
   /** Headers for every answer to a request; null for none. */
   extraHeaders?: (exchange: Exchange) => Readonly<Record<string, string>> | null
 }
@@ -55,6 +57,8 @@ export interface Server {
 const TEND_INTERVAL = 4000
 /** LIBUS_LISTEN_EXCLUSIVE_PORT */
 const EXCLUSIVE_PORT = 1
+/** Read here, whatever the handler wants. */
+const FRAMING_HEADERS: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding'])
 /** Keeps uWS from naming itself in every answer. Undocumented, from its source. */
 const NO_MARK = '999999990007'
 /** SHA-256 of the native binaries we have run the tests with, by platform, architecture and ABI. */
@@ -103,9 +107,10 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     onChange()
   }
   app.filter(countConnection)
+  const copies = deps.copies ?? (() => null)
   app.any('/*', (res, req) => {
     state.running += 1
-    accept(res, req, host, deps.handler)
+    accept(res, req, host, copies, deps.handler)
   })
   const socket = await listen(app, settings)
   const port = uws.us_socket_local_port(socket as unknown as us_socket)
@@ -155,16 +160,25 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
 }
 
 /** Turns a uWS request into an exchange. The request object dies with this call, so everything is copied here. */
-function accept(res: HttpResponse, req: HttpRequest, host: ExchangeHost, handler: Handler): void {
+function accept(
+  res: HttpResponse,
+  req: HttpRequest,
+  host: ExchangeHost,
+  copies: (path: string) => ((name: string) => boolean) | null,
+  handler: Handler,
+): void {
   const headers: Record<string, string> = {}
+  const path = req.getUrl()
+  const wanted = copies(path)
   req.forEach((name, value) => {
+    if (wanted !== null && !wanted(name) && !FRAMING_HEADERS.has(name)) return
     const before = headers[name]
     headers[name] = before === undefined ? value : `${before}, ${value}`
   })
   const length = bodyLength(headers)
   const head: RequestHead = {
     method: req.getCaseSensitiveMethod(),
-    path: req.getUrl(),
+    path,
     query: req.getQuery() ?? '',
     headers,
     bodyLength: length instanceof GatewayError ? 0 : length,

@@ -14,6 +14,7 @@ export interface Wire {
   resume(): void
   cork(run: () => void): unknown
   onWritable(handler: () => boolean): unknown
+  getRemoteAddress(): ArrayBuffer
   getRemoteAddressAsText(): ArrayBuffer
 }
 
@@ -132,8 +133,7 @@ export class SocketExchange implements Exchange {
   }
 
   get remoteAddress(): string {
-    if (this.#address === null)
-      this.#address = this.#closed ? '' : Buffer.from(this.#wire.getRemoteAddressAsText()).toString('latin1')
+    this.#address ??= this.#closed ? '' : addressOf(this.#wire)
     return this.#address
   }
 
@@ -449,6 +449,13 @@ export class SocketExchange implements Exchange {
 /** The error for a body over `limit` bytes. */
 export function tooLarge(limit: number): GatewayError {
   return new GatewayError('body_too_large', `The request body is larger than ${limit} bytes.`)
+}
+
+/** IPv4 from its four bytes, which takes half the time of uWS's text. */
+function addressOf(wire: Wire): string {
+  const bytes = new Uint8Array(wire.getRemoteAddress())
+  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`
+  return Buffer.from(wire.getRemoteAddressAsText()).toString('latin1')
 }
 
 function headerLines(headers: Readonly<Record<string, string>>, before: string): string {

@@ -102,12 +102,14 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
       }),
     )
     lifecycle.add({ name: 'postgresql', stop: () => starting.then((server) => server.stop(), ignore) })
-    const [postgres, { createAccounting }, { createRouter, ROUTER_DEFAULTS }, { createEdge, EDGE_DEFAULTS }] = await Promise.all([
-      starting,
-      timed('code', () => import('../accounting-svc/accounting.ts')),
-      import('../router-svc/router.ts'),
-      import('../edge/edge.ts'),
-    ])
+    const [postgres, { createAccounting }, { createRouter, ROUTER_DEFAULTS }, { createObserver }, { createEdge, EDGE_DEFAULTS }] =
+      await Promise.all([
+        starting,
+        timed('code', () => import('../accounting-svc/accounting.ts')),
+        import('../router-svc/router.ts'),
+        import('../router-svc/observe.ts'),
+        import('../edge/edge.ts'),
+      ])
     const db = createPostgres({ url: postgres.url, log, poolSize: settings.databasePool })
     lifecycle.add({ name: 'database', stop: () => db.close() })
     const hub = createMemoryHub({ clock, log })

@@ -133,7 +133,7 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
   }
 
   const reads = (name: string) => readsHeader(name, runtime?.settings.keyHeaderName ?? null)
-  const copies = (path: string) => (routeOf(path)?.kind === 'inference' ? reads : null)
+  const copies = (method: string, path: string) => (method === 'POST' && routeOf(path)?.kind === 'inference' ? reads : null)
   const server = await createServer({ settings, clock, log, handler: handle, copies, extraHeaders: corsHeaders })
   metrics.onScrape(() => metrics.inFlight.with({}).set(server.running))
   const beats = clock.every(BEAT_INTERVAL, () =>

@@ -6,7 +6,7 @@ import { openDataDirectory } from '../shared/data-directory.ts'
 import { createHttpClient } from '../shared/http/client.ts'
 import { createMetrics } from '../shared/metrics.ts'
 import { runService } from '../shared/service-process.ts'
-import { createObserver, createObserver } from './observe.ts'
+import { createObserver } from './observe.ts'
 import { createRouter, ROUTER_DEFAULTS } from './router.ts'
 
 await runService('router', process, async ({ bus, clock, log, settings, loaded, lifecycle }) => {

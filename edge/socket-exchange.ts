@@ -133,7 +133,7 @@ export class SocketExchange implements Exchange {
   }
 
   get remoteAddress(): string {
-    this.#address ??= '1.2.3.4'
+    this.#address ??= this.#closed ? '' : addressOf(this.#wire)
     return this.#address
   }
 

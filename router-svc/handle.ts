@@ -1,4 +1,4 @@
-import type { Attempt, Outcome } from '../proto/usage.ts'
+import type { Attempt, Outcome, UsageEvent } from '../proto/usage.ts'
 import type { IncomingStream, StreamHandler } from '../shared/bus/bus.ts'
 import type { Codec } from '../shared/bus/codec.ts'
 import { costOf } from '../shared/cost.ts'
@@ -24,7 +24,7 @@ export interface HandleDeps extends AttemptDeps {
   codec: Codec
   /** The runtime in force; swapped whole by the mirror. */
   runtime(): RouterRuntime
-  spool: Pick<Spool, 'append'>
+  spool: Pick<Spool<UsageEvent>, 'append'>
   tokens: TokenCounter
   observe: Observer
   random(): number
@@ -166,7 +166,7 @@ function finish(deps: HandleDeps, call: Call, reply: Reply, result: AttemptResul
   const { outcome, status, error } = endOf(call, result)
   const cost = costOfCall(call)
   const event = usageEvent(call, { outcome, status, error }, deps.routerId, deps.clock.now())
-  deps.spool.append(deps.codec.encode(event))
+  deps.spool.append(event)
   deps.observe.call(call, event, cost)
   if (call.cancelled !== null) return
   const now = deps.clock.monotonic()

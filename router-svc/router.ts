@@ -1,5 +1,6 @@
 import type { RuntimeSnapshot } from '../proto/deployment.ts'
 import { QUEUE } from '../proto/subjects.ts'
+import type { UsageEvent } from '../proto/usage.ts'
 import { readable } from '../proto/version.ts'
 import type { Bus, IncomingStream, Service } from '../shared/bus/bus.ts'
 import { createCodec } from '../shared/bus/codec.ts'
@@ -70,13 +71,11 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
   let idle: (() => void) | null = null
 
   const codec = createCodec()
-  const spool = openSpool({
+  const spool = openSpool<UsageEvent>({
     directory: settings.spoolDirectory,
-    deliver: (batch) =>
-      bus.append(
-        bus.id,
-        batch.map((payload) => codec.decode(payload)),
-      ),
+    encode: (event) => codec.encode(event),
+    decode: (payload) => codec.decode(payload) as UsageEvent,
+    deliver: (batch) => bus.append(bus.id, batch),
     clock,
     log,
     maxBytes: settings.spoolMaxBytes,

@@ -1,4 +1,4 @@
-import { appendFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -13,16 +13,20 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(directory, { recursive: true, force: true }))
 
-const payload = (text: string): Uint8Array => Buffer.from(text)
-const texts = (batch: Uint8Array[]): string[] => batch.map((bytes) => Buffer.from(bytes).toString())
+const encode = (text: string): Uint8Array => Buffer.from(text)
+const decode = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
+/** Files that still hold something. */
+const kept = (home: string): string[] => readdirSync(home).filter((name) => statSync(join(home, name)).size > 0)
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve))
 
-function make(options: Partial<SpoolOptions> = {}) {
+function make(options: Partial<SpoolOptions<string>> = {}) {
   const clock = testClock()
   const delivered: string[] = []
   const failures = { left: 0 }
   const spool = openSpool({
     directory,
+    encode,
+    decode,
     clock,
     log: silentLog,
     deliver: async (batch) => {
@@ -30,7 +34,7 @@ function make(options: Partial<SpoolOptions> = {}) {
         failures.left -= 1
         throw new Error('away')
       }
-      delivered.push(...texts(batch))
+      delivered.push(...batch)
     },
     ...options,
   })
@@ -40,27 +44,27 @@ function make(options: Partial<SpoolOptions> = {}) {
 describe('the spool', () => {
   it('delivers events in order and leaves no file behind', async () => {
     const { clock, delivered, spool } = make()
-    for (const text of ['a', 'b', 'c']) spool.append(payload(text))
+    for (const text of ['a', 'b', 'c']) spool.append(text)
     expect(spool.pending).toBe(3)
     clock.advance(10)
     await settled()
     expect(delivered).toEqual(['a', 'b', 'c'])
     expect(spool.pending).toBe(0)
-    expect(readdirSync(directory)).toEqual([])
+    expect(kept(directory)).toEqual([])
     spool.close()
   })
 
   it('has an event on disk when append returns, so that a killed process loses none', async () => {
     const first = make({ deliver: () => new Promise(() => {}) })
-    first.spool.append(payload('one'))
-    first.spool.append(payload('two'))
+    first.spool.append('one')
+    first.spool.append('two')
     // No close: the process is gone at this very instant.
     const second = make()
     expect(second.spool.pending).toBe(2)
     second.clock.advance(10)
     await settled()
     expect(second.delivered).toEqual(['one', 'two'])
-    expect(readdirSync(directory)).toEqual([])
+    expect(kept(directory)).toEqual([])
     first.spool.close()
     second.spool.close()
   })
@@ -68,10 +72,10 @@ describe('the spool', () => {
   it('keeps a rejected batch and delivers it after a growing pause, before what came later', async () => {
     const { clock, delivered, failures, spool } = make()
     failures.left = 3
-    spool.append(payload('a'))
+    spool.append('a')
     clock.advance(10)
     await settled()
-    spool.append(payload('b'))
+    spool.append('b')
     for (const pause of [100, 200, 400]) {
       expect(delivered).toEqual([])
       clock.advance(pause)
@@ -83,7 +87,7 @@ describe('the spool', () => {
 
   it('reads up to a record cut off by a crash and keeps the damaged file aside', async () => {
     const first = make({ deliver: () => new Promise(() => {}) })
-    first.spool.append(payload('whole'))
+    first.spool.append('whole')
     const file = join(directory, readdirSync(directory)[0] as string)
     appendFileSync(file, Buffer.from([0, 0, 0, 9, 1, 2]))
     const second = make()
@@ -98,7 +102,7 @@ describe('the spool', () => {
   it('is full at its bound and has room again after delivery', async () => {
     const { clock, failures, spool } = make({ maxBytes: 64 })
     failures.left = 1
-    spool.append(Buffer.alloc(100))
+    spool.append('x'.repeat(100))
     expect(spool.full).toBe(true)
     clock.advance(10)
     await settled()
@@ -113,7 +117,7 @@ describe('the spool', () => {
     const { clock, delivered, spool } = make()
     // The next segment's name is taken by something that is not ours.
     writeFileSync(join(directory, '0000000001.spool'), '')
-    spool.append(payload('kept'))
+    spool.append('kept')
     expect(spool.full).toBe(true)
     clock.advance(10)
     await settled()
@@ -121,10 +125,23 @@ describe('the spool', () => {
     spool.close()
   })
 
+  it('holds no more in memory than it may, and reads the rest back in order', async () => {
+    const { clock, delivered, spool } = make({ memoryEvents: 10, segmentBytes: 200, batch: 4 })
+    const all = Array.from({ length: 100 }, (_, index) => `event ${index}`)
+    for (const event of all) spool.append(event)
+    for (let round = 0; round < 40 && spool.pending > 0; round += 1) {
+      clock.advance(200)
+      await settled()
+    }
+    expect(delivered).toEqual(all)
+    spool.close()
+    expect(readdirSync(directory)).toEqual([])
+  })
+
   it('flush waits for the acknowledgement and says what is left when the time is up', async () => {
     let acknowledge = () => {}
     const { clock, spool } = make({ deliver: () => new Promise<void>((resolve) => (acknowledge = resolve)) })
-    spool.append(payload('a'))
+    spool.append('a')
     const early = spool.flush(50)
     clock.advance(50)
     expect(await early).toBe(1)
@@ -144,6 +161,9 @@ describe('the spool', () => {
           const clock = testClock()
           const spool = openSpool({
             directory: home,
+            encode,
+            decode,
+            memoryEvents: 4,
             clock,
             log: silentLog,
             segmentBytes: 40,
@@ -153,7 +173,7 @@ describe('the spool', () => {
                 failing -= 1
                 throw new Error('away')
               }
-              delivered.push(...texts(batch))
+              delivered.push(...batch)
             },
           })
           return { clock, spool }
@@ -161,7 +181,7 @@ describe('the spool', () => {
         let { clock, spool } = open()
         let count = 0
         for (const step of steps) {
-          if (step === 'append') spool.append(payload(`event ${count++}`))
+          if (step === 'append') spool.append(`event ${count++}`)
           else if (step === 'fail') failing += 1
           else if (step === 'tick') {
             clock.advance(3_000)

@@ -1,4 +1,15 @@
-import { closeSync, fdatasync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  fdatasync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Clock, Timer } from '../shared/clock.ts'
@@ -15,10 +26,12 @@ import type { Log } from '../shared/log.ts'
  *
  *   file   `<number>.spool`, records back to back: u32 length, u32 CRC-32 of the payload (both big endian), payload
  *   record written → pending → delivered (acknowledged) → gone with its segment
+ *
+ * Up to `memoryEvents` are also held in memory, as they came; what exceeds that waits in the files alone and is read back in order.
  */
-export interface Spool {
-  /** Writes one event. Throws when the disk refuses it; the event is then kept in memory and `full` is true. */
-  append(payload: Uint8Array): void
+export interface Spool<Event> {
+  /** Writes one event. When the disk refuses it, it is kept in memory and `full` is true. */
+  append(event: Event): void
   /** No room, or the disk fails: take no new work. */
   readonly full: boolean
   /** Events not yet acknowledged. */
@@ -28,13 +41,16 @@ export interface Spool {
   close(): void
 }
 
-export interface SpoolOptions {
+export interface SpoolOptions<Event> {
   directory: string
+  encode(event: Event): Uint8Array
+  decode(payload: Uint8Array): Event
   /** Delivers a batch durably; rejecting keeps it for later. */
-  deliver(batch: Uint8Array[]): Promise<void>
+  deliver(batch: Event[]): Promise<void>
   clock: Clock
   log: Log
   maxBytes?: number
+  memoryEvents?: number
   segmentBytes?: number
   /** Milliseconds between forwarding rounds. */
   forwardEvery?: number
@@ -51,8 +67,8 @@ interface Segment {
   acknowledged: number
 }
 
-interface Pending {
-  payload: Uint8Array
+interface Pending<Event> {
+  event: Event
   segment: Segment | null
 }
 
@@ -63,15 +79,18 @@ const RETRY_FIRST = 100
 const RETRY_MAX = 2_000
 
 /** Opens the spool in `directory` (made when missing) and takes up what an earlier process left. */
-export function openSpool(options: SpoolOptions): Spool {
+export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
   const { directory, deliver, clock, log } = options
   const maxBytes = options.maxBytes ?? 1024 * 1024 * 1024
   const segmentBytes = options.segmentBytes ?? 8 * 1024 * 1024
   const batchSize = options.batch ?? 500
+  const memoryEvents = options.memoryEvents ?? 20_000
   mkdirSync(directory, { recursive: true })
 
-  let queue: Pending[] = []
+  let queue: Pending<Event>[] = []
   let queueStart = 0
+  /** Segments whose events are only on disk, oldest first. While there are any, new events go there too: order is kept. */
+  const onDisk: Segment[] = []
   let bytes = 0
   let unacknowledged = 0
   let inFlight = 0
@@ -100,34 +119,46 @@ export function openSpool(options: SpoolOptions): Spool {
     for (const number of numbers) {
       const segment: Segment = { number, bytes: 0, torn: 0, records: 0, acknowledged: 0 }
       const file = readFileSync(path(number))
-      for (const payload of readRecords(file)) {
-        segment.records += 1
-        queue.push({ payload, segment })
-      }
+      for (const _ of readRecords(file)) segment.records += 1
+      unacknowledged += segment.records
       segment.torn = file.length - recordBytes(file)
       if (segment.torn > 0)
         log.warn({ segment: number, torn: segment.torn }, 'a spool segment ends in a record cut off by a crash')
       segment.bytes = file.length
       nextNumber = number + 1
-      if (segment.records === 0) remove(segment)
-      else bytes += segment.bytes
+      if (segment.records === 0) {
+        remove(segment)
+        continue
+      }
+      bytes += segment.bytes
+      onDisk.push(segment)
     }
-    unacknowledged = queue.length
     if (unacknowledged > 0) log.info({ events: unacknowledged }, 'delivering usage events left by an earlier process')
   }
 
-  function append(payload: Uint8Array): void {
-    const entry: Pending = { payload, segment: null }
+  function append(event: Event): void {
+    unacknowledged += 1
+    const inMemory = onDisk.length === 0 && queue.length - queueStart < memoryEvents
+    let segment: Segment | null = null
     try {
-      entry.segment = write(payload)
+      if (!inMemory && !onDisk.includes(current as Segment)) rotate()
+      segment = write(options.encode(event))
       failing = false
     } catch (thrown) {
       if (!failing) log.error({ error: (thrown as Error).message }, 'the spool cannot be written; taking no new calls')
       failing = true
     }
-    queue.push(entry)
-    unacknowledged += 1
+    if (inMemory || segment === null) queue.push({ event, segment })
+    else if (onDisk[onDisk.length - 1] !== segment) onDisk.push(segment)
     wake()
+  }
+
+  /** Takes the oldest segment that is only on disk into memory. */
+  function load(): void {
+    const segment = onDisk.shift()
+    if (segment === undefined) return
+    if (segment === current) closeCurrent()
+    for (const payload of readRecords(readFileSync(path(segment.number)))) queue.push({ event: options.decode(payload), segment })
   }
 
   function write(payload: Uint8Array): Segment {
@@ -146,12 +177,17 @@ export function openSpool(options: SpoolOptions): Spool {
     return segment
   }
 
-  function rotate(): void {
+  /** Writes nothing more to the current segment; it goes when all of it is acknowledged. */
+  function closeCurrent(): void {
     if (descriptor >= 0) closeSync(descriptor)
     descriptor = -1
     const previous = current
     current = null
     if (previous !== null && previous.acknowledged === previous.records) remove(previous, true)
+  }
+
+  function rotate(): void {
+    closeCurrent()
     const number = nextNumber++
     descriptor = openSync(path(number), 'ax')
     current = { number, bytes: 0, torn: 0, records: 0, acknowledged: 0 }
@@ -166,6 +202,7 @@ export function openSpool(options: SpoolOptions): Spool {
   }
 
   function forward(): void {
+    if (queueStart >= queue.length) load()
     while (inFlight < IN_FLIGHT && queueStart < queue.length && retryTimer === null && !closed) {
       const batch = queue.slice(queueStart, queueStart + batchSize)
       queueStart += batch.length
@@ -174,14 +211,14 @@ export function openSpool(options: SpoolOptions): Spool {
         queueStart = 0
       }
       inFlight += 1
-      deliver(batch.map((entry) => entry.payload)).then(
+      deliver(batch.map((entry) => entry.event)).then(
         () => delivered(batch),
         (thrown) => undelivered(batch, thrown),
       )
     }
   }
 
-  function delivered(batch: Pending[]): void {
+  function delivered(batch: Pending<Event>[]): void {
     inFlight -= 1
     retryDelay = RETRY_FIRST
     for (const { segment } of batch) {
@@ -190,22 +227,20 @@ export function openSpool(options: SpoolOptions): Spool {
       if (segment !== current && segment.acknowledged === segment.records) remove(segment, true)
     }
     unacknowledged -= batch.length
-    // An idle spool is an empty folder, and a current segment that is all delivered is not replayed after a restart.
+    // What is all delivered must not be replayed after a restart. Emptying the file is one system call; a new file would be four.
     if (unacknowledged === 0 && current !== null && current.bytes > 0) {
-      const finished = current
-      closeSync(descriptor)
-      descriptor = -1
-      current = null
-      remove(finished, true)
+      ftruncateSync(descriptor, 0)
+      bytes -= current.bytes
+      Object.assign(current, { bytes: 0, records: 0, acknowledged: 0 })
     }
     if (unacknowledged === 0) {
       for (const resolve of waiters) resolve()
       waiters = []
     }
-    if (queueStart < queue.length) forward()
+    if (queueStart < queue.length || onDisk.length > 0) forward()
   }
 
-  function undelivered(batch: Pending[], thrown: unknown): void {
+  function undelivered(batch: Pending<Event>[], thrown: unknown): void {
     inFlight -= 1
     queue = batch.concat(queue.slice(queueStart))
     queueStart = 0
@@ -268,8 +303,7 @@ export function openSpool(options: SpoolOptions): Spool {
       syncTimer.cancel()
       forwardTimer?.cancel()
       retryTimer?.cancel()
-      if (descriptor >= 0) closeSync(descriptor)
-      descriptor = -1
+      closeCurrent()
     },
   }
 }

@@ -6,10 +6,12 @@ import type { Log } from '../../shared/log.ts'
 import {
   type BookedEntry,
   type EntryRow,
+  hasUnsettled,
   insertEntries,
   insertRejected,
   insertUnsettledEntries,
   lockLedger,
+  type ReversedEntry,
   reverseUnsettled,
 } from '../sql/ledger.ts'
 import { cleanJson, entriesOf, type Priced } from './entries.ts'
@@ -106,11 +108,22 @@ async function addEntries(tx: Transaction, entries: readonly EntryRow[]): Promis
   await lockLedger(tx, unsettled.length > 0)
   const addedSettled = settled.length === 0 ? [] : await insertEntries(tx, settled)
   // Only what was added now: a report delivered again has taken the unsettled entry back before.
-  const reversals = addedSettled.length === 0 ? [] : await reverseUnsettled(tx, addedSettled)
+  const reversals = await reverse(tx, addedSettled)
   const addedUnsettled = unsettled.length === 0 ? [] : await insertUnsettledEntries(tx, unsettled)
-  const added = [...pick(settled, addedSettled), ...pick(unsettled, addedUnsettled)]
+  const added = [...(addedSettled === settled ? settled : pick(settled, addedSettled)), ...pick(unsettled, addedUnsettled)]
   await rollUp(tx, sumEntries([...added, ...reversals]))
   return added.length
+}
+
+async function reverse(tx: Transaction, added: readonly BookedEntry[]): Promise<ReversedEntry[]> {
+  if (added.length === 0) return []
+  let from = Number.POSITIVE_INFINITY
+  let to = 0
+  for (const { startedAt } of added) {
+    from = Math.min(from, startedAt)
+    to = Math.max(to, startedAt)
+  }
+  return (await hasUnsettled(tx, from, to)) ? reverseUnsettled(tx, added) : []
 }
 
 /** The entries that the database says it added. Of two with one key in a batch the first counts, as in the database. */

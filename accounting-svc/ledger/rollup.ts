@@ -30,23 +30,25 @@ export async function rollUp(tx: Transaction, sums: Sums): Promise<void> {
 }
 
 function addToDay(daily: Map<string, DailyRow>, entry: ReversedEntry): void {
-  const day = new Date(entry.startedAt).toISOString().slice(0, 10)
-  const place = {
-    day,
-    keyHash: entry.keyHash,
-    userId: entry.userId ?? '',
-    teamId: entry.teamId ?? '',
-    organizationId: entry.organizationId ?? '',
-    modelGroup: entry.modelGroup,
-    model: entry.model ?? '',
-    provider: entry.provider ?? '',
-    endpoint: entry.endpoint,
-  }
-  const key = Object.values(place).join('\0')
+  const userId = entry.userId ?? ''
+  const teamId = entry.teamId ?? ''
+  const organizationId = entry.organizationId ?? ''
+  const model = entry.model ?? ''
+  const provider = entry.provider ?? ''
+  const day = dayOf(entry.startedAt)
+  const key = `${day}\0${entry.keyHash}\0${userId}\0${teamId}\0${organizationId}\0${entry.modelGroup}\0${model}\0${provider}\0${entry.endpoint}`
   let row = daily.get(key)
   if (row === undefined) {
     row = {
-      ...place,
+      day,
+      keyHash: entry.keyHash,
+      userId,
+      teamId,
+      organizationId,
+      modelGroup: entry.modelGroup,
+      model,
+      provider,
+      endpoint: entry.endpoint,
       cost: 0n,
       inputTokens: 0,
       outputTokens: 0,
@@ -66,6 +68,11 @@ function addToDay(daily: Map<string, DailyRow>, entry: ReversedEntry): void {
   row.calls += entry.calls
   if (entry.outcome === 'success') row.successfulCalls += entry.calls
   else row.failedCalls += entry.calls
+}
+
+/** The UTC day, `YYYY-MM-DD`. */
+function dayOf(time: number): string {
+  return new Date(time).toISOString().slice(0, 10)
 }
 
 function addTo(sums: Map<string, bigint>, id: string | null, cost: number): void {

@@ -142,13 +142,33 @@ export async function lockLedger(tx: Transaction, alone: boolean): Promise<void>
 }
 
 /** Adds the entries that are not there yet and says which those were. Sorted by the unique key, so that two writers never deadlock. */
-export function insertEntries(tx: Transaction, entries: readonly EntryRow[]): Promise<BookedEntry[]> {
-  return tx.query<BookedEntry>(
-    `insert into ledger (${NAMES}) select ${VALUES} from unnest(${ARRAYS}) as e(${NAMES})
-     on conflict do nothing returning ${BOOKED}`,
+export async function insertEntries(tx: Transaction, entries: readonly EntryRow[]): Promise<readonly BookedEntry[]> {
+  const [added] = await tx.query<{ count: number }>(
+    `with added as (
+       insert into ledger (${NAMES}) select ${VALUES} from unnest(${ARRAYS}) as e(${NAMES})
+       on conflict do nothing returning 1)
+     select count(*)::int as count from added`,
     columnsOf(entries),
     'ledger_insert',
   )
+  if (added?.count === entries.length) return entries
+  // Some were there already. Which ones this transaction added stands in the rows themselves; asking costs only now.
+  return tx.query<BookedEntry>(
+    `select ${BOOKED} from ledger
+     where call_id = any($1::text[]) and entry = 'settled' and xmin = pg_current_xact_id()::xid`,
+    [textArray(entries, (entry) => entry.callId)],
+    'ledger_added',
+  )
+}
+
+/** Whether any entry of a dead router lies in this span of call starts. Almost never, and then no batch need look for its own calls. */
+export async function hasUnsettled(tx: Transaction, from: number, to: number): Promise<boolean> {
+  const rows = await tx.query(
+    `select from ledger where entry = 'unsettled' and started_at between ${moment('$1::bigint')} and ${moment('$2::bigint')} limit 1`,
+    [from, to],
+    'ledger_has_unsettled',
+  )
+  return rows.length > 0
 }
 
 /** The same for unsettled entries, except those whose call has been reported by its router. */
@@ -287,6 +307,36 @@ export async function insertRejected(tx: Transaction, digest: string, event: str
   )
 }
 
-function columnsOf(entries: readonly EntryRow[]): unknown[][] {
-  return COLUMNS.map(([field]) => entries.map((entry) => entry[field]))
+function columnsOf(entries: readonly EntryRow[]): string[] {
+  return COLUMNS.map(([field, , type]) =>
+    type === 'text' || type === 'jsonb'
+      ? textArray(entries, (entry) => entry[field] as string | null)
+      : plainArray(entries, field),
+  )
+}
+
+/**
+ * Array literals (PostgreSQL manual, 8.15.2) written here: the driver escapes element by element with regular expressions, which cost half of
+ * what booking a call costs.
+ */
+function textArray(entries: readonly EntryRow[], read: (entry: EntryRow) => string | null): string {
+  let literal = '{'
+  for (let index = 0; index < entries.length; index += 1) {
+    const value = read(entries[index] as EntryRow)
+    if (index > 0) literal += ','
+    if (value === null) literal += 'NULL'
+    else if (value.includes('"') || value.includes('\\')) literal += `"${value.replace(/["\\]/g, '\\$&')}"`
+    else literal += `"${value}"`
+  }
+  return `${literal}}`
+}
+
+/** Numbers and booleans need no quotes. */
+function plainArray(entries: readonly EntryRow[], field: keyof EntryRow): string {
+  let literal = '{'
+  for (let index = 0; index < entries.length; index += 1) {
+    if (index > 0) literal += ','
+    literal += (entries[index] as EntryRow)[field] ?? 'NULL'
+  }
+  return `${literal}}`
 }

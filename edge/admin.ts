@@ -1,6 +1,6 @@
 import type { AdminMessage } from '../proto/admin.ts'
 import type { WireError } from '../proto/errors.ts'
-import { PRODUCT_VERSION, WIRE_VERSION } from '../proto/version.ts'
+import { WIRE_VERSION } from '../proto/version.ts'
 import type { Bus } from '../shared/bus/bus.ts'
 import { toGatewayError } from '../shared/errors.ts'
 import { callId } from '../shared/ids.ts'
@@ -13,7 +13,6 @@ import { Relay } from './relay.ts'
 const ADMIN_BODY_MAX = 10 * 1024 * 1024
 /** Milliseconds for a management request: exports of large ledgers take a while. */
 const ADMIN_DEADLINE = 300_000
-const HEADERS = { 'x-litellm-version': PRODUCT_VERSION }
 
 /** Everything that is not inference, models, health or metrics: carried to accounting, which knows its routes and authenticates by itself. */
 export function createAdmin({ bus }: { bus: Bus }): (exchange: Exchange) => Promise<void> {
@@ -29,7 +28,7 @@ export function createAdmin({ bus }: { bus: Bus }): (exchange: Exchange) => Prom
         headers: { ...exchange.headers },
         clientIp: exchange.remoteAddress,
       }
-      const relay = new Relay(exchange, { headers: HEADERS, translate, onEnd() {} })
+      const relay = new Relay(exchange, { translate, onEnd() {} })
       relay.attach(bus.open(bus.subjects.admin, { id, head, body, deadline: ADMIN_DEADLINE }, relay))
     } catch (thrown) {
       answerError(exchange, toGatewayError(thrown))

@@ -1,4 +1,3 @@
-import { PRODUCT_VERSION } from '../proto/version.ts'
 import { type GatewayError, openaiErrorBody } from '../shared/errors.ts'
 import type { Exchange } from './exchange.ts'
 
@@ -14,7 +13,7 @@ export function answerJson(
 
 /** Answers with the error envelope; `retry-after` in seconds when the error says when to come back. */
 export function answerError(exchange: Exchange, error: GatewayError, headers: Readonly<Record<string, string>> = {}): void {
-  const all: Record<string, string> = { 'x-litellm-version': PRODUCT_VERSION, ...headers }
+  const all: Record<string, string> = { ...headers }
   if (error.retryAfter !== undefined) all['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfter / 1000)))
   answerJson(exchange, error.status, openaiErrorBody(error), all)
 }

@@ -46,6 +46,8 @@ export const EDGE_DEFAULTS: EdgeSettings = {
   trustForwardedFor: false,
 }
 
+const ANSWER_HEADERS = { 'x-litellm-version': PRODUCT_VERSION }
+
 export interface EdgeDeps {
   bus: Bus
   clock: Clock
@@ -90,6 +92,7 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
   const routeOf = createRoutes()
 
   function handle(exchange: Exchange): void {
+    exchange.answerHeaders = ANSWER_HEADERS
     const target = routeOf(exchange.path)
     if (target?.kind === 'inference' && exchange.method === 'POST') void infer(exchange, target.endpoint, target.model)
     else if (!answerPreflight(exchange)) void answer(exchange, target)

@@ -24,6 +24,8 @@ export interface Exchange {
   pauseBody(): void
   resumeBody(): void
 
+  /** Headers every answer of this exchange gets, however it comes about. */
+  answerHeaders: Readonly<Record<string, string>>
   /** A complete answer. Once per exchange, instead of start/write/end. */
   respond(status: number, headers: Readonly<Record<string, string>>, body: string | Uint8Array): void
   /** Begins a streamed answer. */

@@ -84,15 +84,15 @@ export function createInference(deps: InferenceDeps): Infer {
   return async function infer(exchange, endpoint, pathModel) {
     const startedAt = clock.monotonic()
     const id = callId()
-    const headers = { 'x-litellm-call-id': echoedId(exchange) ?? id, 'x-litellm-version': PRODUCT_VERSION }
+    exchange.answerHeaders = { 'x-litellm-call-id': echoedId(exchange) ?? id, 'x-litellm-version': PRODUCT_VERSION }
     let identity: Identity | null = null
     const done = (end: RelayEnd) => observe({ endpoint, identity, duration: clock.monotonic() - startedAt, end })
     try {
-      identity = await authenticate(exchange, INFERENCE_GROUPS)
+      const found = authenticate(exchange, INFERENCE_GROUPS)
+      identity = found instanceof Promise ? await found : found
       const body = await takeBody(exchange, BODY_INLINE_MAX)
       const head = callMessage(deps, exchange, id, endpoint, pathModel, identity)
       const relay = new Relay(exchange, {
-        headers,
         onEnd: (end) => {
           settleLost(deps, end)
           done(end)
@@ -102,7 +102,7 @@ export function createInference(deps: InferenceDeps): Infer {
     } catch (thrown) {
       const error = toGatewayError(thrown)
       if (error.code === 'internal') deps.log.error({ err: error.cause, callId: id }, 'a call failed inside the edge')
-      answerError(exchange, error, headers)
+      answerError(exchange, error)
       done({ status: error.status, head: null, error, bytes: 0 })
     }
   }

@@ -6,6 +6,9 @@ import { sseEvent } from '../shared/http/sse.ts'
 import { answerError } from './answer.ts'
 import type { Exchange } from './exchange.ts'
 
+/** Keep caches away, and nginx from collecting the whole answer. */
+const STREAM_HEADERS = { 'cache-control': 'no-cache', 'x-accel-buffering': 'no' }
+
 /** How an answer ended, for metrics and for the bill of a lost router. */
 export interface RelayEnd {
   /** Status the client saw. */
@@ -18,8 +21,6 @@ export interface RelayEnd {
 }
 
 export interface RelayOptions {
-  /** Added to the server's own headers. */
-  headers: Readonly<Record<string, string>>
   /** Puts a bus error into the client's terms; default: as it is. */
   translate?: (error: WireError) => WireError
   /** Called once, when nothing more will be sent. */
@@ -81,7 +82,7 @@ export class Relay implements ReplySink {
     if (this.#over) return
     const error = fromWire(this.#options.translate?.(wire) ?? wire)
     if (!this.#sending) {
-      answerError(this.#exchange, error, this.#options.headers)
+      answerError(this.#exchange, error)
       this.#finish(error.status, error)
       return
     }
@@ -95,13 +96,7 @@ export class Relay implements ReplySink {
     if (this.#sending) return
     this.#sending = true
     const head = this.#head ?? { v: 1, status: 200, headers: {} }
-    const headers: Record<string, string> = { ...head.headers, ...this.#options.headers }
-    if (isEventStream(head)) {
-      headers['cache-control'] ??= 'no-cache'
-      // nginx collects whole answers otherwise.
-      headers['x-accel-buffering'] ??= 'no'
-    }
-    this.#exchange.start(head.status, headers)
+    this.#exchange.start(head.status, isEventStream(head) ? { ...STREAM_HEADERS, ...head.headers } : head.headers)
   }
 
   #drained(buffered: number): void {

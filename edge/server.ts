@@ -8,6 +8,7 @@ import type { Clock, Timer } from '../shared/clock.ts'
 import { GatewayError } from '../shared/errors.ts'
 import type { Log } from '../shared/log.ts'
 import type { Exchange, Handler } from './exchange.ts'
+import { createHeaderLines } from './header-lines.ts'
 import { type ExchangeHost, type RequestHead, SocketExchange, tooLarge } from './socket-exchange.ts'
 
 export interface ServerSettings {
@@ -96,6 +97,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
       return state.draining
     },
     monotonic: () => clock.monotonic(),
+    headerLines: createHeaderLines(),
     extraHeaders: deps.extraHeaders ?? (() => null),
     tend: (exchange) => tender.add(exchange),
     untend: (exchange) => tender.remove(exchange),

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import { GatewayError, openaiErrorBody } from '../shared/errors.ts'
 import type { Exchange } from './exchange.ts'
+import type { HeaderLines } from './header-lines.ts'
 
 /** The part of a uWebSockets.js response that an exchange uses; `server.ts` hands in the real one. */
 export interface Wire {
@@ -29,6 +30,7 @@ export interface ExchangeHost {
   /** True from the start of draining on: answers ask the client to use another connection. */
   readonly draining: boolean
   monotonic(): number
+  readonly headerLines: HeaderLines
   /** Headers every answer to this request gets (CORS); null for none. */
   extraHeaders(exchange: Exchange): Readonly<Record<string, string>> | null
   /** Has `tend` of the exchange called every TEND_INTERVAL until `untend`. */
@@ -59,12 +61,7 @@ const SPLIT_FROM = 4 * 1024
 const KEPT = 256
 const EMPTY = new Uint8Array(0)
 const JSON_HEADERS = { 'content-type': 'application/json' }
-/** Describe the connection or the framing, which are this file's business. */
-const OWN_HEADERS = new Set(['content-length', 'transfer-encoding', 'connection', 'keep-alive', 'date', 'upgrade', 'trailer'])
-const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-/** RFC 9110 §5.5: no control characters in a value; a line break in one would start another header. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
-const UNSAFE_VALUE = /[\x00-\x08\x0a-\x1f\x7f]/
+const NO_HEADERS = {}
 
 /**
  * One request and its answer on a uWS socket.
@@ -82,6 +79,7 @@ export class SocketExchange implements Exchange {
   readonly path: string
   readonly query: string
   readonly headers: Readonly<Record<string, string>>
+  answerHeaders: Readonly<Record<string, string>> = NO_HEADERS
   onDrain: ((buffered: number) => void) | null = null
   onAbort: (() => void) | null = null
 
@@ -109,7 +107,7 @@ export class SocketExchange implements Exchange {
   #fullSince = 0
   #ending = false
   /** Bytes not yet given to uWS. */
-  #held: Uint8Array[] = []
+  #held: Uint8Array[] | null = null
   /** Bytes given or held since the socket fell behind. */
   #buffered = 0
 
@@ -210,7 +208,7 @@ export class SocketExchange implements Exchange {
       return true
     }
     if (!this.#full) return this.#put(bytes)
-    const unprobed = this.#held.length === 0
+    const unprobed = this.#held === null
     this.#hold(bytes)
     if (unprobed) this.#writable()
     return !this.#full
@@ -223,7 +221,7 @@ export class SocketExchange implements Exchange {
       this.#respond(head.status, head.headers, join(this.#first, bytes), false)
       return
     }
-    if (this.#held.length > 0) {
+    if (this.#held !== null) {
       if (bytes !== undefined) this.#hold(bytes)
       this.#ending = true
       return
@@ -345,6 +343,7 @@ export class SocketExchange implements Exchange {
   #hold(part: Uint8Array | string): void {
     const bytes = bytesOf(part)
     if (bytes.length === 0) return
+    this.#held ??= []
     this.#held.push(bytes)
     this.#buffered += bytes.length
   }
@@ -387,17 +386,20 @@ export class SocketExchange implements Exchange {
 
   /** Learns by one byte whether uWS sent all it had; then offers what is held. */
   #probe(): void {
-    const [next, ...others] = this.#held
-    if (next !== undefined && !this.#wire.write(next.subarray(0, 1))) {
-      this.#held = next.length === 1 ? others : [next.subarray(1), ...others]
+    const held = this.#held
+    const next = held?.[0]
+    if (held !== null && next !== undefined && !this.#wire.write(next.subarray(0, 1))) {
+      if (next.length > 1) held[0] = next.subarray(1)
+      else if (held.length > 1) held.shift()
+      else this.#held = null
       return
     }
     this.#full = false
     this.#buffered = 0
-    this.#held = []
-    if (next === undefined) return
-    this.#offer(next.subarray(1))
-    for (const part of others) this.#offer(part)
+    this.#held = null
+    if (held === null || next === undefined) return
+    held[0] = next.subarray(1)
+    for (const part of held) this.#offer(part)
   }
 
   #respond(status: number, headers: Readonly<Record<string, string>>, body: string | Uint8Array, mustClose: boolean): void {
@@ -428,9 +430,9 @@ export class SocketExchange implements Exchange {
   /** All headers in one call to the native side: the first by name, the rest inside its value. */
   #writeHead(status: number, headers: Readonly<Record<string, string>>): void {
     this.#wire.writeStatus(statusLine(status))
-    const lines = headerLines(headers, '')
     const extra = this.#host.extraHeaders(this)
-    const all = extra === null ? lines : headerLines(extra, lines)
+    let all = this.#host.headerLines(this.answerHeaders, this.#host.headerLines(headers, ''))
+    if (extra !== null) all = this.#host.headerLines(extra, all)
     if (all === '') return
     const colon = all.indexOf(':')
     this.#wire.writeHeader(all.slice(0, colon), all.slice(colon + 2))
@@ -438,7 +440,7 @@ export class SocketExchange implements Exchange {
 
   #finish(): void {
     this.#closed = true
-    this.#held = []
+    this.#held = null
     this.#early = null
     this.#buffered = 0
     this.#host.untend(this)
@@ -456,17 +458,6 @@ function addressOf(wire: Wire): string {
   const bytes = new Uint8Array(wire.getRemoteAddress())
   if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`
   return Buffer.from(wire.getRemoteAddressAsText()).toString('latin1')
-}
-
-function headerLines(headers: Readonly<Record<string, string>>, before: string): string {
-  let lines = before
-  for (const name in headers) {
-    if (OWN_HEADERS.has(name) || !HEADER_NAME.test(name)) continue
-    let value = headers[name] as string
-    if (UNSAFE_VALUE.test(value)) value = value.replace(new RegExp(UNSAFE_VALUE, 'g'), ' ')
-    lines += lines === '' ? `${name}: ${value}` : `\r\n${name}: ${value}`
-  }
-  return lines
 }
 
 function announced(headers: Readonly<Record<string, string>>): string | null {

@@ -166,8 +166,19 @@ function finish(deps: HandleDeps, call: Call, reply: Reply, result: AttemptResul
   const { outcome, status, error } = endOf(call, result)
   const cost = costOfCall(call)
   const event = usageEvent(call, { outcome, status, error }, deps.routerId, deps.clock.now())
-  deps.spool.append(event)
   deps.observe.call(call, event, cost)
+  deps.spool.append(event, () => answer(deps, call, reply, result, route, error, cost))
+}
+
+function answer(
+  deps: HandleDeps,
+  call: Call,
+  reply: Reply,
+  result: AttemptResult | GatewayError,
+  route: Route | null,
+  error: GatewayError | null,
+  cost: number,
+): void {
   if (call.cancelled !== null) return
   const now = deps.clock.monotonic()
   if (error !== null) {

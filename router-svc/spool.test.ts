@@ -27,6 +27,7 @@ function make(options: Partial<SpoolOptions<string>> = {}) {
     directory,
     encode,
     decode,
+    soon: (run) => run(),
     clock,
     log: silentLog,
     deliver: async (batch) => {
@@ -54,7 +55,7 @@ describe('the spool', () => {
     spool.close()
   })
 
-  it('has an event on disk when append returns, so that a killed process loses none', async () => {
+  it('has an event on disk when its turn is over, so that a killed process loses none', async () => {
     const first = make({ deliver: () => new Promise(() => {}) })
     first.spool.append('one')
     first.spool.append('two')
@@ -138,6 +139,22 @@ describe('the spool', () => {
     expect(readdirSync(directory)).toEqual([])
   })
 
+  it('writes all events of one turn together, and says so only when they are in the file', () => {
+    let turn = () => {}
+    const { spool } = make({
+      soon: (run) => {
+        turn = run
+      },
+    })
+    const sizes: number[] = []
+    const size = () => readdirSync(directory).reduce((sum, name) => sum + statSync(join(directory, name)).size, 0)
+    for (const event of ['a', 'b', 'c']) spool.append(event, () => sizes.push(size()))
+    expect(size()).toBe(0)
+    turn()
+    expect(sizes).toEqual([27, 27, 27])
+    spool.close()
+  })
+
   it('flush waits for the acknowledgement and says what is left when the time is up', async () => {
     let acknowledge = () => {}
     const { clock, spool } = make({ deliver: () => new Promise<void>((resolve) => (acknowledge = resolve)) })
@@ -164,6 +181,7 @@ describe('the spool', () => {
             encode,
             decode,
             memoryEvents: 4,
+            soon: (run) => run(),
             clock,
             log: silentLog,
             segmentBytes: 40,

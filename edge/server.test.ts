@@ -180,6 +180,24 @@ describe('a body', () => {
     await client.until(new RegExp(`got ${size}$`))
   })
 
+  it('paused while its last part comes in leaves the connection fit for the next request', async () => {
+    const client = await start((exchange) => {
+      let size = 0
+      let answered = false
+      exchange.onBody((bytes, last) => {
+        size += bytes.length
+        exchange.pauseBody()
+        if (last) answered = true
+        setTimeout(() => (answered ? exchange.respond(200, {}, `got ${size}`) : exchange.resumeBody()), 20)
+      })
+    })
+    client.send(`${requestText('POST', '/', { 'transfer-encoding': 'chunked' })}3\r\nabc\r\n`)
+    client.send('2\r\nde\r\n0\r\n\r\n')
+    await client.until(/got 5$/)
+    client.send(requestText('POST', '/', {}, 'next'))
+    await client.until(/got 4$/)
+  })
+
   it('announced over the limit gets 413 before it is read, and a client in the middle of sending can read that', async () => {
     const client = await start(countBody, { settings: { bodyLimit: 100_000 } })
     client.send(requestText('POST', '/', { 'content-length': '150000' }))

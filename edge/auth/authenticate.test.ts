@@ -76,6 +76,8 @@ describe('an identity', () => {
   it.each([
     [['/v1/chat/completions'], true],
     [['/v1/*'], true],
+    [['/v1/chat'], true],
+    [['/v1/cha'], false],
     [['llm_api_routes'], true],
     [['openai_routes'], true],
     [[], true],

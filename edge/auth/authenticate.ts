@@ -4,7 +4,7 @@ import { WIRE_VERSION } from '../../proto/version.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { Exchange } from '../exchange.ts'
-import { checkIdentity } from './check-identity.ts'
+import { checkIdentity, routeAllowed } from './check-identity.ts'
 import type { Identities } from './virtual-key.ts'
 
 /** Who is calling, and whether they may call this: throws or rejects with the error for the client. */
@@ -42,6 +42,15 @@ const ANYBODY: Identity = Object.freeze({
   tpmLimit: null,
 })
 
+/** Whoever calls a route that the operator made public: a user who may call that route. */
+function passerBy(path: string): Identity {
+  return { ...ANYBODY, role: 'internal_user', userId: null, allowedRoutes: [path] }
+}
+
+function closedRoute(path: string): GatewayError {
+  return new GatewayError('route_denied', `Route ${path} is not among the allowed_routes of this gateway.`)
+}
+
 /** Schemes in order; today virtual keys (the master key is one) and open access. `settings` reads the runtime as it is now. */
 export function createAuthenticate(deps: {
   identities: Identities
@@ -51,7 +60,12 @@ export function createAuthenticate(deps: {
   const { identities, clock } = deps
   return (exchange, groups) => {
     const settings = deps.settings()
-    if (settings?.open === true) return ANYBODY
+    if (settings !== null) {
+      const { allowedRoutes, publicRoutes } = settings
+      if (allowedRoutes.length > 0 && !routeAllowed(allowedRoutes, exchange.path, groups)) throw closedRoute(exchange.path)
+      if (settings.open) return ANYBODY
+      if (publicRoutes.length > 0 && routeAllowed(publicRoutes, exchange.path, [])) return passerBy(exchange.path)
+    }
     const identity = identities.resolve(credentialOf(exchange.headers, settings?.keyHeaderName ?? null))
     if (!(identity instanceof Promise)) return checkIdentity(identity, exchange.path, groups, clock.now())
     return identity.then((found) => checkIdentity(found, exchange.path, groups, clock.now()))

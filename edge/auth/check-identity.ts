@@ -39,10 +39,13 @@ export function checkIdentity(identity: Identity, path: string, groups: readonly
   return identity
 }
 
-/** Whether a list of exact paths, prefixes ending in `*` and group names covers `path`. */
+/** Whether a list of paths, which stand for what lies below them too, prefixes ending in `*` and group names covers `path`. */
 export function routeAllowed(allowed: readonly string[], path: string, groups: readonly string[]): boolean {
   return allowed.some(
-    (entry) => entry === path || groups.includes(entry) || (entry.endsWith('*') && path.startsWith(entry.slice(0, -1))),
+    (entry) =>
+      entry === path ||
+      groups.includes(entry) ||
+      (entry.endsWith('*') ? path.startsWith(entry.slice(0, -1)) : path.startsWith(`${entry}/`)),
   )
 }
 

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -67,6 +67,8 @@ export const PROFILES = join(ROOT, '.turnpike/profiles')
 /** Ours: `start` is everything in one process, `cluster` one process per part with NATS, Redis and PostgreSQL. */
 export async function turnpike(command: 'start' | 'cluster', providerUrl: string, profile = false): Promise<Running> {
   const directory = mkdtempSync(join(tmpdir(), 'turnpike-bench-'))
+  // Root's PostgreSQL runs under another account: it would keep its data elsewhere if it could not pass through here.
+  chmodSync(directory, 0o711)
   const config = join(directory, 'config.yaml')
   const masterKey = `sk-bench-${process.pid}-${Date.now()}`
   const port = await freePort()

@@ -46,6 +46,8 @@ export function createPostgres(options: PostgresOptions): Database {
   // A pooled connection that dies while idle would otherwise end the process as an unhandled 'error' event.
   pool.on('error', (error) => {
     connected = false
+    // A server that stops while the pool says goodbye is no news.
+    if (closed !== null) return
     log.warn({ reason: reasonOf(error) }, 'an idle database connection was lost')
   })
 

@@ -1,7 +1,7 @@
 import type { Deployment, RuntimeSnapshot } from '../proto/deployment.ts'
 import type { Identity } from '../proto/identity.ts'
 import { GatewayError } from '../shared/errors.ts'
-import { mayUse } from '../shared/model-access.ts'
+import { mayCall, mayUse } from '../shared/model-access.ts'
 import { answerError, answerJson } from './answer.ts'
 import type { Exchange } from './exchange.ts'
 
@@ -31,11 +31,11 @@ export function listModels(
     byGroup.set(deployment.modelGroup, [...(byGroup.get(deployment.modelGroup) ?? []), deployment])
   }
   if (groups !== 'only') {
-    for (const [name, deployments] of byGroup) if (allowed(identity, name, deployments)) names.add(name)
+    for (const [name, deployments] of byGroup) if (mayCall(identity, [name], deployments)) names.add(name)
     for (const [alias, target] of Object.entries(runtime.settings.modelGroupAlias)) {
       const deployments = byGroup.get(target)
       if (deployments === undefined) continue
-      if (mayUse(identity, alias) || allowed(identity, target, deployments)) names.add(alias)
+      if (mayCall(identity, [alias, target], deployments)) names.add(alias)
     }
   }
   if (groups !== 'none') {
@@ -60,16 +60,6 @@ export function answerModel(exchange: Exchange, runtime: RuntimeSnapshot, identi
   const known = listModels(runtime, identity).some((model) => model.id === id || (model.id.includes('*') && covers(model.id, id)))
   if (known) answerJson(exchange, 200, entry(id))
   else answerError(exchange, new GatewayError('not_found', `The model '${id}' does not exist or this key may not use it.`))
-}
-
-/**
- * The provider only counts where the public name is the provider's own: `openai/*` is about what OpenAI calls `gpt-4o`, not about any name
- * an operator gave to something OpenAI serves.
- */
-function allowed(identity: Identity, name: string, deployments: readonly Deployment[]): boolean {
-  return deployments.some(({ accessGroups, model, provider }) =>
-    mayUse(identity, name, accessGroups, model === name ? provider : undefined),
-  )
 }
 
 function covers(pattern: string, id: string): boolean {

@@ -4,7 +4,7 @@ import type { Codec } from '../shared/bus/codec.ts'
 import { costOf } from '../shared/cost.ts'
 import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
 import type { Log } from '../shared/log.ts'
-import { mayUse } from '../shared/model-access.ts'
+import { mayCall } from '../shared/model-access.ts'
 import { answerHeaders, costHeaders, errorHeaders } from './answer-headers.ts'
 import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, attempt } from './attempt.ts'
 import { attemptLocal, isLocal } from './attempt-local.ts'
@@ -80,9 +80,7 @@ function resolve(call: Call, runtime: RouterRuntime): Resolution {
   const { aliases } = call.identity
   const name = Object.hasOwn(aliases, asked) ? (aliases[asked] as string) : asked
   const resolution = runtime.resolve(name)
-  const groups = resolution?.accessGroups ?? []
-  const provider = resolution?.routes[0]?.provider.name
-  if (!mayUse(call.identity, asked, groups, provider) && (name === asked || !mayUse(call.identity, name, groups, provider))) {
+  if (!mayCall(call.identity, [asked, name, runtime.aliased(name)], resolution?.served ?? [])) {
     throw new GatewayError(
       'model_denied',
       `The requested model '${asked}' is not available for this API key, or the model name is invalid. Call \`/v1/models\` to view available models for your key.`,

@@ -58,6 +58,17 @@ describe('compileRuntime', () => {
     expect(runtime.resolve('nothing')).toBeNull()
   })
 
+  it('tells access rules the upstream name of every route, wildcards filled', () => {
+    const runtime = compile([deployment('alpha/*', { model: '*', accessGroups: ['beta'] }), deployment('gpt')])
+    expect(runtime.resolve('alpha/large')?.served).toEqual([{ provider: 'alpha', model: 'large', accessGroups: ['beta'] }])
+    expect(runtime.resolve('nick')?.served).toEqual([{ provider: 'alpha', model: 'upstream', accessGroups: [] }])
+    expect([runtime.aliased('nick'), runtime.aliased('gpt'), runtime.aliased('constructor')]).toEqual([
+      'gpt',
+      'gpt',
+      'constructor',
+    ])
+  })
+
   it('does not take names of Object.prototype for aliases', () => {
     expect(compile([deployment('gpt')]).resolve('constructor')).toBeNull()
   })

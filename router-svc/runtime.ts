@@ -2,6 +2,7 @@ import type { Deployment, Prices, RuntimeSettings, RuntimeSnapshot } from '../pr
 import type { Mode } from '../proto/endpoints.ts'
 import type { Catalog } from '../shared/catalog/catalog.ts'
 import type { Sealer } from '../shared/config/secrets.ts'
+import type { Served } from '../shared/model-access.ts'
 import type { Provider, Target } from './providers/provider.ts'
 
 /** One way a call can go: a deployment with everything that can be decided before a call comes. */
@@ -24,8 +25,8 @@ export interface Route {
 export interface Resolution {
   group: string
   routes: readonly Route[]
-  /** For access rules: access groups of the model, and the provider names behind it. */
-  accessGroups: readonly string[]
+  /** The routes as access rules see them. */
+  served: readonly Served[]
 }
 
 export interface RouterRuntime {
@@ -34,6 +35,8 @@ export interface RouterRuntime {
   readonly routes: readonly Route[]
   /** Resolves a name in LiteLLM's order (surface reference §5.1), or null. */
   resolve(model: string): Resolution | null
+  /** What `model_group_alias` makes of a name: the target, or the name itself. */
+  aliased(model: string): string
 }
 
 export interface CompileDeps {
@@ -102,12 +105,15 @@ export function compileRuntime(snapshot: RuntimeSnapshot, deps: CompileDeps): Ro
     return found
   }
 
+  const aliased = (model: string): string => (Object.hasOwn(aliases, model) ? (aliases[model] as string) : model)
+
   return {
     revision: snapshot.revision,
     settings: snapshot.settings,
     routes,
+    aliased,
     resolve(model) {
-      const name = Object.hasOwn(aliases, model) ? (aliases[model] as string) : model
+      const name = aliased(model)
       return exact.get(name) ?? byId.get(name) ?? matchWildcard(name) ?? byUpstream.get(name) ?? null
     },
   }
@@ -164,7 +170,15 @@ export function serves(route: Route, mode: Mode): boolean {
 }
 
 function resolution(group: string, routes: Route[]): Resolution {
-  return { group, routes, accessGroups: [...new Set(routes.flatMap((route) => route.deployment.accessGroups))] }
+  return {
+    group,
+    routes,
+    served: routes.map(({ deployment, model }) => ({
+      provider: deployment.provider,
+      model,
+      accessGroups: deployment.accessGroups,
+    })),
+  }
 }
 
 function groupBy(deployments: readonly Deployment[]): Map<string, Deployment[]> {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { fits, mayUse } from './model-access.ts'
+import { fits, mayCall, mayUse } from './model-access.ts'
 
 const of = (...models: string[]) => ({ models })
 
@@ -22,6 +22,31 @@ describe('mayUse', () => {
     ['a name with characters that mean something elsewhere', of('gpt-4.o*'), 'gpt-4xo-mini', [], undefined, false],
   ])('says about %s what the rule says', (_case, identity, model, groups, provider, expected) => {
     expect(mayUse(identity, model, groups, provider)).toBe(expected)
+  })
+})
+
+describe('mayCall', () => {
+  const openai = (model: string, ...accessGroups: string[]) => ({ provider: 'openai', model, accessGroups })
+
+  it.each([
+    ['no list', of(), ['secret'], [openai('gpt-4o')], true],
+    ["the provider's own name under its wildcard", of('openai/*'), ['gpt-4o'], [openai('gpt-4o')], true],
+    ["an operator's name for something of that provider", of('openai/*'), ['secret'], [openai('gpt-4o')], false],
+    ['a name that carries the provider itself', of('openai/*'), ['openai/gpt-4o'], [openai('gpt-4o')], true],
+    ['an alias whose target is listed', of('gpt'), ['nick', 'gpt'], [openai('gpt-4o')], true],
+    ['an alias that is listed itself', of('nick'), ['nick', 'gpt'], [openai('gpt-4o')], true],
+    ['an access group of one of several', of('beta'), ['gpt'], [openai('a'), openai('b', 'beta')], true],
+    [
+      'the wildcard of the second of several providers',
+      of('groq/*'),
+      ['m'],
+      [openai('m'), { ...openai('m'), provider: 'groq' }],
+      true,
+    ],
+    ['a listed name that nobody serves', of('gone'), ['gone'], [], true],
+    ['a name that nobody serves', of('gpt'), ['gone'], [], false],
+  ])('says about %s what the rule says', (_case, identity, names, served, expected) => {
+    expect(mayCall(identity, names, served)).toBe(expected)
   })
 })
 

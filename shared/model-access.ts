@@ -26,6 +26,30 @@ export function mayUse(
   )
 }
 
+/** One way a public name is served, as far as access depends on it: a deployment, or one whose wildcard was filled. */
+export interface Served {
+  readonly provider: string
+  /** Upstream model name. */
+  readonly model: string
+  readonly accessGroups: readonly string[]
+}
+
+/**
+ * Whether `identity` may call one of `names` (what the client said, and what aliases made of it), which `served` serve. The provider only
+ * counts where the name is the provider's own: `openai/*` is about what OpenAI calls `gpt-4o`, not about any name an operator gave to
+ * something that OpenAI serves.
+ */
+export function mayCall(identity: Pick<Identity, 'models'>, names: readonly string[], served: readonly Served[]): boolean {
+  if (identity.models.length === 0) return true
+  return names.some(
+    (name) =>
+      mayUse(identity, name) ||
+      served.some(({ accessGroups, model, provider }) =>
+        mayUse(identity, name, accessGroups, model === name ? provider : undefined),
+      ),
+  )
+}
+
 /** Whether `pattern`, in which `*` stands for any text, fits all of `text`. Takes the leftmost fit of each part, so it never backtracks. */
 export function fits(pattern: string, text: string): boolean {
   const parts = pattern.split('*')

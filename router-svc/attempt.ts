@@ -17,7 +17,14 @@ export type AttemptResult =
   /** Every byte of a stream went to the reply; only its proper end is missing. */
   | { kind: 'streamed'; record: Attempt; last: string }
   /** `committed`: part of a stream is already with the client, and `event` tells it of the failure in its dialect. */
-  | { kind: 'failed'; record: Attempt; error: GatewayError; committed: boolean; headers: Headers; event: string }
+  | {
+      kind: 'failed'
+      record: Attempt
+      error: GatewayError
+      committed: boolean
+      headers: Headers
+      event: string
+    }
   | { kind: 'cancelled'; record: Attempt }
 
 /** Where a stream's bytes go; the reply, seen from the attempt. */
@@ -140,6 +147,10 @@ class Try implements ResponseSink {
   #unary: UnaryReader | null = null
   #committed = false
   #settled = false
+  #answering = false
+  #paused = false
+  /** When the provider was last heard of, monotonic. */
+  #heard: number
 
   constructor(
     deps: AttemptDeps,
@@ -158,31 +169,36 @@ class Try implements ResponseSink {
     this.#output = output
     this.#resolve = resolve
     this.#begun = deps.clock.monotonic()
+    this.#heard = this.#begun
   }
 
   send(sent: Sent): void {
     this.#sent = sent
     const { upstream } = sent
-    const { total, firstByte, silence } = this.#timeouts
     this.#call.stop = () => this.#cancel()
-    this.#timer = this.#deps.wheel.set(total, () =>
-      this.#fail(new GatewayError('provider_timeout', `litellm.Timeout: the attempt took longer than ${total / 1000} s.`)),
-    )
-    this.#call.incoming.onWritable = () => this.#http?.resume()
+    this.#watch()
+    this.#call.incoming.onWritable = () => {
+      // Silence that we asked for is not the provider's.
+      this.#heard = this.#deps.clock.monotonic()
+      this.#paused = false
+      this.#http?.resume()
+    }
     this.#http = this.#deps.http.send(
       {
         method: 'POST',
         url: upstream.url,
         headers: upstream.headers,
         body: upstream.body,
-        headersTimeout: firstByte,
-        bodyTimeout: silence,
+        headersTimeout: 0,
+        bodyTimeout: 0,
       },
       this,
     )
   }
 
   head(status: number, headers: Headers): void {
+    this.#heard = this.#deps.clock.monotonic()
+    this.#answering = true
     this.#status = status
     this.#headers = headers
     if (status >= 400) return
@@ -199,6 +215,7 @@ class Try implements ResponseSink {
 
   data(bytes: Uint8Array): void {
     if (this.#settled) return
+    this.#heard = this.#deps.clock.monotonic()
     if (this.#stream === null) {
       this.#collect(bytes)
       return
@@ -228,6 +245,22 @@ class Try implements ResponseSink {
     this.#fail(error)
   }
 
+  /**
+   * One deadline for three limits, set anew only when it falls due: undici's own two timers would be made anew for every call, because
+   * they differ.
+   */
+  #watch(): void {
+    const now = this.#deps.clock.monotonic()
+    const { total, firstByte, silence } = this.#timeouts
+    const quiet = this.#answering ? silence : firstByte
+    const left = this.#begun + total - now
+    const quietLeft = this.#paused ? quiet : this.#heard + quiet - now
+    if (left <= 0) this.#fail(timeout(`the attempt took longer than ${total / 1000} s`))
+    else if (quietLeft > 0) this.#timer = this.#deps.wheel.set(Math.min(left, quietLeft), () => this.#watch())
+    else if (this.#answering) this.#fail(timeout(`the provider fell silent for ${silence / 1000} s in the middle of its answer`))
+    else this.#fail(timeout(`the provider did not start to answer within ${firstByte / 1000} s`))
+  }
+
   #collect(bytes: Uint8Array): void {
     this.#collected += bytes.length
     const limit = this.#unary === null ? ERROR_BODY_LIMIT : ANSWER_LIMIT
@@ -248,7 +281,9 @@ class Try implements ResponseSink {
       this.#call.upstreamTime += this.#deps.clock.monotonic() - this.#begun
       this.#output.start(this.#record, this.#headers)
     }
-    if (!this.#output.write(bytes)) this.#http?.pause()
+    if (this.#output.write(bytes)) return
+    this.#paused = true
+    this.#http?.pause()
   }
 
   #succeedStream(): void {
@@ -288,14 +323,24 @@ class Try implements ResponseSink {
     const usage = this.#committed ? (this.#stream as StreamReader).usage() : undefined
     const record = closeAttempt(this.#record, this.#deps, this.#committed ? 'partial' : 'failure', error, usage)
     const event = this.#committed ? (this.#stream as StreamReader).errorEvent(error) : ''
-    this.#settle({ kind: 'failed', record, error, committed: this.#committed, headers: this.#headers, event })
+    this.#settle({
+      kind: 'failed',
+      record,
+      error,
+      committed: this.#committed,
+      headers: this.#headers,
+      event,
+    })
   }
 
   #cancel(): void {
     if (this.#settled) return
     this.#http?.abort()
     const usage = this.#stream?.usage()
-    this.#settle({ kind: 'cancelled', record: closeAttempt(this.#record, this.#deps, 'cancelled', null, usage) })
+    this.#settle({
+      kind: 'cancelled',
+      record: closeAttempt(this.#record, this.#deps, 'cancelled', null, usage),
+    })
   }
 
   #settle(result: AttemptResult): void {
@@ -305,6 +350,10 @@ class Try implements ResponseSink {
     this.#call.incoming.onWritable = null
     this.#resolve(result)
   }
+}
+
+function timeout(text: string): GatewayError {
+  return new GatewayError('provider_timeout', `litellm.Timeout: ${text}.`)
 }
 
 function join(parts: Uint8Array[], length: number): Uint8Array {

@@ -38,7 +38,10 @@ describe('a forwarded request body', () => {
     )
     const parsed = JSON.parse(raw.toString())
     expect(text(forwardBody(raw, parsed, { ...parsed, model: 'up' }))).toBe(
-      '{"temperature": 1.0,"model":"up","messages": [ {"content":"\\u00e9"} ],"seed":12345678901234567890}',
+      '{ "temperature": 1.0, "model":"up", "messages": [ {"content":"\\u00e9"} ],"seed":12345678901234567890 }',
+    )
+    expect(text(forwardBody(raw, parsed, { ...parsed, model: 'up', stream: true }))).toBe(
+      '{"temperature": 1.0,"model":"up","messages": [ {"content":"\\u00e9"} ],"seed":12345678901234567890,"stream":true}',
     )
   })
 

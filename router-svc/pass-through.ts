@@ -37,6 +37,12 @@ export function forwardBody(raw: Uint8Array, parsed: Fields, shaped: Fields): Ui
   const members = new JsonMembers()
   const begin = raw[0] === 0xef && raw[1] === 0xbb && raw[2] === 0xbf ? 3 : 0
   if (!members.scan(raw, begin)) return Buffer.from(JSON.stringify(shaped))
+  if (begin === 0 && onlyModelDiffers(parsed, shaped, members.count)) {
+    const model = members.find(MODEL)
+    if (model >= 0) {
+      return join([raw.subarray(0, members.valueStart(model)), JSON.stringify(shaped['model']), raw.subarray(members.valueEnd(model))])
+    }
+  }
 
   const parts: (Uint8Array | string)[] = []
   const written = new Set<string>()
@@ -72,6 +78,18 @@ export function forwardBody(raw: Uint8Array, parsed: Fields, shaped: Fields): Ui
   }
   parts.push(parts.length === 0 ? '{}' : '}')
   return join(parts)
+}
+
+/** The common case: another model name in the same body, whose `members` names each occur once. */
+function onlyModelDiffers(parsed: Fields, shaped: Fields, members: number): boolean {
+  let count = 0
+  for (const name in shaped) {
+    count += 1
+    if (name !== 'model' && shaped[name] !== parsed[name]) return false
+  }
+  if (count !== members) return false
+  for (const name in parsed) if (!Object.hasOwn(shaped, name)) return false
+  return true
 }
 
 /** An answer for the client, and what was read from it. */

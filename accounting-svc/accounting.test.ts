@@ -119,7 +119,21 @@ describe('GET /model/info', () => {
     expect(await seen(['own'])).toEqual(['own'])
     expect(await seen(['cheap'])).toEqual(['fast'])
     expect(await seen(['f*'])).toEqual(['fast'])
+    // Neither name is OpenAI's own.
+    expect(await seen(['openai/*'])).toEqual([])
     expect(await seen(['other'])).toEqual([])
+  })
+
+  it('keeps to the routes the operator allows, and shows anybody what is public', async () => {
+    const config = { ...CONFIG, general_settings: { allowed_routes: ['/model/info', 'LiteLLMRoutes.key_management_routes'] } }
+    const { call } = await start({
+      config: { ...config, general_settings: { ...config.general_settings, public_routes: ['/model/info'] } },
+    })
+    expect((await call('GET', '/model/info', undefined, null)).status).toBe(200)
+    expect((await call('GET', '/key/list', undefined, null)).status).toBe(401)
+    expect((await call('GET', '/key/list')).status).toBe(200)
+    expect((await call('GET', '/global/spend/report')).status).toBe(403)
+    expect((await call('GET', '/health/liveliness', undefined, null)).status).toBe(200)
   })
 
   it('shows one by its id, 404 for one that is not there, and pages', async () => {
@@ -144,6 +158,24 @@ describe('usage events', () => {
     await router.append('0', [event({ keyHash: token, attempts: [attempt({ deploymentId: 'two' })] })])
     await router.append('0', [event({ keyHash: token, attempts: [attempt({ deploymentId: 'two' })] })])
     expect((await fixture.call('GET', '/key/info', undefined, key)).text).toContain('"spend":0.00001,')
+  })
+
+  it('are found under the id of the client as under ours, also where it is absurdly long, and only by who may see them', async () => {
+    const fixture = await start()
+    const { key, token } = (await fixture.call('POST', '/key/generate', {})).body as { key: string; token: string }
+    const named = (callId: string, own: string, keyHash = 'b'.repeat(64)) =>
+      event({ callId, keyHash, metadata: { litellm_call_id: own } })
+    const events = [named('one', 'own'), named('two', 'own', token), named('three', 'x'.repeat(5_000)), event({ callId: 'four' })]
+    await fixture.hub.join('router').append('0', events)
+    const ids = async (id: string, by?: string) =>
+      ((await fixture.call('GET', `/spend/logs?request_id=${id}`, undefined, by)).body as { request_id: string }[])
+        .map((row) => row.request_id)
+        .toSorted()
+    expect(await ids('own')).toEqual(['one', 'two'])
+    expect(await ids('own', key)).toEqual(['two'])
+    expect(await ids('one')).toEqual(['one'])
+    expect(await ids('x'.repeat(128))).toEqual(['three'])
+    expect(await ids('nobody')).toEqual([])
   })
 
   it('are delivered again until the database is back', async () => {

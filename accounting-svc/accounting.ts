@@ -6,11 +6,13 @@ import type { Sealer } from '../shared/config/secrets.ts'
 import type { Database } from '../shared/db/db.ts'
 import { migrate } from '../shared/db/migrate.ts'
 import type { Log } from '../shared/log.ts'
+import { tellDatabaseState } from './database-state.ts'
 import { type Door, listen, serveTunnel } from './http.ts'
 import { requireAccess } from './identity/access.ts'
 import { authenticate } from './identity/authenticate.ts'
 import { createKeys } from './identity/keys.ts'
-import { createIdentities, masterIdentity, serveIdentities } from './identity/publish.ts'
+import { NOBODY, unlessPublic } from './identity/open-routes.ts'
+import { createIdentities, serveIdentities } from './identity/publish.ts'
 import { createLedger } from './ledger/book.ts'
 import { consumeUsage } from './ledger/consume.ts'
 import { keepPartitions } from './ledger/partitions.ts'
@@ -73,11 +75,13 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
 
   const router: RequestRouter = createRequestRouter({
     routes: allRoutes({ keys, db, runtime, catalog, ready, database: () => answers(db), router: () => router }),
-    authenticate: (header) => authenticate(header, { identities, clock, keyHeaderName: runtime.settings.keyHeaderName }),
+    authenticate: async (header, path) =>
+      unlessPublic(runtime.settings, path) ??
+      authenticate(header, { identities, clock, keyHeaderName: runtime.settings.keyHeaderName }),
     authorize: requireAccess,
     onError: (error, method, path) => log.error({ err: error, method, path }, 'a management request failed'),
     bodyLimit: BODY_LIMIT,
-    nobody: { ...masterIdentity(), role: 'customer', keyHash: '', keyName: '', userId: null },
+    nobody: NOBODY,
   })
 
   const services = [
@@ -85,6 +89,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     serveTunnel(bus, router, { bodyLimit: BODY_LIMIT, log }),
     consumeUsage({ bus, ledger, log }),
   ]
+  const databaseState = tellDatabaseState({ bus, db, clock })
   const door: Door | null = deps.listen == null ? null : await listen(router, deps.listen)
 
   return {
@@ -104,7 +109,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     async stop() {
       draining = true
       partitions.stop()
-      await Promise.all([...services.map((service) => service.stop()), door?.stop()])
+      await Promise.all([databaseState.stop(), ...services.map((service) => service.stop()), door?.stop()])
     },
   }
 }

@@ -2,7 +2,7 @@ import type { RuntimeSnapshot } from '../proto/deployment.ts'
 import { BEAT_LIMIT } from '../proto/frames.ts'
 import type { Identity } from '../proto/identity.ts'
 import { PRODUCT_VERSION } from '../proto/version.ts'
-import type { Bus, FleetMember } from '../shared/bus/bus.ts'
+import type { Bus } from '../shared/bus/bus.ts'
 import { GatewayError } from '../shared/errors.ts'
 import { answerJson } from './answer.ts'
 import { HEALTH_GROUPS, routeAllowed } from './auth/check-identity.ts'
@@ -12,7 +12,7 @@ export interface Readiness {
   ready: boolean
   /** Why not. */
   reason: string | null
-  /** `connected`, `disconnected` (accounting or its database is away), or what accounting's beat says. */
+  /** `connected`, or `disconnected`: no accounting beats, or none whose database answers. */
   db: string
 }
 
@@ -22,7 +22,8 @@ export interface Readiness {
  */
 export function readiness(bus: Bus, runtime: RuntimeSnapshot | null, draining: boolean): Readiness {
   const fleet = bus.fleet().filter((member) => member.age < BEAT_LIMIT)
-  const db = databaseState(fleet.find((member) => member.role === 'accounting'))
+  const connected = fleet.some((member) => member.role === 'accounting' && member.fields['db'] === 'connected')
+  const db = connected ? 'connected' : 'disconnected'
   const reason = draining
     ? 'shutting down'
     : !bus.ready
@@ -80,11 +81,4 @@ export function answerHealth(exchange: Exchange, runtime: RuntimeSnapshot, ident
     unhealthy_count: 0,
     unknown_count: unknown.length,
   })
-}
-
-function databaseState(accounting: FleetMember | undefined): string {
-  if (accounting === undefined) return 'disconnected'
-  const db = accounting.fields['db']
-  if (typeof db === 'string') return db
-  return db === false ? 'disconnected' : 'connected'
 }

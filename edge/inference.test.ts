@@ -57,6 +57,22 @@ describe('a call', () => {
     expect(Object.keys(call.headers).sort()).toEqual(['traceparent', 'x-litellm-tags'])
   })
 
+  it('is told by its client how it shall be called, is billed under an id of ours, and names that are no plain token are ignored', async () => {
+    const calls: CallMessage[] = []
+    const client = await start({
+      route(stream, call) {
+        calls.push(call)
+        stream.whole(JSON_HEAD, Buffer.from(`{"n":${calls.length}}`))
+      },
+    })
+    client.send(chatText('{}', { 'x-litellm-call-id': 'own-1' }))
+    await client.until(/x-litellm-call-id: own-1\r\n.*\{"n":1\}$/s)
+    client.send(chatText('{}', { 'x-litellm-call-id': 'a b' }))
+    await client.until(/x-litellm-call-id: [0-9a-f-]{36}\r\n.*\{"n":2\}$/s)
+    expect(calls.map((call) => call.clientCallId)).toEqual(['own-1', undefined])
+    expect(calls[0]?.callId).toMatch(/^[0-9a-f-]{36}$/)
+  })
+
   it('is streamed part by part, and ends when the router ends it', async () => {
     let stream: IncomingStream | null = null
     const client = await start({

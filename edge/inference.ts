@@ -84,7 +84,8 @@ export function createInference(deps: InferenceDeps): Infer {
   return async function infer(exchange, endpoint, pathModel) {
     const startedAt = clock.monotonic()
     const id = callId()
-    exchange.answerHeaders = { 'x-litellm-call-id': echoedId(exchange) ?? id, 'x-litellm-version': PRODUCT_VERSION }
+    const own = ownCallId(exchange)
+    exchange.answerHeaders = { 'x-litellm-call-id': own ?? id, 'x-litellm-version': PRODUCT_VERSION }
     let identity: Identity | null = null
     const done = (end: RelayEnd) => observe({ endpoint, identity, duration: clock.monotonic() - startedAt, end })
     try {
@@ -92,6 +93,7 @@ export function createInference(deps: InferenceDeps): Infer {
       identity = found instanceof Promise ? await found : found
       const body = await takeBody(exchange, BODY_INLINE_MAX)
       const head = callMessage(deps, exchange, id, endpoint, pathModel, identity)
+      if (own !== null) head.clientCallId = own
       const relay = new Relay(exchange, {
         onEnd: (end) => {
           settleLost(deps, end)
@@ -108,7 +110,7 @@ export function createInference(deps: InferenceDeps): Infer {
   }
 }
 
-/** The call as it travels. Its id is always ours: the bill is unique by it, so a client must not choose it. */
+/** The call as it travels. */
 function callMessage(
   deps: InferenceDeps,
   exchange: Exchange,
@@ -152,7 +154,7 @@ function deadlineOf(deps: InferenceDeps, exchange: Exchange): number {
   return Math.min(deps.callLimit, attempt * ((settings?.numRetries ?? 0) + 1)) + DEADLINE_SLACK
 }
 
-function echoedId(exchange: Exchange): string | null {
+function ownCallId(exchange: Exchange): string | null {
   const own = exchange.headers['x-litellm-call-id']
   return own !== undefined && SANE_ID.test(own) ? own : null
 }

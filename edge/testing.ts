@@ -157,7 +157,8 @@ export async function startScene(options: SceneOptions = {}): Promise<Scene> {
   if (manage !== undefined) {
     accounting.serve(accounting.subjects.admin, QUEUE.accounting, (stream) => manage(stream, stream.head as AdminMessage))
   }
-  for (const member of [router, accounting]) member.beat({})
+  router.beat({})
+  accounting.beat({ db: 'connected' })
   const edge = await createEdge({
     bus: edgeBus,
     clock,

@@ -6,8 +6,10 @@ import type { Identity } from './identity.ts'
  */
 export interface CallMessage {
   v: number
-  /** UUID, or the client's own `x-litellm-call-id`. The same for both takes. */
+  /** UUID of the edge's making: the bill is unique by it, so a client does not choose it. The same for both takes. */
   callId: string
+  /** The client's own `x-litellm-call-id`, when it is a plain token: echoed, and a name under which the call is found. */
+  clientCallId?: string
   /**
    * 1, or 2 when the edge had to publish again because the first taker did not answer. Part of the usage event's key, so
    * that work done by both is booked for both and neither twice.

@@ -1,4 +1,5 @@
 import type { CallMessage } from '../proto/call.ts'
+import type { RuntimeSettings } from '../proto/deployment.ts'
 import { type Endpoint, endpoint } from '../proto/endpoints.ts'
 import type { Identity } from '../proto/identity.ts'
 import type { Attempt } from '../proto/usage.ts'
@@ -91,13 +92,20 @@ export function openCall(incoming: IncomingStream, clock: Clock): Call {
   }
 }
 
+/** Where a call would go and on whose account: not a client's to say. */
+const CREDENTIAL_FIELDS = ['api_base', 'base_url', 'api_key', 'user_config'] as const
+
+/** The settings that reading a body depends on. */
+export type DecodeSettings = Pick<RuntimeSettings, 'allowClientSideCredentials' | 'alwaysIncludeStreamUsage'>
+
 /**
- * Reads the body: JSON object → canonical request. Throws GatewayError `invalid_json` or `bad_request` naming what is wrong; the text
- * of the body is never echoed.
+ * Reads the body: JSON object → canonical request. Throws GatewayError `invalid_json`, `bad_request` or `unsafe_parameter` naming what is
+ * wrong; the text of the body is never echoed.
  */
-export function decode(call: Call, raw: Uint8Array): void {
+export function decode(call: Call, raw: Uint8Array, settings: DecodeSettings): void {
   call.raw = raw
   const parsed = parseObject(raw)
+  for (const name of CREDENTIAL_FIELDS) if (parsed[name] != null) throw unsafe(name, settings)
   if (call.message.pathModel !== undefined) parsed['model'] = call.message.pathModel
   else if (typeof parsed['model'] !== 'string' || parsed['model'] === '') {
     throw new GatewayError('bad_request', 'The field "model" is required and must be a non-empty string.', { param: 'model' })
@@ -108,8 +116,20 @@ export function decode(call: Call, raw: Uint8Array): void {
   call.request = call.dialect.decodeRequest(parsed) as Record<string, unknown>
   call.stream = parsed['stream'] === true
   const streamOptions = parsed['stream_options']
-  call.includeUsage = isObject(streamOptions) && streamOptions['include_usage'] === true
+  const asked = isObject(streamOptions) ? streamOptions['include_usage'] : undefined
+  // A client that says false means it, whatever the operator wants for those who say nothing.
+  call.includeUsage = asked === undefined ? settings.alwaysIncludeStreamUsage : asked === true
   call.options = optionsOf(call)
+}
+
+function unsafe(param: string, settings: DecodeSettings): GatewayError {
+  if (settings.allowClientSideCredentials)
+    return new GatewayError('bad_request', `Client-side credentials are not supported yet: leave out ${param}.`, { param })
+  return new GatewayError(
+    'unsafe_parameter',
+    `Authentication Error, Rejected Request: ${param} is not allowed in request body. The operator's deployments say where calls go.`,
+    { param },
+  )
 }
 
 function parseObject(raw: Uint8Array): Record<string, unknown> {

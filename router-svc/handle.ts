@@ -61,7 +61,7 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
   let route: Route | null = null
   try {
     const runtime = deps.runtime()
-    decode(call, incoming.body ?? (await incoming.collect(runtime.settings.maxRequestBytes)))
+    decode(call, incoming.body ?? (await incoming.collect(runtime.settings.maxRequestBytes)), runtime.settings)
     const resolution = resolve(call, runtime)
     const served = await serve(deps, call, runtime, resolution, reply)
     result = served.result

@@ -39,7 +39,8 @@ export function usageEvent(call: Call, end: CallEnd, routerId: string, now: numb
   }
   if (end.error !== null) event.error = toWire(end.error)
   if (message.clientIp !== undefined) event.clientIp = message.clientIp
-  if (options.metadata !== null) event.metadata = options.metadata
+  if (message.clientCallId !== undefined) event.metadata = { ...options.metadata, litellm_call_id: message.clientCallId }
+  else if (options.metadata !== null) event.metadata = options.metadata
   if (options.sessionId !== null) event.sessionId = options.sessionId
   return event
 }

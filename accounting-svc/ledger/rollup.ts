@@ -1,6 +1,9 @@
 import type { Transaction } from '../../shared/db/db.ts'
 import { addDailySpend, addSpend, type DailyRow, type ReversedEntry, type Spender } from '../sql/ledger.ts'
 
+/** Milliseconds of a UTC day. */
+const DAY = 86_400_000
+
 /** Daily sums and the spend of each owner that booked entries add up to. Pure. */
 export interface Sums {
   daily: DailyRow[]
@@ -11,8 +14,9 @@ export interface Sums {
 export function sumEntries(entries: readonly ReversedEntry[]): Sums {
   const daily = new Map<string, DailyRow>()
   const spend: Sums['spend'] = { keys: new Map(), users: new Map(), teams: new Map(), organizations: new Map() }
+  const dayOf = dayNames()
   for (const entry of entries) {
-    addToDay(daily, entry)
+    addToDay(daily, entry, dayOf(entry.startedAt))
     addTo(spend.keys, entry.keyHash, entry.cost)
     addTo(spend.users, entry.userId, entry.cost)
     addTo(spend.teams, entry.teamId, entry.cost)
@@ -29,13 +33,12 @@ export async function rollUp(tx: Transaction, sums: Sums): Promise<void> {
   }
 }
 
-function addToDay(daily: Map<string, DailyRow>, entry: ReversedEntry): void {
+function addToDay(daily: Map<string, DailyRow>, entry: ReversedEntry, day: string): void {
   const userId = entry.userId ?? ''
   const teamId = entry.teamId ?? ''
   const organizationId = entry.organizationId ?? ''
   const model = entry.model ?? ''
   const provider = entry.provider ?? ''
-  const day = dayOf(entry.startedAt)
   const key = `${day}\0${entry.keyHash}\0${userId}\0${teamId}\0${organizationId}\0${entry.modelGroup}\0${model}\0${provider}\0${entry.endpoint}`
   let row = daily.get(key)
   if (row === undefined) {
@@ -70,9 +73,16 @@ function addToDay(daily: Map<string, DailyRow>, entry: ReversedEntry): void {
   else row.failedCalls += entry.calls
 }
 
-/** The UTC day, `YYYY-MM-DD`. */
-function dayOf(time: number): string {
-  return new Date(time).toISOString().slice(0, 10)
+/** Names UTC days, `YYYY-MM-DD`. The calls of a batch nearly all began on one day, and its name is made once. */
+function dayNames(): (time: number) => string {
+  let begin = Number.NaN
+  let name = ''
+  return (time) => {
+    if (time >= begin && time < begin + DAY) return name
+    begin = Math.floor(time / DAY) * DAY
+    name = new Date(begin).toISOString().slice(0, 10)
+    return name
+  }
 }
 
 function addTo(sums: Map<string, bigint>, id: string | null, cost: number): void {

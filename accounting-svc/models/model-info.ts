@@ -64,19 +64,3 @@ function pricesPerToken(prices: Prices | null): Record<string, unknown> {
 function present(fields: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null && value !== undefined))
 }
-
-/** Whether a list of model names (a key's) lets a deployment be seen: its group, one of its access groups, or a wildcard. */
-export function visible(models: readonly string[], deployment: Deployment): boolean {
-  if (models.length === 0) return true
-  const names = [deployment.modelGroup, `${deployment.provider}/${deployment.modelGroup}`, ...deployment.accessGroups]
-  return models.some((entry) => names.some((name) => entry === name || (entry.includes('*') && wildcard(entry).test(name))))
-}
-
-function wildcard(entry: string): RegExp {
-  return new RegExp(
-    `^${entry
-      .split('*')
-      .map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'))
-      .join('.*')}$`,
-  )
-}

@@ -1,6 +1,7 @@
 import type { Catalog } from '../../shared/catalog/catalog.ts'
 import { GatewayError } from '../../shared/errors.ts'
-import { modelInfo, visible } from '../models/model-info.ts'
+import { mayCall } from '../../shared/model-access.ts'
+import { modelInfo } from '../models/model-info.ts'
 import type { Runtime } from '../models/runtime.ts'
 import { type Route, route, z } from './route.ts'
 
@@ -22,7 +23,7 @@ const entry = z.object({
 export function modelRoutes(runtime: Runtime, catalog: Pick<Catalog, 'facts'>): Route[] {
   const shown = (models: readonly string[]): Record<string, unknown>[] =>
     runtime.deployments
-      .filter((deployment) => visible(models, deployment))
+      .filter((deployment) => mayCall({ models }, [deployment.modelGroup], [deployment]))
       .map((deployment) => modelInfo(deployment, catalog.facts(deployment.provider, deployment.model)?.supports ?? []))
   return [
     route({

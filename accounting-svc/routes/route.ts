@@ -43,7 +43,7 @@ export function route<Input extends z.ZodType>(entry: Route<Input>): Route {
 export interface RouterDeps {
   routes: readonly Route[]
   /** Who sends this request; throws GatewayError when nobody may. Not called for public routes. */
-  authenticate(header: (name: string) => string | undefined): Promise<Identity>
+  authenticate(header: (name: string) => string | undefined, path: string): Promise<Identity>
   /** Throws GatewayError when `identity` may not call the route. */
   authorize(identity: Identity, access: Access, method: string, path: string): void
   /** Told of whatever is not a GatewayError of the 4xx kind. */
@@ -79,7 +79,7 @@ export function createRequestRouter(deps: RouterDeps): RequestRouter {
     const header = (name: string): string | undefined => request.headers.get(name) ?? undefined
     let identity = deps.nobody
     if (entry.access !== 'public') {
-      identity = await deps.authenticate(header)
+      identity = await deps.authenticate(header, path)
       deps.authorize(identity, entry.access, request.method, path)
     }
     const raw = entry.method === 'GET' ? queryOf(request) : await bodyOf(request, deps.bodyLimit)

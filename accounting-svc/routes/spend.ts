@@ -73,7 +73,7 @@ export function spendRoutes(db: Database): Route[] {
         end_date: date().optional(),
         api_key: z.string().optional().describe('The key or its SHA-256'),
         user_id: z.string().optional(),
-        request_id: z.string().optional(),
+        request_id: z.string().optional().describe('Id of a call, or the x-litellm-call-id its client sent'),
         summarize: z.stringbool().default(true),
       }),
       output: z.array(z.union([logRow, daySum])),

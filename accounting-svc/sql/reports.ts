@@ -8,6 +8,7 @@ export interface SpendFilter {
   userId?: string
   teamId?: string
   endUser?: string
+  /** The gateway's id of the call, or the one its client gave it. */
   callId?: string
 }
 
@@ -149,7 +150,10 @@ function conditionsOf(filter: SpendFilter): { conditions: string[]; values: unkn
   add('user_id =', filter.userId)
   add('team_id =', filter.teamId)
   add('end_user =', filter.endUser)
-  add('call_id =', filter.callId)
+  if (filter.callId !== undefined) {
+    values.push(filter.callId)
+    conditions.push(`(call_id = $${values.length} or left(metadata ->> 'litellm_call_id', 128) = $${values.length})`)
+  }
   return { conditions, values }
 }
 

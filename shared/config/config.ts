@@ -139,10 +139,17 @@ const generalSettings = z.looseObject({
     .describe('PostgreSQL, for example postgresql://user:password@host:5432/name; default DATABASE_URL.'),
   database_connection_pool_limit: numeric({ min: 1, integer: true }).nullish().describe('Connections to PostgreSQL; default 10.'),
   always_include_stream_usage: flag().nullish().describe('End every stream with a usage chunk, asked for or not; default false.'),
-  allow_client_side_credentials: flag().nullish().describe('Let clients send api_key and api_base; default false.'),
+  allow_client_side_credentials: flag()
+    .nullish()
+    .describe(
+      'Not supported yet: a body with api_key or api_base is refused, as a bad request where this is true; default false.',
+    ),
   litellm_key_header_name: text().nullish().describe('The only header a key is read from.'),
-  allowed_routes: z.array(z.string()).nullish().describe('The only routes served.'),
-  public_routes: z.array(z.string()).nullish().describe('Routes served without a key.'),
+  allowed_routes: z.array(z.string()).nullish().describe('The only routes that may be called; pages that need no key stay open.'),
+  public_routes: z
+    .array(z.string())
+    .nullish()
+    .describe('Routes served without a key: models to anybody, management only as far as a viewer who owns nothing may look.'),
   max_request_size_mb: numeric({ min: 0 }).nullish().describe('Largest request body in megabytes; default 64.'),
 })
 

@@ -187,10 +187,15 @@ export function settingsOf(config: Config): RuntimeSettings {
     allowClientSideCredentials: general.allow_client_side_credentials ?? false,
     keyHeaderName: general.litellm_key_header_name?.toLowerCase() ?? null,
     requireAuthForMetrics: calls.require_auth_for_metrics_endpoint ?? false,
-    allowedRoutes: general.allowed_routes ?? [],
-    publicRoutes: general.public_routes ?? [],
+    allowedRoutes: (general.allowed_routes ?? []).map(groupName),
+    publicRoutes: (general.public_routes ?? []).map(groupName),
     open: (general.master_key ?? '') === '',
   }
+}
+
+/** LiteLLM's files name groups of routes as its code does: `LiteLLMRoutes.openai_routes`. */
+function groupName(route: string): string {
+  return route.replace(/^LiteLLMRoutes\./, '')
 }
 
 /**

@@ -1,0 +1,55 @@
+import { describe, expect, it } from 'vitest'
+import { endpoint } from '../proto/endpoints.ts'
+import type { IncomingStream } from '../shared/bus/bus.ts'
+import { systemClock } from '../shared/clock.ts'
+import { type Call, type DecodeSettings, decode, openCall } from './call.ts'
+
+const SETTINGS: DecodeSettings = { allowClientSideCredentials: false, alwaysIncludeStreamUsage: false }
+
+function decoded(fields: Record<string, unknown>, settings: Partial<DecodeSettings> = {}): Call {
+  const head = { v: 1, callId: 'c', take: 1, endpoint: endpoint('acompletion')?.name, identity: { tags: [] }, headers: {} }
+  const call = openCall({ head } as unknown as IncomingStream, systemClock)
+  const body = { model: 'gpt', messages: [{ role: 'user', content: 'hi' }], ...fields }
+  decode(call, Buffer.from(JSON.stringify(body)), { ...SETTINGS, ...settings })
+  return call
+}
+
+function refusal(fields: Record<string, unknown>, settings: Partial<DecodeSettings> = {}): unknown {
+  try {
+    decoded(fields, settings)
+    return null
+  } catch (thrown) {
+    return thrown
+  }
+}
+
+describe('decode', () => {
+  it.each(['api_base', 'base_url', 'api_key', 'user_config'])('refuses %s in a body, without repeating its value', (param) => {
+    const error = refusal({ [param]: 'very-secret' })
+    expect(error).toMatchObject({ code: 'unsafe_parameter', status: 401, param })
+    expect(String((error as Error).message)).toContain(`Rejected Request: ${param} is not allowed in request body`)
+    expect(String((error as Error).message)).not.toContain('very-secret')
+  })
+
+  it('says that client-side credentials are not supported where the operator allows them', () => {
+    expect(refusal({ api_base: 'http://own' }, { allowClientSideCredentials: true })).toMatchObject({
+      code: 'bad_request',
+      status: 400,
+      param: 'api_base',
+    })
+  })
+
+  it('takes null for not given', () => {
+    expect(refusal({ api_key: null })).toBeNull()
+  })
+
+  it.each([
+    ['nothing', {}, false, false],
+    ['nothing, and the operator wants it', {}, true, true],
+    ['yes', { stream_options: { include_usage: true } }, false, true],
+    ['no, and the operator wants it', { stream_options: { include_usage: false } }, true, false],
+    ['something else of streams, and the operator wants it', { stream_options: {} }, true, true],
+  ])('decides on usage in a stream when the client says %s', (_case, fields, alwaysIncludeStreamUsage, expected) => {
+    expect(decoded({ stream: true, ...fields }, { alwaysIncludeStreamUsage }).includeUsage).toBe(expected)
+  })
+})

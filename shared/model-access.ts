@@ -1,4 +1,7 @@
-import type { Identity } from '../proto/identity.ts'
+/** Whose list of models is asked about. */
+interface Holder {
+  readonly models: readonly string[]
+}
 
 /** Entries that stand for every model. */
 const EVERYTHING = new Set(['*', 'all-proxy-models'])
@@ -8,12 +11,7 @@ const EVERYTHING = new Set(['*', 'all-proxy-models'])
  * access `groups`, or an entry with `*` that fits the name or `provider/name`. `all-team-models` is replaced by accounting, which knows the
  * team, before an identity leaves it; met here it allows nothing.
  */
-export function mayUse(
-  identity: Pick<Identity, 'models'>,
-  model: string,
-  groups: readonly string[] = [],
-  provider?: string,
-): boolean {
+export function mayUse(identity: Holder, model: string, groups: readonly string[] = [], provider?: string): boolean {
   const { models } = identity
   if (models.length === 0) return true
   const qualified = provider === undefined ? null : `${provider}/${model}`
@@ -39,7 +37,7 @@ export interface Served {
  * counts where the name is the provider's own: `openai/*` is about what OpenAI calls `gpt-4o`, not about any name an operator gave to
  * something that OpenAI serves.
  */
-export function mayCall(identity: Pick<Identity, 'models'>, names: readonly string[], served: readonly Served[]): boolean {
+export function mayCall(identity: Holder, names: readonly string[], served: readonly Served[]): boolean {
   if (identity.models.length === 0) return true
   return names.some(
     (name) =>

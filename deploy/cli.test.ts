@@ -181,3 +181,35 @@ describe('migrate', () => {
     expect(second.output()).toContain('The database is up to date.')
   })
 })
+
+describe('a killed gateway', () => {
+  it('has booked, once it is started again, each call that a client saw answered, once', async () => {
+    const port = await freePort()
+    const first = await started(port)
+    const key = readFileSync(join(directory, 'master-key'), 'utf8').trim()
+    const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
+    const body = JSON.stringify({ model: 'mock', messages: [{ role: 'user', content: 'hi' }], mock: { latency: 0 } })
+    const answered: string[] = []
+    const call = async (): Promise<void> => {
+      const response = await fetch(`http://127.0.0.1:${port}/v1/chat/completions`, { method: 'POST', headers, body })
+      await response.text()
+      if (response.ok) answered.push(response.headers.get('x-litellm-call-id') as string)
+      // The batch these belong to is still on its way to the database.
+      if (answered.length === 40) first.child.kill('SIGKILL')
+      return call()
+    }
+    await Promise.allSettled(Array.from({ length: 8 }, call))
+    await first.ended
+    expect(answered.length).toBeGreaterThanOrEqual(40)
+
+    await started(port)
+    const rows = async (id: string): Promise<unknown[]> =>
+      (await fetch(`http://127.0.0.1:${port}/spend/logs?request_id=${id}`, { headers })).json() as Promise<unknown[]>
+    const deadline = performance.now() + 15_000
+    for (const id of answered) {
+      let found = await rows(id)
+      while (found.length === 0 && performance.now() < deadline) found = await rows(id)
+      expect(found, id).toHaveLength(1)
+    }
+  })
+})

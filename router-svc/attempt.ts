@@ -256,7 +256,8 @@ class Try implements ResponseSink {
     const left = this.#begun + total - now
     const quietLeft = this.#paused ? quiet : this.#heard + quiet - now
     if (left <= 0) this.#fail(timeout(`the attempt took longer than ${total / 1000} s`))
-    else if (quietLeft > 0) this.#timer = this.#deps.wheel.set(Math.min(left, quietLeft), () => this.#watch())
+    // Looked at again within `silence` even while nothing has begun, or silence right after the first byte would count as a slow start.
+    else if (quietLeft > 0) this.#timer = this.#deps.wheel.set(Math.min(left, quietLeft, silence), () => this.#watch())
     else if (this.#answering) this.#fail(timeout(`the provider fell silent for ${silence / 1000} s in the middle of its answer`))
     else this.#fail(timeout(`the provider did not start to answer within ${firstByte / 1000} s`))
   }

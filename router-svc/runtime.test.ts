@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Deployment, RuntimeSettings, RuntimeSnapshot } from '../proto/deployment.ts'
+import { checkConfig } from '../shared/config/config.ts'
+import { settingsOf } from '../shared/config/runtime.ts'
 import type { Sealer } from '../shared/config/secrets.ts'
 import type { Provider } from './providers/provider.ts'
 import { type CompileDeps, compileRuntime, serves } from './runtime.ts'
@@ -22,7 +24,7 @@ const providers = new Map([
   ['homeless', provider('homeless', { base: null, baseNames: ['HOMELESS_BASE'] })],
 ])
 
-const settings = { modelGroupAlias: { nick: 'gpt' }, numRetries: 2 } as unknown as RuntimeSettings
+const SETTINGS = { modelGroupAlias: { nick: 'gpt' }, numRetries: 2 } as unknown as RuntimeSettings
 
 function deployment(modelGroup: string, fields: Partial<Deployment> = {}): Deployment {
   return {
@@ -39,7 +41,7 @@ function deployment(modelGroup: string, fields: Partial<Deployment> = {}): Deplo
   } as Deployment
 }
 
-function compile(deployments: Deployment[], env: CompileDeps['env'] = {}) {
+function compile(deployments: Deployment[], env: CompileDeps['env'] = {}, settings = SETTINGS) {
   const snapshot: RuntimeSnapshot = { v: 1, revision: 1, deployments, settings }
   return compileRuntime(snapshot, { providers, sealer, env, catalog: { prices: () => null, facts: () => null } })
 }
@@ -67,6 +69,24 @@ describe('compileRuntime', () => {
       'gpt',
       'constructor',
     ])
+  })
+
+  it('holds calls to what the configuration says of time, retries and aliases', () => {
+    const checked = checkConfig({
+      litellm_settings: { request_timeout: 30, num_retries: 9 },
+      router_settings: { num_retries: 0, timeout: 0.3, stream_timeout: 0.1, retry_after: 2, model_group_alias: { nick: 'gpt' } },
+      turnpike_settings: { stall_timeout: 0.5 },
+    })
+    if (!checked.ok) throw new Error('the configuration is not valid')
+    const runtime = compile([deployment('gpt')], {}, settingsOf(checked.config))
+    expect(runtime.settings).toMatchObject({
+      numRetries: 0,
+      timeout: 300,
+      streamTimeout: 100,
+      stallTimeout: 500,
+      retryAfter: 2_000,
+    })
+    expect(runtime.resolve('nick')?.group).toBe('gpt')
   })
 
   it('does not take names of Object.prototype for aliases', () => {

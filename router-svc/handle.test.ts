@@ -1,0 +1,431 @@
+import { describe, expect, it } from 'vitest'
+import type { CallMessage, StartHead } from '../proto/call.ts'
+import type { Deployment, RuntimeSettings } from '../proto/deployment.ts'
+import type { WireError } from '../proto/errors.ts'
+import type { Identity } from '../proto/identity.ts'
+import type { UsageEvent } from '../proto/usage.ts'
+import type { IncomingStream } from '../shared/bus/bus.ts'
+import { createCodec } from '../shared/bus/codec.ts'
+import { DeadlineWheel, type TestClock, testClock } from '../shared/clock.ts'
+import { createSealer } from '../shared/config/secrets.ts'
+import { GatewayError } from '../shared/errors.ts'
+import type { HttpClient, OutgoingRequest, ResponseSink } from '../shared/http/client.ts'
+import { silentLog } from '../shared/log.ts'
+import { createHandle } from './handle.ts'
+import { noObserver } from './observe.ts'
+import { createProviders } from './providers/index.ts'
+import { compileRuntime } from './runtime.ts'
+
+/** One upstream call as the test plays the provider. */
+interface Sent {
+  request: OutgoingRequest
+  sink: ResponseSink
+  paused: boolean
+  aborted: boolean
+}
+
+interface Client {
+  head: StartHead | null
+  text: string
+  ended: boolean
+  error: WireError | null
+  /** What `data` answers: false = the client is behind. */
+  keepsUp: boolean
+  stream: IncomingStream
+}
+
+const identity = {
+  keyHash: 'hash',
+  keyAlias: null,
+  models: [],
+  aliases: {},
+  tags: [],
+  spend: 5_000_000_000,
+  maxBudget: null,
+  tpmLimit: null,
+  rpmLimit: null,
+  userId: null,
+  teamId: null,
+  organizationId: null,
+} as unknown as Identity
+
+const settings = {
+  numRetries: 2,
+  timeout: 60_000,
+  streamTimeout: 10_000,
+  stallTimeout: 5_000,
+  retryAfter: 0,
+  modelGroupAlias: {},
+  maxRequestBytes: 1_000_000,
+} as unknown as RuntimeSettings
+
+function deployment(id: string, fields: Partial<Deployment> = {}): Deployment {
+  return {
+    id,
+    modelGroup: 'gpt',
+    provider: 'openai',
+    model: 'gpt-4o',
+    apiBase: `http://${id}.test/v1`,
+    apiKey: 'k',
+    organization: null,
+    apiVersion: null,
+    weight: 1,
+    rpm: null,
+    tpm: null,
+    timeout: null,
+    streamTimeout: null,
+    maxRetries: null,
+    defaults: {},
+    extraHeaders: {},
+    extraBody: {},
+    dropParams: false,
+    additionalDropParams: [],
+    allowedOpenaiParams: [],
+    mockResponse: null,
+    accessGroups: [],
+    info: {},
+    prices: { rateVersion: 'r1', input: 2_000_000_000, output: 8_000_000_000 },
+    maxInputTokens: null,
+    maxOutputTokens: null,
+    blocked: false,
+    settings: {},
+    ...fields,
+  } as Deployment
+}
+
+function make(deployments: Deployment[] = [deployment('one')], changes: Partial<RuntimeSettings> = {}) {
+  const clock: TestClock = testClock()
+  const sent: Sent[] = []
+  const events: UsageEvent[] = []
+  const http: HttpClient = {
+    send(request, sink) {
+      const call: Sent = { request, sink, paused: false, aborted: false }
+      sent.push(call)
+      return {
+        pause: () => {
+          call.paused = true
+        },
+        resume: () => {
+          call.paused = false
+        },
+        abort: () => {
+          call.aborted = true
+        },
+      }
+    },
+    close: async () => {},
+  }
+  const runtime = compileRuntime(
+    { v: 1, revision: 1, deployments, settings: { ...settings, ...changes } },
+    { providers: createProviders(), sealer: createSealer(null), env: {}, catalog: { prices: () => null, facts: () => null } },
+  )
+  const handle = createHandle({
+    routerId: 'router-1',
+    codec: createCodec(),
+    runtime: () => runtime,
+    spool: {
+      append: (event, written) => {
+        events.push(event)
+        written?.()
+      },
+    },
+    tokens: { count: async (text) => Math.ceil(text.length / 4) },
+    observe: noObserver,
+    random: () => 0,
+    log: silentLog,
+    http,
+    clock,
+    wheel: new DeadlineWheel(clock),
+  })
+
+  function call(body: Record<string, unknown> | string, fields: Partial<CallMessage> = {}): Client & { done: Promise<void> } {
+    const client: Client = {
+      head: null,
+      text: '',
+      ended: false,
+      error: null,
+      keepsUp: true,
+      stream: null as unknown as IncomingStream,
+    }
+    const add = (bytes: Uint8Array) => {
+      client.text += Buffer.from(bytes).toString()
+    }
+    const head: CallMessage = { v: 1, callId: 'call-1', take: 1, endpoint: 'acompletion', identity, headers: {}, ...fields }
+    client.stream = {
+      id: 'call-1',
+      head,
+      deadline: 600_000,
+      body: Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
+      closed: false,
+      onWritable: null,
+      onCancel: null,
+      collect: () => Promise.reject(new GatewayError('internal')),
+      refuse: (error) => {
+        client.error = error
+      },
+      start: (started) => {
+        client.head = started
+      },
+      data: (bytes) => {
+        add(bytes)
+        return client.keepsUp
+      },
+      end: () => {
+        client.ended = true
+      },
+      fail: (error) => {
+        client.error = error
+      },
+      whole: (started, bytes) => {
+        client.head = started
+        add(bytes)
+        client.ended = true
+      },
+    }
+    const done = new Promise<void>((resolve) => handle(client.stream, resolve))
+    return Object.assign(client, { done })
+  }
+  return { clock, sent, events, call }
+}
+
+const chat = { model: 'gpt', messages: [{ role: 'user', content: 'hi' }] }
+const answer = (fields = {}) =>
+  Buffer.from(
+    JSON.stringify({
+      id: 'x',
+      object: 'chat.completion',
+      created: 1,
+      model: 'gpt-4o-2024',
+      choices: [{ index: 0, message: { role: 'assistant', content: 'hello' }, finish_reason: 'stop' }],
+      usage: { prompt_tokens: 100, completion_tokens: 50, total_tokens: 150 },
+      ...fields,
+    }),
+  )
+const sse = (payload: unknown) => Buffer.from(`data: ${typeof payload === 'string' ? payload : JSON.stringify(payload)}\n\n`)
+const delta = (content: string, finish: string | null = null) =>
+  sse({
+    id: 'x',
+    object: 'chat.completion.chunk',
+    created: 1,
+    model: 'gpt-4o',
+    choices: [{ index: 0, delta: { content }, finish_reason: finish }],
+  })
+const STREAM = { 'content-type': 'text/event-stream' }
+const JSON_TYPE = { 'content-type': 'application/json' }
+const settled = () => new Promise<void>((resolve) => setImmediate(resolve))
+
+describe('a call', () => {
+  it('is answered with the client’s model name, its cost and the spend of its key, and reported with its usage', async () => {
+    const { sent, events, call } = make()
+    const client = call(chat)
+    expect(sent[0]?.request.url).toBe('http://one.test/v1/chat/completions')
+    expect(sent[0]?.request.headers['authorization']).toBe('Bearer k')
+    sent[0]?.sink.head(200, JSON_TYPE)
+    sent[0]?.sink.data(answer())
+    sent[0]?.sink.end()
+    await client.done
+    expect(JSON.parse(client.text)).toMatchObject({ model: 'gpt', usage: { total_tokens: 150 } })
+    // 100 × $2 and 50 × $8 per million are $0.0006; the key had spent $5.
+    expect(client.head).toMatchObject({
+      status: 200,
+      headers: {
+        'x-litellm-response-cost': '0.0006',
+        'x-litellm-key-spend': '5.0006',
+        'x-litellm-model-id': 'one',
+        'x-litellm-attempted-retries': '0',
+      },
+    })
+    expect(events).toHaveLength(1)
+    expect(events[0]).toMatchObject({
+      outcome: 'success',
+      status: 200,
+      modelGroup: 'gpt',
+      attempts: [
+        {
+          provider: 'openai',
+          deploymentId: 'one',
+          outcome: 'success',
+          cost: 600_000,
+          rateVersion: 'r1',
+          usage: { input: 100, output: 50 },
+        },
+      ],
+    })
+  })
+
+  it('goes to the other deployment when the first fails, and says so', async () => {
+    const { sent, events, call } = make([deployment('one'), deployment('two')])
+    const client = call(chat)
+    sent[0]?.sink.failed(new GatewayError('provider_connection'))
+    await settled()
+    expect(sent[1]?.request.url).toBe('http://two.test/v1/chat/completions')
+    sent[1]?.sink.head(200, JSON_TYPE)
+    sent[1]?.sink.data(answer())
+    sent[1]?.sink.end()
+    await client.done
+    expect(client.head?.headers['x-litellm-attempted-retries']).toBe('1')
+    expect(events[0]?.attempts.map(({ outcome }) => outcome)).toEqual(['failure', 'success'])
+  })
+
+  it('waits as long as the provider says before it tries the only deployment again', async () => {
+    const { clock, sent, call } = make()
+    call(chat)
+    sent[0]?.sink.head(429, { ...JSON_TYPE, 'retry-after': '3' })
+    sent[0]?.sink.data(Buffer.from('{"error":{"message":"slow"}}'))
+    sent[0]?.sink.end()
+    await settled()
+    clock.advance(2_900)
+    await settled()
+    expect(sent).toHaveLength(1)
+    clock.advance(100)
+    await settled()
+    expect(sent).toHaveLength(2)
+  })
+
+  it('is refused without a provider call when its model is unknown, and reported all the same', async () => {
+    const { sent, events, call } = make()
+    const client = call({ ...chat, model: 'nope' })
+    await client.done
+    expect(sent).toEqual([])
+    expect(client.head?.status).toBe(400)
+    expect(JSON.parse(client.text).error).toMatchObject({ code: '400', param: 'model' })
+    expect(events[0]).toMatchObject({ outcome: 'failure', requestedModel: 'nope', attempts: [] })
+  })
+
+  it('never echoes a body that is not JSON', async () => {
+    const { sent, call } = make()
+    const client = call('{"model": "gpt", "api_key": sk-123')
+    await client.done
+    expect(sent).toEqual([])
+    expect(client.head?.status).toBe(400)
+    expect(client.text).toContain('not valid JSON')
+    expect(client.text).not.toContain('sk-123')
+  })
+
+  it('stops waiting for an answer that does not come', async () => {
+    const { clock, sent, events, call } = make([deployment('one')], { numRetries: 0 })
+    const client = call(chat)
+    clock.advance(60_200)
+    await client.done
+    expect(sent[0]?.aborted).toBe(true)
+    expect(client.head?.status).toBe(408)
+    expect(JSON.parse(client.text).error.type).toBe('timeout_error')
+    expect(events[0]?.error?.code).toBe('provider_timeout')
+  })
+
+  it('aborts the provider and is reported as cancelled when the client leaves', async () => {
+    const { sent, events, call } = make()
+    const client = call({ ...chat, stream: true })
+    sent[0]?.sink.head(200, STREAM)
+    sent[0]?.sink.data(delta('one '))
+    sent[0]?.sink.data(delta('two '))
+    client.stream.onCancel?.('client closed the connection')
+    await client.done
+    expect(sent[0]?.aborted).toBe(true)
+    expect(events[0]).toMatchObject({
+      outcome: 'cancelled',
+      status: 499,
+      attempts: [{ outcome: 'cancelled', usage: { output: 2, estimated: true } }],
+    })
+    expect(events[0]?.attempts[0]?.usage?.input).toBeGreaterThan(0)
+  })
+})
+
+describe('a streamed call', () => {
+  it('sends what came, keeps the terminator until it is reported, and takes out usage nobody asked for', async () => {
+    const { sent, events, call } = make()
+    const client = call({ ...chat, stream: true })
+    sent[0]?.sink.head(200, STREAM)
+    expect(client.head).toBeNull()
+    sent[0]?.sink.data(delta('hello'))
+    expect(client.head?.headers['content-type']).toBe('text/event-stream')
+    sent[0]?.sink.data(delta('', 'stop'))
+    sent[0]?.sink.data(
+      sse({
+        id: 'x',
+        object: 'chat.completion.chunk',
+        model: 'gpt-4o',
+        choices: [],
+        usage: { prompt_tokens: 7, completion_tokens: 3, total_tokens: 10 },
+      }),
+    )
+    expect(client.text).not.toContain('usage')
+    sent[0]?.sink.data(sse('[DONE]'))
+    expect(client.text).not.toContain('[DONE]')
+    await client.done
+    expect(client.text.endsWith('data: [DONE]\n\n')).toBe(true)
+    expect(client.ended).toBe(true)
+    expect(events[0]?.attempts[0]?.usage).toMatchObject({ input: 7, output: 3, estimated: false })
+  })
+
+  it('pauses the provider while the client is behind, and does not count that as silence', async () => {
+    const { clock, sent, call } = make()
+    const client = call({ ...chat, stream: true })
+    sent[0]?.sink.head(200, STREAM)
+    client.keepsUp = false
+    sent[0]?.sink.data(delta('much'))
+    expect(sent[0]?.paused).toBe(true)
+    clock.advance(30_000)
+    expect(sent[0]?.aborted).toBe(false)
+    client.keepsUp = true
+    client.stream.onWritable?.()
+    expect(sent[0]?.paused).toBe(false)
+    clock.advance(4_900)
+    expect(sent[0]?.aborted).toBe(false)
+    clock.advance(400)
+    expect(sent[0]?.aborted).toBe(true)
+    await client.done
+    expect(client.text).toContain('"error"')
+  })
+
+  it('ends with an error event and without terminator when the provider falls silent, and is billed for what came', async () => {
+    const { clock, sent, events, call } = make()
+    const client = call({ ...chat, stream: true })
+    sent[0]?.sink.head(200, STREAM)
+    sent[0]?.sink.data(delta('half'))
+    clock.advance(5_300)
+    await client.done
+    expect(client.text).toMatch(/data: {"error":{.*"code":"408".*}}\n\n$/)
+    expect(client.text).not.toContain('[DONE]')
+    expect(events[0]).toMatchObject({
+      outcome: 'partial',
+      attempts: [{ outcome: 'partial', usage: { output: 1, estimated: true } }],
+    })
+  })
+
+  it('is tried again when the provider fails before the first chunk, and not after it', async () => {
+    const { sent, call } = make([deployment('one'), deployment('two')])
+    const client = call({ ...chat, stream: true })
+    sent[0]?.sink.head(200, STREAM)
+    sent[0]?.sink.failed(new GatewayError('provider_truncated'))
+    await settled()
+    expect(sent).toHaveLength(2)
+    sent[1]?.sink.head(200, STREAM)
+    sent[1]?.sink.data(delta('half'))
+    sent[1]?.sink.failed(new GatewayError('provider_truncated'))
+    await client.done
+    expect(sent).toHaveLength(2)
+    expect(client.text).toContain('"error"')
+  })
+
+  it('is not taken for complete when the input ends without terminator', async () => {
+    const { sent, events, call } = make([deployment('one')], { numRetries: 0 })
+    const client = call({ ...chat, stream: true })
+    sent[0]?.sink.head(200, STREAM)
+    sent[0]?.sink.data(delta('half'))
+    sent[0]?.sink.end()
+    await client.done
+    expect(client.text).toContain('"error"')
+    expect(events[0]?.error?.code).toBe('provider_truncated')
+  })
+
+  it('tells of an HTML page in place of a stream as a failure of the provider', async () => {
+    const { sent, call } = make([deployment('one')], { numRetries: 0 })
+    const client = call({ ...chat, stream: true })
+    sent[0]?.sink.head(200, { 'content-type': 'text/html' })
+    sent[0]?.sink.data(Buffer.from('<html>welcome</html>'))
+    sent[0]?.sink.end()
+    await client.done
+    expect(client.head?.status).toBeGreaterThanOrEqual(500)
+  })
+})

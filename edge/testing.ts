@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net'
 import type { AdminMessage } from '../proto/admin.ts'
 import type { CallMessage } from '../proto/call.ts'
 import type { Deployment, RuntimeSettings, RuntimeSnapshot } from '../proto/deployment.ts'
-import type { Identity, IdentityRequest } from '../proto/identity.ts'
+import { adminIdentity, type Identity, type IdentityRequest } from '../proto/identity.ts'
 import { QUEUE } from '../proto/subjects.ts'
 import type { Bus, IncomingStream } from '../shared/bus/bus.ts'
 import { createMemoryHub, type MemoryHub } from '../shared/bus/memory.ts'
@@ -18,31 +18,7 @@ import { createEdge, EDGE_DEFAULTS, type Edge, type EdgeSettings } from './edge.
 export const KEY = 'sk-edge-test-key-0001'
 
 export function identityOf(fields: Partial<Identity> = {}): Identity {
-  return {
-    v: 1,
-    keyHash: hashKey(KEY),
-    keyName: 'sk-...0001',
-    keyAlias: null,
-    role: 'internal_user',
-    userId: null,
-    userEmail: null,
-    teamId: null,
-    teamAlias: null,
-    organizationId: null,
-    models: [],
-    aliases: {},
-    allowedRoutes: [],
-    blocked: false,
-    teamBlocked: false,
-    expires: null,
-    metadata: {},
-    tags: [],
-    spend: 0,
-    maxBudget: null,
-    rpmLimit: null,
-    tpmLimit: null,
-    ...fields,
-  }
+  return { ...adminIdentity(hashKey(KEY)), keyName: 'sk-...0001', role: 'internal_user', userId: null, ...fields }
 }
 
 export function deploymentOf(fields: Partial<Deployment>): Deployment {

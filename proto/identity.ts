@@ -1,3 +1,5 @@
+import { WIRE_VERSION } from './version.ts'
+
 /** Roles as LiteLLM names them (surface reference §0.1). */
 export type UserRole = 'proxy_admin' | 'proxy_admin_viewer' | 'internal_user' | 'internal_user_viewer' | 'team' | 'customer'
 
@@ -48,3 +50,34 @@ export interface IdentityRequest {
 
 /** `keyHash` of calls made with the master key, in every record (surface reference §0 "Master key in records"). */
 export const MASTER_KEY_ALIAS = 'litellm_proxy_master_key'
+
+/** `userId` of the master key and of everybody while none is set (LiteLLM's `default_user_id`). */
+export const MASTER_USER_ID = 'default_user_id'
+
+/** A proxy admin without limits, known by `name` in every record. */
+export function adminIdentity(name: string): Identity {
+  return {
+    v: WIRE_VERSION,
+    keyHash: name,
+    keyName: name,
+    keyAlias: null,
+    role: 'proxy_admin',
+    userId: MASTER_USER_ID,
+    userEmail: null,
+    teamId: null,
+    teamAlias: null,
+    organizationId: null,
+    models: [],
+    aliases: {},
+    allowedRoutes: [],
+    blocked: false,
+    teamBlocked: false,
+    expires: null,
+    metadata: {},
+    tags: [],
+    spend: 0,
+    maxBudget: null,
+    rpmLimit: null,
+    tpmLimit: null,
+  }
+}

@@ -1,4 +1,4 @@
-import { type Identity, MASTER_KEY_ALIAS, type UserRole } from '../../proto/identity.ts'
+import { type Identity, MASTER_KEY_ALIAS, MASTER_USER_ID, type UserRole } from '../../proto/identity.ts'
 import { GatewayError } from '../../shared/errors.ts'
 
 /**
@@ -18,9 +18,6 @@ const ROLES: ReadonlySet<string> = new Set<UserRole>([
   'team',
   'customer',
 ])
-
-/** The user id of the master key's holder, in `created_by` and wherever a user id is asked for. */
-export const MASTER_USER_ID = 'default_user_id'
 
 /** A role as stored; a key without a user, or with a role nobody knows, may do what an internal user may. */
 export function roleOf(stored: string | null | undefined): UserRole {

@@ -1,4 +1,4 @@
-import { type Identity, type IdentityReply, type IdentityRequest, MASTER_KEY_ALIAS } from '../../proto/identity.ts'
+import { adminIdentity, type Identity, type IdentityReply, type IdentityRequest, MASTER_KEY_ALIAS } from '../../proto/identity.ts'
 import { QUEUE } from '../../proto/subjects.ts'
 import { WIRE_VERSION } from '../../proto/version.ts'
 import type { Bus, Service } from '../../shared/bus/bus.ts'
@@ -6,7 +6,7 @@ import { hashKey, sameSecret } from '../../shared/config/secrets.ts'
 import type { Database } from '../../shared/db/db.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import { findIdentity, type IdentityRow } from '../sql/keys.ts'
-import { MASTER_USER_ID, roleOf } from './access.ts'
+import { roleOf } from './access.ts'
 
 export interface Identities {
   /** Who the key of this hash is; null when nobody. Throws GatewayError `accounting_away` while the database is away. */
@@ -49,30 +49,7 @@ export function serveIdentities(bus: Bus, identities: Identities): Service {
 
 /** The holder of the master key. Its hash stays here: records carry a fixed name instead (surface reference §0). */
 export function masterIdentity(): Identity {
-  return {
-    v: WIRE_VERSION,
-    keyHash: MASTER_KEY_ALIAS,
-    keyName: MASTER_KEY_ALIAS,
-    keyAlias: null,
-    role: 'proxy_admin',
-    userId: MASTER_USER_ID,
-    userEmail: null,
-    teamId: null,
-    teamAlias: null,
-    organizationId: null,
-    models: [],
-    aliases: {},
-    allowedRoutes: [],
-    blocked: false,
-    teamBlocked: false,
-    expires: null,
-    metadata: {},
-    tags: [],
-    spend: 0,
-    maxBudget: null,
-    rpmLimit: null,
-    tpmLimit: null,
-  }
+  return adminIdentity(MASTER_KEY_ALIAS)
 }
 
 /** Rows → what the request path needs to know. Pure. */

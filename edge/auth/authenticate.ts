@@ -1,6 +1,5 @@
 import type { RuntimeSettings } from '../../proto/deployment.ts'
-import type { Identity } from '../../proto/identity.ts'
-import { WIRE_VERSION } from '../../proto/version.ts'
+import { adminIdentity, type Identity } from '../../proto/identity.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { Exchange } from '../exchange.ts'
@@ -17,30 +16,7 @@ const KEY_HEADERS = ['api-key', 'x-api-key', 'x-goog-api-key', 'ocp-apim-subscri
 export const CREDENTIAL_HEADERS: ReadonlySet<string> = new Set(['x-litellm-api-key', 'authorization', 'cookie', ...KEY_HEADERS])
 
 /** What every caller is while no master key is set. */
-const ANYBODY: Identity = Object.freeze({
-  v: WIRE_VERSION,
-  keyHash: 'anonymous',
-  keyName: 'anonymous',
-  keyAlias: null,
-  role: 'proxy_admin',
-  userId: 'default_user_id',
-  userEmail: null,
-  teamId: null,
-  teamAlias: null,
-  organizationId: null,
-  models: [],
-  aliases: {},
-  allowedRoutes: [],
-  blocked: false,
-  teamBlocked: false,
-  expires: null,
-  metadata: {},
-  tags: [],
-  spend: 0,
-  maxBudget: null,
-  rpmLimit: null,
-  tpmLimit: null,
-})
+const ANYBODY: Identity = Object.freeze(adminIdentity('anonymous'))
 
 /** Whoever calls a route that the operator made public: a user who may call that route. */
 function passerBy(path: string): Identity {

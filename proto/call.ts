@@ -6,13 +6,13 @@ import type { Identity } from './identity.ts'
  */
 export interface CallMessage {
   v: number
-  /** UUID of the edge's making: the bill is unique by it, so a client does not choose it. The same for both takes. */
+  /** UUID of the edge's making: the bill is unique by it, so a client does not choose it. The same for all takes. */
   callId: string
   /** The client's own `x-litellm-call-id`, when it is a plain token: echoed, and a name under which the call is found. */
   clientCallId?: string
   /**
-   * 1, or 2 when the edge had to publish again because the first taker did not answer. Part of the usage event's key, so
-   * that work done by both is booked for both and neither twice.
+   * 1, then 2 and 3 when the edge had to publish again because a taker did not answer. Part of the usage event's key, so
+   * that work done by several is booked for all and nothing twice.
    */
   take: number
   /** Name of a row in `ENDPOINTS`. */

@@ -50,8 +50,8 @@ export interface BeatInfo {
   servedBy: string
 }
 
-/** What a stream's id ends with when it was published a second time: late frames of the first taker reach nobody. */
-export const SECOND_TAKE = '~2'
+/** Between a stream's id and the number of its take, from the second on: late frames of an earlier taker reach nobody. */
+export const TAKE_MARK = '~'
 
 /** What opens a stream: published to the queue group, with the reply inbox. */
 export interface OpenMessage {

@@ -8,7 +8,7 @@ import {
   type EndPayload,
   FRAME,
   type FrameKind,
-  SECOND_TAKE,
+  TAKE_MARK,
 } from '../../proto/frames.ts'
 import { readable, WIRE_VERSION } from '../../proto/version.ts'
 import type { Timer } from '../clock.ts'
@@ -28,8 +28,8 @@ import { Window } from './window.ts'
  *   started   the head reached the sink; from here on nothing is tried again
  *   over      ended, failed or cancelled; the sink hears nothing more
  *
- * opening ⇄ waiting; opening → accepted → started → over, any → over. Once, `opening` and `accepted` go back to `opening` as the
- * second take.
+ * opening ⇄ waiting; opening → accepted → started → over, any → over. `opening` and `accepted` go back to `opening` as the next
+ * take: TAKES_MAX in all, of which ANSWERED_MAX were heard of.
  */
 type State = 'opening' | 'waiting' | 'accepted' | 'started' | 'over'
 
@@ -39,6 +39,14 @@ const NOBODY_PAUSE = 100
 const NOBODY_LIMIT = 1_000
 /** Sweeps of silence after which a live server must have lost track of the stream: it beats every BEAT_IDLE. */
 const SILENT_LIMIT = (2.5 * BEAT_IDLE) / SWEEP_INTERVAL
+
+/**
+ * A frozen process stays in its queue group, which may hand it the second take too; with half of two servers frozen a third one
+ * leaves every eighth stream without, instead of every fourth.
+ */
+const TAKES_MAX = 3
+/** Work may have been done for a take that was accepted or refused, so there is no third of those. */
+const ANSWERED_MAX = 2
 
 /** Codes with which a stream is turned away before any work was done for it. */
 const REFUSALS: ReadonlySet<ErrorCode> = new Set(['overloaded', 'draining'])
@@ -59,6 +67,8 @@ export class Outgoing implements OutgoingStream {
   #state: State = 'opening'
   #wireId: string
   #take = 1
+  /** Takes that were accepted or refused. */
+  #answered = 0
   #servedBy: string | null = null
   #expected = 0
   #sent = 0
@@ -192,6 +202,7 @@ export class Outgoing implements OutgoingStream {
       return
     }
     this.#state = 'accepted'
+    this.#answered += 1
     this.#servedBy = info.servedBy
     this.#streams.fleet.touch(info.servedBy)
     this.#sink.accept?.(info.servedBy)
@@ -233,7 +244,9 @@ export class Outgoing implements OutgoingStream {
   }
 
   #onError(error: WireError): void {
-    const mayMove = this.#state === 'opening' ? REFUSALS : GIVEN_UP
+    const refused = this.#state === 'opening'
+    if (refused) this.#answered += 1
+    const mayMove = refused ? REFUSALS : GIVEN_UP
     if (mayMove.has(error.code) && this.#again(null)) return
     this.#finish()
     this.#sink.error(error)
@@ -261,7 +274,7 @@ export class Outgoing implements OutgoingStream {
         openedBy: this.#link.id,
         deadline: Math.max(1, Math.round(this.#deadlineAt - this.#link.clock.monotonic())),
         credit: this.#window.initial,
-        head: this.#take === 1 ? options.head : secondTake(options.head),
+        head: this.#take === 1 ? options.head : nextTake(options.head, this.#take),
         body: first,
         more,
       })
@@ -273,17 +286,17 @@ export class Outgoing implements OutgoingStream {
     }
   }
 
-  /** Publishes once more, when that is still possible. The first taker is cancelled, now or when it wakes up and accepts. */
+  /** Publishes once more, when that is still possible. The taker before is cancelled, now or when it wakes up and accepts. */
   #again(reason: string | null): boolean {
     const restartable = this.#state === 'opening' || this.#state === 'accepted'
-    if (!restartable || this.#take === 2 || this.#spent) return false
+    if (!restartable || this.#take === TAKES_MAX || this.#answered === ANSWERED_MAX || this.#spent) return false
     if (reason !== null) this.#sendCancel(reason)
-    const first = this.#wireId
+    const before = this.#wireId
     this.#body?.stop()
     this.#body = null
-    this.#take = 2
-    this.#wireId = `${this.id}${SECOND_TAKE}`
-    this.#streams.rename(first, this.#wireId, this)
+    this.#take += 1
+    this.#wireId = `${this.id}${TAKE_MARK}${this.#take}`
+    this.#streams.rename(before, this.#wireId, this)
     this.#servedBy = null
     this.#expected = this.#sent = this.#sentAtBeat = this.#silent = 0
     this.#nobodySince = null
@@ -344,7 +357,7 @@ export class Outgoing implements OutgoingStream {
   }
 }
 
-/** The message of the second take: the same, but for its number, so that work done for both is booked for both. */
-function secondTake(head: unknown): unknown {
-  return typeof head === 'object' && head !== null && 'take' in head ? { ...head, take: 2 } : head
+/** The message of a further take: the same, but for its number, so that work done for several is booked for all. */
+function nextTake(head: unknown, take: number): unknown {
+  return typeof head === 'object' && head !== null && 'take' in head ? { ...head, take } : head
 }

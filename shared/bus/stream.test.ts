@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { BEAT_IDLE, BODY_CREDIT, FRAME, type FrameKind, type OpenMessage } from '../../proto/frames.ts'
+import { ACCEPT_LIMIT, BEAT_IDLE, BODY_CREDIT, FRAME, type FrameKind, type OpenMessage } from '../../proto/frames.ts'
 import { subjects } from '../../proto/subjects.ts'
 import { DeadlineWheel, testClock } from '../clock.ts'
 import { silentLog } from '../log.ts'
@@ -80,6 +80,8 @@ function recorder() {
   return { sink, heard, bytes, all: () => Buffer.concat(bytes) }
 }
 
+/** Milliseconds a deadline may be late: the wheel turns in steps. */
+const WHEEL_TICKS = 100
 const OPTIONS = { head: { take: 1 }, body: new Uint8Array(0), deadline: 600_000 }
 const OK = { v: 1, status: 200, headers: {} }
 
@@ -268,6 +270,54 @@ describe('stream', () => {
     settle()
     expect(served).toEqual(['a~2'])
     expect(heard).toEqual([])
+  })
+
+  it('is offered a third time when two takers were frozen, and no more', () => {
+    const served: unknown[] = []
+    const { clock, offers, opener, settle } = pair((stream) => {
+      served.push({ id: stream.id, head: stream.head })
+      stream.whole(OK, Buffer.from('late'))
+    })
+    const { sink, heard, all } = recorder()
+    opener.open('x', { ...OPTIONS, id: 'a' }, sink)
+    for (let frozen = 0; frozen < 2; frozen += 1) {
+      expect(offers.splice(0)).toHaveLength(1)
+      clock.advance(ACCEPT_LIMIT + WHEEL_TICKS)
+    }
+    settle()
+    expect(served).toEqual([{ id: 'a~3', head: { take: 3 } }])
+    expect(heard).toEqual(['start', 'end'])
+    expect(all().toString()).toBe('late')
+
+    const other = recorder()
+    opener.open('x', { ...OPTIONS, id: 'b' }, other.sink)
+    for (let frozen = 0; frozen < 3; frozen += 1) {
+      expect(offers.splice(0)).toHaveLength(1)
+      clock.advance(ACCEPT_LIMIT + WHEEL_TICKS)
+    }
+    expect(offers).toEqual([])
+    expect(other.heard).toEqual(['no_router'])
+  })
+
+  it('is not offered a third time once two takers have answered, frozen ones aside', () => {
+    const served: string[] = []
+    const { clock, offers, opener, settle } = pair((stream) => {
+      served.push(stream.id)
+      stream.refuse({ code: 'overloaded', message: 'full' })
+    })
+    const { sink, heard } = recorder()
+    opener.open('x', { ...OPTIONS, id: 'a' }, sink)
+    settle()
+    expect(served).toEqual(['a', 'a~2'])
+    expect(heard).toEqual(['overloaded'])
+
+    const other = recorder()
+    opener.open('x', { ...OPTIONS, id: 'b' }, other.sink)
+    offers.splice(0)
+    clock.advance(ACCEPT_LIMIT + WHEEL_TICKS)
+    settle()
+    expect(served.slice(2)).toEqual(['b~2', 'b~3'])
+    expect(other.heard).toEqual(['overloaded'])
   })
 
   it('ignores frames of kinds it does not know', () => {

@@ -150,7 +150,7 @@ const generalSettings = z.looseObject({
     .array(z.string())
     .nullish()
     .describe('Routes served without a key: models to anybody, management only as far as a viewer who owns nothing may look.'),
-  max_request_size_mb: numeric({ min: 0 }).nullish().describe('Largest request body in megabytes; default 64.'),
+  max_request_size_mb: numeric({ min: 0 }).nullish().describe('Largest request body in megabytes; default 128.'),
 })
 
 /** Where and how the processes run. `process.ts` says which environment variable each may come from. */

@@ -116,7 +116,7 @@ litellm_settings:
         /^11:17 model_list\[2\]\.litellm_params\.api_base expected a URL that starts with http:\/\/ or https:\/\/, got "localhost:8000"\./,
       ),
       expect.stringMatching(/^13:3 general_settings\.master_key expected a text, got a list\./),
-      '14:19 general_settings.allowed_routes expected a list, got "/v1". The only routes served.',
+      '14:19 general_settings.allowed_routes expected a list, got "/v1". The only routes that may be called; pages that need no key stay open.',
       expect.stringMatching(/^16:20 litellm_settings\.request_timeout expected a number, 0 or more, got "soon"\./),
     ])
   })

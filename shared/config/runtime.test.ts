@@ -322,7 +322,7 @@ general_settings:
   master_key: sk-a-long-master-key
   max_request_size_mb: 0.5
   litellm_key_header_name: X-My-Key
-  allowed_routes: [/v1/chat/completions]
+  allowed_routes: [/v1/chat/completions, LiteLLMRoutes.info_routes]
   public_routes: [/health]
 turnpike_settings: {stall_timeout: 7}
 `),
@@ -337,7 +337,7 @@ turnpike_settings: {stall_timeout: 7}
       maxRequestBytes: 524_288,
       keyHeaderName: 'x-my-key',
       requireAuthForMetrics: true,
-      allowedRoutes: ['/v1/chat/completions'],
+      allowedRoutes: ['/v1/chat/completions', 'info_routes'],
       publicRoutes: ['/health'],
       open: false,
     })

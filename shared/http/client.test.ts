@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { GatewayError } from '../errors.ts'
-import { createHttpClient, type HttpClient, type OutgoingRequest } from './client.ts'
+import { createHttpClient, type HttpClient, type OutgoingCall, type OutgoingRequest } from './client.ts'
 
 const closers: (() => Promise<unknown> | unknown)[] = []
 afterEach(async () => {
@@ -150,6 +150,45 @@ describe('the HTTP client', () => {
     })
     await gone
     expect(events).toEqual(['head', 'data'])
+  })
+
+  it('closes the connections of a thousand abandoned requests without keeping a new one waiting for all of them', async () => {
+    const count = 1_000
+    let closed = 0
+    let everyoneClosed = () => {}
+    const gone = new Promise<void>((resolve) => {
+      everyoneClosed = resolve
+    })
+    const held = await tcpServer((socket) => {
+      socket.once('close', () => {
+        closed += 1
+        if (closed === count) everyoneClosed()
+      })
+      socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf'))
+    })
+    const prompt = await httpServer((_, response) => response.end('here'))
+    const http = client()
+    const calls: OutgoingCall[] = []
+    await Promise.all(
+      Array.from({ length: count }, () => {
+        return new Promise<void>((resolve) => {
+          const request = {
+            method: 'POST',
+            url: held,
+            headers: {},
+            body: '',
+            headersTimeout: 30_000,
+            bodyTimeout: 30_000,
+          } as const
+          calls.push(http.send(request, { head: () => {}, data: () => resolve(), end: () => {}, failed: () => {} }))
+        })
+      }),
+    )
+    for (const call of calls) call.abort()
+    const { body } = await fetchAll(http, prompt)
+    expect(body.toString()).toBe('here')
+    expect(closed).toBeLessThan(count)
+    await gone
   })
 
   it('slows the peer down while paused and takes the rest after resume', async () => {

@@ -40,7 +40,11 @@ export function forwardBody(raw: Uint8Array, parsed: Fields, shaped: Fields): Ui
   if (begin === 0 && onlyModelDiffers(parsed, shaped, members.count)) {
     const model = members.find(MODEL)
     if (model >= 0) {
-      return join([raw.subarray(0, members.valueStart(model)), JSON.stringify(shaped['model']), raw.subarray(members.valueEnd(model))])
+      return join([
+        raw.subarray(0, members.valueStart(model)),
+        JSON.stringify(shaped['model']),
+        raw.subarray(members.valueEnd(model)),
+      ])
     }
   }
 

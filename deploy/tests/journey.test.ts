@@ -121,6 +121,12 @@ describe.each(MODES)('%s', (mode) => {
     await expect(openai.models.retrieve('nope')).rejects.toMatchObject({ status: 404 })
   })
 
+  it('is ready, and knows that the database answers', async () => {
+    const answer = await fetch(`${gateway.url}/health/readiness`)
+    expect(answer.status).toBe(200)
+    expect(await answer.json()).toMatchObject({ status: 'healthy', db: 'connected' })
+  })
+
   it('answers mock and mock_response without a provider', async () => {
     const mock = await openai.chat.completions.create({ model: 'mock', messages: [{ role: 'user', content: 'hi' }] })
     expect(mock.choices[0]?.message.content).toBeTruthy()

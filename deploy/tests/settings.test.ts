@@ -16,7 +16,7 @@ model_list:
   - model_name: quick
     litellm_params: {model: openai/gpt-scripted, api_base: ${upstream.url}/v1, api_key: sk-upstream, timeout: 0.3}
 litellm_settings: {num_retries: 5, request_timeout: 60}
-router_settings: {num_retries: 0, timeout: 20, stream_timeout: 2, model_group_alias: {nick: gpt}}
+router_settings: {num_retries: 0, timeout: 20, stream_timeout: 4, model_group_alias: {nick: gpt}}
 general_settings: {always_include_stream_usage: true}
 turnpike_settings: {stall_timeout: 0.3}
 `,
@@ -59,7 +59,7 @@ it.each([
 it('stream_timeout ends a stream that does not begin, sooner than the timeout would', async () => {
   const since = performance.now()
   const answer = await ask('fault=hang', { stream: true })
-  expect(performance.now() - since).toBeGreaterThan(1_900)
+  expect(performance.now() - since).toBeGreaterThan(3_900)
   expect(performance.now() - since).toBeLessThan(8_000)
   expect(answer.status).toBe(408)
   expect(await answer.json()).toMatchObject({ error: { type: 'timeout_error' } })
@@ -70,7 +70,7 @@ it('stall_timeout ends a stream that falls silent, with an error event and witho
   const answer = await ask('chunks=10,after=3,fault=stall', { stream: true })
   const text = await answer.text()
   // Before stream_timeout, which no longer holds once a stream has begun.
-  expect(performance.now() - since).toBeLessThan(1_900)
+  expect(performance.now() - since).toBeLessThan(3_900)
   expect(answer.status).toBe(200)
   expect(text).toMatch(/data: \{"error":\{.*"type":"timeout_error".*\}\}\n\n$/)
   expect(text).not.toContain('[DONE]')
@@ -103,9 +103,4 @@ it('a call is found under the id its client gave it, and billed under another', 
   expect(more).toEqual([])
   expect(row).toMatchObject({ completion_tokens: 9, metadata: { litellm_call_id: 'my-own-id' } })
   expect(row?.request_id).not.toBe('my-own-id')
-})
-
-it('readiness knows of the database', async () => {
-  const ready = (await (await fetch(`${gateway.url}/health/readiness`)).json()) as { db: string }
-  expect(ready.db).toBe('connected')
 })

@@ -12,6 +12,7 @@ import type { HttpClient } from '../shared/http/client.ts'
 import type { Log } from '../shared/log.ts'
 import { createTokenCounter } from './count-tokens.ts'
 import { createHandle } from './handle.ts'
+import { createLoopLag } from './loop-lag.ts'
 import { noObserver, type Observer } from './observe.ts'
 import { createProviders } from './providers/index.ts'
 import { compileRuntime, type RouterRuntime } from './runtime.ts'
@@ -49,6 +50,12 @@ export const ROUTER_DEFAULTS = {
   maxBodyBytes: 512 * 1024 * 1024,
 } as const
 
+/**
+ * Milliseconds of event-loop lag from which offers are refused: an edge offers a call again after ACCEPT_LIMIT (2 s), so serving what has waited
+ * nearly that long is work done twice, and a router that does it falls further behind.
+ */
+const LAG_LIMIT = 1_500
+
 export interface Router {
   readonly id: string
   /** Serving: the runtime is mirrored, the spool has room, the bus is there. */
@@ -71,6 +78,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
   let idle: (() => void) | null = null
 
   const codec = createCodec()
+  const lag = createLoopLag(clock)
   const spool = openSpool<UsageEvent>({
     directory: settings.spoolDirectory,
     // JSON: half the time of msgpack for a message of many small fields, and a person can read what was left behind.
@@ -127,6 +135,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     if (runtime === null) return new GatewayError('overloaded', 'The router has no runtime yet.')
     if (inFlight >= settings.maxCalls) return new GatewayError('overloaded')
     if (spool.full) return new GatewayError('overloaded', 'Usage events cannot be stored; taking no new calls.')
+    if (lag.now() > LAG_LIMIT) return new GatewayError('overloaded', 'The router is behind.')
     return null
   }
 
@@ -188,6 +197,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     async stop() {
       await drain(0)
       beat.cancel()
+      lag.stop()
       await mirror.stop()
       spool.close()
     },

@@ -39,15 +39,12 @@ export interface RouterProcessSettings {
   spoolMaxBytes: number
   /** Calls at once; past it new ones are refused as `overloaded` and go to another router. */
   maxCalls: number
-  /** Bytes of request bodies held at once. */
-  maxBodyBytes: number
 }
 
 export const ROUTER_DEFAULTS = {
   lanes: ['default'],
   spoolMaxBytes: 1024 * 1024 * 1024,
   maxCalls: 20_000,
-  maxBodyBytes: 512 * 1024 * 1024,
 } as const
 
 /**

@@ -3,6 +3,7 @@ interface LockEntry {
   link?: boolean
   optional?: boolean
   dev?: boolean
+  devOptional?: boolean
   os?: string[]
   cpu?: string[]
   libc?: string[]
@@ -12,4 +13,5 @@ export function missingPackages(
   locked: Record<string, LockEntry>,
   installed: Record<string, LockEntry>,
   machine: { platform: string; arch: string },
+  tools: boolean,
 ): string[]

@@ -6,12 +6,14 @@
  * @param {Record<string, any>} locked
  * @param {Record<string, any>} installed
  * @param {{ platform: string, arch: string }} machine
+ * @param {boolean} tools whether development dependencies count
  * @returns {string[]}
  */
-export function missingPackages(locked, installed, machine) {
+export function missingPackages(locked, installed, machine, tools) {
   return Object.entries(locked)
     .filter(([path, entry]) => {
       if (!path.startsWith('node_modules/') || entry.link || entry.version === installed[path]?.version) return false
+      if (!tools && (entry.dev || entry.devOptional)) return false
       if (!entry.optional) return true
       const named = entry.os !== undefined && entry.cpu !== undefined
       return named && entry.os.includes(machine.platform) && entry.cpu.includes(machine.arch) && !entry.libc?.includes('musl')

@@ -98,7 +98,8 @@ describe('the launcher', () => {
     install('{"packages":{}}')
     const first = await launch(['start', 'at-once']).ended
     expect(first.output).toContain('Installing the dependencies')
-    expect(npmCalls()).toEqual(['ci --include=dev --include=optional --no-audit --no-fund'])
+    // Running needs no development tools.
+    expect(npmCalls()).toEqual(['ci --omit=dev --include=optional --no-audit --no-fund --loglevel=error'])
     await launch(['start', 'at-once']).ended
     expect(npmCalls()).toHaveLength(1)
     writeFileSync(join(root, 'package-lock.json'), `${LOCK}\n`)

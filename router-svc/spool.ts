@@ -127,9 +127,13 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
     for (const number of numbers) {
       const segment: Segment = { number, bytes: 0, torn: 0, records: 0, acknowledged: 0 }
       const file = readFileSync(path(number))
-      for (const _ of readRecords(file)) segment.records += 1
+      let whole = 0
+      for (const payload of readRecords(file)) {
+        segment.records += 1
+        whole += HEADER + payload.length
+      }
       unacknowledged += segment.records
-      segment.torn = file.length - recordBytes(file)
+      segment.torn = file.length - whole
       if (segment.torn > 0)
         log.warn({ segment: number, torn: segment.torn }, 'a spool segment ends in a record cut off by a crash')
       segment.bytes = file.length
@@ -162,6 +166,8 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
     } catch (thrown) {
       if (!failing) log.error({ err: thrown }, 'the spool cannot be written; taking no new calls')
       failing = true
+      // Part of a record may stand in the file; what followed it could not be read back.
+      closeCurrent()
     }
     if (inMemory || segment === null) for (const { event } of entries) queue.push({ event, segment })
     else if (onDisk[onDisk.length - 1] !== segment) onDisk.push(segment)
@@ -247,6 +253,8 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
       Object.assign(current, { bytes: 0, records: 0, acknowledged: 0 })
     }
     if (unacknowledged === 0) {
+      // Nothing is at risk any more, and only a new call can tell whether the disk takes writes again.
+      failing = false
       for (const resolve of waiters) resolve()
       waiters = []
     }
@@ -349,11 +357,4 @@ function* readRecords(file: Buffer): Generator<Uint8Array> {
     yield payload
     at = end
   }
-}
-
-/** Bytes of the whole records. */
-function recordBytes(file: Buffer): number {
-  let total = 0
-  for (const payload of readRecords(file)) total += HEADER + payload.length
-  return total
 }

@@ -12,25 +12,18 @@ export class Reply {
   readonly #call: Call
   #open = false
   #over = false
-  /** Bytes handed to the bus. */
-  bytes = 0
 
   constructor(call: Call) {
     this.#call = call
   }
 
-  /** Whether the head is out: from here on no other attempt may answer in silence. */
-  get open(): boolean {
-    return this.#open
-  }
-
-  get over(): boolean {
+  get #done(): boolean {
     return this.#over || this.#call.incoming.closed
   }
 
   /** Sends the head of a stream. */
   start(headers: Record<string, string>, booking?: Uint8Array): void {
-    if (this.over) return
+    if (this.#done) return
     this.#open = true
     const head: StartHead = { v: WIRE_VERSION, status: 200, headers }
     if (booking !== undefined) head.booking = booking
@@ -39,23 +32,21 @@ export class Reply {
 
   /** False = the client is behind: stop reading the upstream until `onWritable`. */
   write(bytes: Uint8Array): boolean {
-    if (this.over) return true
-    this.bytes += bytes.length
+    if (this.#done) return true
     return this.#call.incoming.data(bytes)
   }
 
   /** A whole answer at once. */
   whole(status: number, headers: Record<string, string>, body: Uint8Array): void {
-    if (this.over) return
+    if (this.#done) return
     this.#open = true
     this.#over = true
-    this.bytes += body.length
     this.#call.incoming.whole({ v: WIRE_VERSION, status, headers }, body)
   }
 
   /** The proper end of a stream. */
   end(last?: string): void {
-    if (this.over) return
+    if (this.#done) return
     if (last !== undefined && last !== '') this.write(Buffer.from(last))
     this.#over = true
     this.#call.incoming.end()
@@ -63,7 +54,7 @@ export class Reply {
 
   /** A failure: a plain error answer while silent, `event` (an error in the client's dialect) once the stream is open. */
   fail(error: GatewayError, headers: Record<string, string>, event: string): void {
-    if (this.over) return
+    if (this.#done) return
     if (!this.#open) {
       this.whole(
         error.status,

@@ -1,5 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest } from '../../canonical/chat.ts'
+import { isGatewayField } from '../../canonical/gateway-fields.ts'
 import { dropNamed, isAllowed, mayDrop } from '../openai/parameters.ts'
 import type { Target } from '../provider.ts'
 import { type Fields, isFields } from './wire.ts'
@@ -60,42 +61,7 @@ const HINTS = new Set([
   'moderation',
 ])
 
-/** Meant for the gateway (surface reference §1.2); whatever of them still is in the request stops here. */
-const GATEWAY = new Set([
-  'tags',
-  'guardrails',
-  'policies',
-  'fallbacks',
-  'context_window_fallbacks',
-  'content_policy_fallbacks',
-  'disable_fallbacks',
-  'num_retries',
-  'max_retries',
-  'timeout',
-  'stream_timeout',
-  'request_timeout',
-  'cache',
-  'ttl',
-  'prompt_id',
-  'prompt_variables',
-  'prompt_version',
-  'prompt_label',
-  'api_key',
-  'api_base',
-  'api_version',
-  'base_url',
-  'organization',
-  'user_config',
-  'drop_params',
-  'additional_drop_params',
-  'allowed_openai_params',
-  'priority',
-  'fastest_response',
-  'no-log',
-  'custom_llm_provider',
-  'extra_headers',
-  'extra_body',
-])
+/** Kinds of gateway fields that are known by how they begin. */
 const GATEWAY_PREFIXES = ['litellm_', '_litellm', 'mock_']
 
 export interface Screened {
@@ -154,7 +120,7 @@ export function screen(canonical: ChatRequest, target: Target, refusals: Refusal
 }
 
 function isForGateway(name: string): boolean {
-  return HINTS.has(name) || GATEWAY.has(name) || GATEWAY_PREFIXES.some((prefix) => name.startsWith(prefix))
+  return HINTS.has(name) || isGatewayField(name) || GATEWAY_PREFIXES.some((prefix) => name.startsWith(prefix))
 }
 
 function never(): boolean {

@@ -1,5 +1,6 @@
 import { ERRORS, type ErrorCode } from '../../../proto/errors.ts'
 import { type ErrorDetails, GatewayError } from '../../../shared/errors.ts'
+import { STATUS_CODES } from '../error-status.ts'
 import type { Headers } from '../provider.ts'
 import { isFields, text } from './wire.ts'
 
@@ -19,21 +20,9 @@ const BY_TYPE: Readonly<Record<string, ErrorCode>> = {
 
 /** For bodies that name no type: proxies, load balancers. */
 const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
-  400: 'provider_bad_request',
-  401: 'provider_authentication',
+  ...STATUS_CODES,
   402: 'provider_quota',
-  403: 'provider_permission',
-  404: 'provider_not_found',
-  408: 'provider_timeout',
-  409: 'provider_conflict',
   413: 'provider_bad_request',
-  422: 'provider_unprocessable',
-  429: 'provider_rate_limited',
-  500: 'provider_error',
-  502: 'provider_bad_gateway',
-  503: 'provider_unavailable',
-  504: 'provider_timeout',
-  529: 'provider_overloaded',
 }
 
 /** An `invalid_request_error` says by its text what it is. Lower case. */

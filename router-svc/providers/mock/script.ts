@@ -1,6 +1,7 @@
 import { ERRORS, type ErrorCode } from '../../../proto/errors.ts'
 import { type ErrorDetails, GatewayError } from '../../../shared/errors.ts'
 import type { ToolCall } from '../../canonical/chat.ts'
+import { STATUS_CODES } from '../error-status.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -146,20 +147,6 @@ export function mockError(failure: MockFailure): GatewayError {
   return new GatewayError(code, `litellm.${name}: ${label}MockException - ${failure.message}`, details)
 }
 
-const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
-  401: 'provider_authentication',
-  403: 'provider_permission',
-  404: 'provider_not_found',
-  408: 'provider_timeout',
-  409: 'provider_conflict',
-  422: 'provider_unprocessable',
-  429: 'provider_rate_limited',
-  500: 'provider_error',
-  502: 'provider_bad_gateway',
-  503: 'provider_unavailable',
-  504: 'provider_timeout',
-  529: 'provider_overloaded',
-}
 const BY_CODE: Readonly<Record<string, ErrorCode>> = {
   context_length_exceeded: 'context_window_exceeded',
   content_policy_violation: 'content_policy',
@@ -169,7 +156,7 @@ const BY_CODE: Readonly<Record<string, ErrorCode>> = {
 
 function codeOf(failure: MockFailure): ErrorCode {
   const named = failure.code === null ? undefined : BY_CODE[failure.code]
-  return named ?? BY_STATUS[failure.status] ?? (failure.status >= 500 ? 'provider_error' : 'provider_bad_request')
+  return named ?? STATUS_CODES[failure.status] ?? (failure.status >= 500 ? 'provider_error' : 'provider_bad_request')
 }
 
 /** `litellm.<Class>`, with or without arguments, as `mock_response` names failures (surface reference §1.2). */

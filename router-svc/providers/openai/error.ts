@@ -1,5 +1,6 @@
 import { ERRORS, type ErrorCode } from '../../../proto/errors.ts'
 import { type ErrorDetails, GatewayError } from '../../../shared/errors.ts'
+import { STATUS_CODES } from '../error-status.ts'
 import type { Headers } from '../provider.ts'
 
 type Fields = Readonly<Record<string, unknown>>
@@ -63,24 +64,12 @@ const RATE_LIMIT =
   /\b429\b|rate[ _-]limit|too many requests|request was throttled|service tier capacity exceeded|request too large/
 
 const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
-  400: 'provider_bad_request',
-  401: 'provider_authentication',
+  ...STATUS_CODES,
   402: 'provider_quota',
-  403: 'provider_permission',
-  404: 'provider_not_found',
-  408: 'provider_timeout',
-  409: 'provider_conflict',
   410: 'provider_not_found',
   413: 'provider_bad_request',
-  422: 'provider_unprocessable',
-  429: 'provider_rate_limited',
   // Groq: flex capacity exceeded.
   498: 'provider_overloaded',
-  500: 'provider_error',
-  502: 'provider_bad_gateway',
-  503: 'provider_unavailable',
-  504: 'provider_timeout',
-  529: 'provider_overloaded',
 }
 
 /** Statuses no client knows; what they mean has a standard one. */

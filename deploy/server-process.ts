@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { closeSync, openSync, readFileSync, readlinkSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { isAlive } from '../shared/process-status.ts'
@@ -120,12 +121,23 @@ export function workingDirectory(pid: number): string | null {
   }
 }
 
-/** A free TCP port on loopback. Another process may take it before it is used: callers try again. */
+/**
+ * A free TCP port on loopback, below the range the kernel hands to outgoing connections (from 32,768 on Linux): one from that range was taken by a
+ * neighbour's connection between the choice and its use. Another server may still take it first: callers try again.
+ */
 export async function freePort(): Promise<number> {
+  for (let tries = 0; tries < 50; tries += 1) {
+    const port = await bindOnce(randomInt(20_000, 32_000)).catch(() => null)
+    if (port !== null) return port
+  }
+  return bindOnce(0)
+}
+
+function bindOnce(port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
+    server.listen(port, '127.0.0.1', () => {
       const address = server.address()
       server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
     })

@@ -39,4 +39,9 @@ export interface StartHead {
    * starts. The edge fills in the end and appends it as `unsettled`.
    */
   booking?: Uint8Array
+  /**
+   * On a refusal that will not change for that many milliseconds: the edge may give the same answer to the same key by itself, so that a
+   * flood stays outside.
+   */
+  refusedFor?: number
 }

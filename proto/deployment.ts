@@ -1,4 +1,5 @@
 import type { Mode } from './endpoints.ts'
+import type { Limit } from './limits.ts'
 
 /**
  * Prices of one model in nano-dollars per million tokens (so that a price of $0.0375 per million stays an integer), per
@@ -93,6 +94,24 @@ export interface RuntimeSettings {
   requireAuthForMetrics: boolean
   allowedRoutes: string[]
   publicRoutes: string[]
+  /** Whether any customer, and any tag, has a limit or is blocked: only then is accounting asked about those of a call. */
+  customerLimits: boolean
+  tagLimits: boolean
+  /** Output tokens reserved for a call that does not limit them, unless its key or its model says less. */
+  holdOutputTokens: number
+  /** What happens to calls with limits while the counters are away. */
+  countersAway: 'refuse' | 'allow'
+  /** Budgets of providers and deployments (surface reference §5.9), by scope. */
+  providerBudgets: Limit[]
+  /** Dot paths every body must hold, and those only bodies of service accounts must. */
+  enforcedParams: string[]
+  serviceAccountEnforcedParams: string[]
+  /** A body must name its `user`. */
+  enforceUserParam: boolean
+  /** Tags in bodies and headers are refused. */
+  rejectClientTags: boolean
+  /** Headers that name the customer (surface reference §3.4, rule 2), lower case. */
+  customerHeaders: string[]
   /** No master key is set: every caller is a proxy admin (surface reference §0). */
   open: boolean
 }

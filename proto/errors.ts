@@ -88,6 +88,15 @@ export const ERRORS = {
   ),
   unsafe_parameter: row(401, 'auth_error', 'Authentication Error, Rejected Request.', false, 'AuthenticationError'),
   budget_exceeded: row(429, 'budget_exceeded', 'Budget has been exceeded!', false, 'BudgetExceededError'),
+  run_cap_reached: row(429, 'budget_exceeded', 'The cap of this run is reached.', false, 'BudgetExceededError'),
+  blocked_customer: row(401, 'auth_error', 'Authentication Error, this customer is blocked.', false, 'AuthenticationError'),
+  idempotency_conflict: row(
+    409,
+    'invalid_request_error',
+    'This Idempotency-Key was used with another request, or its first request is still running.',
+    false,
+    'BadRequestError',
+  ),
   rate_limited: row(429, 'rate_limit_error', 'Rate limit exceeded.', false, 'RateLimitError'),
   // What the provider did.
   provider_bad_request: row(400, 'invalid_request_error', 'The provider refused the request.', false, 'BadRequestError'),
@@ -144,6 +153,13 @@ export const ERRORS = {
     true,
     'ServiceUnavailableError',
   ),
+  counters_away: row(
+    503,
+    'service_unavailable',
+    'Limits and budgets cannot be checked right now. Retry later.',
+    true,
+    'ServiceUnavailableError',
+  ),
   no_deployment: row(429, 'None', 'No deployments available for selected model.', false, 'RateLimitError'),
   draining: row(503, 'overloaded_error', 'The gateway is shutting down.', true, 'ServiceUnavailableError'),
   internal: row(500, 'internal_server_error', 'Internal error.', false, 'InternalServerError'),
@@ -162,6 +178,8 @@ export interface WireError {
   param?: string | null
   /** Milliseconds until trying again makes sense. */
   retryAfter?: number
+  /** Headers for the client, lower case (`rate_limit_type`, `reset_at`). */
+  headers?: Record<string, string>
   /** The provider's own error code; goes to `provider_specific_fields`. */
   providerCode?: string
 }

@@ -1,3 +1,4 @@
+import type { Limit } from './limits.ts'
 import { WIRE_VERSION } from './version.ts'
 
 /** Roles as LiteLLM names them (surface reference §0.1). */
@@ -20,6 +21,7 @@ export interface Identity {
   teamId: string | null
   teamAlias: string | null
   organizationId: string | null
+  projectId: string | null
   /** Model names, wildcards and access groups; empty = all. */
   models: string[]
   /** Request model → other model. */
@@ -37,6 +39,15 @@ export interface Identity {
   maxBudget: number | null
   rpmLimit: number | null
   tpmLimit: number | null
+  /** Every limit a call of this key falls under, whatever its body says; those of customers and tags are asked for (limits.ts). */
+  limits: Limit[]
+  /** Dot paths a body must hold (`metadata.generation_name`). */
+  enforcedParams: string[]
+  /** Output tokens to reserve where a call does not say, by model and else. */
+  estimatedOutputTokens: number | null
+  estimatedOutputTokensPerModel: Record<string, number>
+  /** Models to go on with when the budget of one is used up. */
+  budgetFallbacks: Record<string, string[]>
 }
 
 /** The reply on the identity subject. */
@@ -67,6 +78,7 @@ export function adminIdentity(name: string): Identity {
     teamId: null,
     teamAlias: null,
     organizationId: null,
+    projectId: null,
     models: [],
     aliases: {},
     allowedRoutes: [],
@@ -79,5 +91,10 @@ export function adminIdentity(name: string): Identity {
     maxBudget: null,
     rpmLimit: null,
     tpmLimit: null,
+    limits: [],
+    enforcedParams: [],
+    estimatedOutputTokens: null,
+    estimatedOutputTokensPerModel: {},
+    budgetFallbacks: {},
   }
 }

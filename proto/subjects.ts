@@ -14,6 +14,8 @@ export interface Subjects {
   router(routerId: string, streamId: string): string
   /** Key hash → Identity, request and reply. */
   readonly identity: string
+  /** Limits of customers and tags, request and reply. */
+  readonly limits: string
   /** A management HTTP request, answered as a stream. */
   readonly admin: string
   changed(kind: ChangeKind): string
@@ -44,6 +46,7 @@ export function subjects(prefix = 'tp'): Subjects {
     edge: (edgeId, streamId) => `${prefix}.edge.${edgeId}.${streamId}`,
     router: (routerId, streamId) => `${prefix}.router.${routerId}.${streamId}`,
     identity: `${prefix}.identity`,
+    limits: `${prefix}.limits`,
     admin: `${prefix}.admin`,
     changed: (kind) => `${prefix}.changed.${kind}`,
     beat: (role, id) => `${prefix}.beat.${role}.${id}`,

@@ -60,6 +60,7 @@ export interface UsageEvent {
   userId: string | null
   teamId: string | null
   organizationId: string | null
+  projectId?: string | null
   endUser: string | null
   tags: string[]
   /** Model name as the client asked for it, and the model group it resolved to. */
@@ -76,6 +77,11 @@ export interface UsageEvent {
   routerId: string
   metadata?: Record<string, unknown>
   sessionId?: string
+  /**
+   * Scopes the cost counts in beside those its owners make (key, user, team, member, organization, project, customer, tags): models,
+   * further windows, provider, deployment, run, proxy (limits.ts).
+   */
+  scopes?: string[]
   cacheHit?: boolean
 }
 

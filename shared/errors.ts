@@ -6,6 +6,7 @@ export interface ErrorDetails {
   param?: string | null
   retryAfter?: number
   providerCode?: string
+  headers?: Record<string, string>
   cause?: unknown
 }
 
@@ -20,6 +21,8 @@ export class GatewayError extends Error {
   readonly param: string | null
   readonly retryAfter: number | undefined
   readonly providerCode: string | undefined
+  /** For the client, lower case. */
+  readonly headers: Readonly<Record<string, string>> | undefined
 
   constructor(code: ErrorCode, message?: string, details: ErrorDetails = {}) {
     const row = ERRORS[code]
@@ -31,6 +34,7 @@ export class GatewayError extends Error {
     this.param = details.param ?? null
     this.retryAfter = details.retryAfter
     this.providerCode = details.providerCode
+    this.headers = details.headers
   }
 
   /** Whether another deployment, or the same a little later, may do better. */
@@ -53,6 +57,7 @@ export function toWire(error: GatewayError): WireError {
   if (error.param !== null) wire.param = error.param
   if (error.retryAfter !== undefined) wire.retryAfter = error.retryAfter
   if (error.providerCode !== undefined) wire.providerCode = error.providerCode
+  if (error.headers !== undefined) wire.headers = { ...error.headers }
   return wire
 }
 
@@ -65,6 +70,7 @@ export function fromWire(wire: WireError): GatewayError {
   if (wire.param !== undefined) details.param = wire.param
   if (wire.retryAfter !== undefined) details.retryAfter = wire.retryAfter
   if (wire.providerCode !== undefined) details.providerCode = wire.providerCode
+  if (wire.headers !== undefined) details.headers = wire.headers
   return new GatewayError(code, wire.message, details)
 }
 

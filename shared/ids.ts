@@ -14,3 +14,8 @@ export function processId(role: string): string {
 export function virtualKey(): string {
   return `sk-${randomBytes(16).toString('base64url')}`
 }
+
+/** Id of an audit entry. */
+export function auditId(): string {
+  return randomUUID()
+}

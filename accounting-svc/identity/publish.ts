@@ -77,6 +77,12 @@ export function identityOf({ key, user, team }: IdentityRow): Identity {
     maxBudget: key.max_budget_nano,
     rpmLimit: key.rpm_limit,
     tpmLimit: key.tpm_limit,
+    projectId: key.project_id,
+    limits: [],
+    enforcedParams: strings(key.metadata['enforced_params']),
+    estimatedOutputTokens: key.default_estimated_output_tokens,
+    estimatedOutputTokensPerModel: {},
+    budgetFallbacks: {},
   }
 }
 

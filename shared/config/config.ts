@@ -150,6 +150,21 @@ const generalSettings = z.looseObject({
     .array(z.string())
     .nullish()
     .describe('Routes served without a key: models to anybody, management only as far as a viewer who owns nothing may look.'),
+  enforced_params: z
+    .array(z.string())
+    .nullish()
+    .describe('Fields every request body must hold, dotted paths like `metadata.generation_name`.'),
+  service_account_settings: z
+    .looseObject({ enforced_params: z.array(z.string()).nullish().describe('Fields the bodies of service accounts must hold.') })
+    .nullish()
+    .describe('Rules for keys of service accounts.'),
+  enforce_user_param: flag().nullish().describe('Refuse bodies without `user`; default false.'),
+  reject_clientside_metadata_tags: flag().nullish().describe('Refuse tags sent by clients; default false.'),
+  user_header_mappings: z
+    .array(z.looseObject({ header_name: name(), litellm_user_role: text() }))
+    .nullish()
+    .describe('Headers that name the customer (role customer).'),
+  user_header_name: text().nullish().describe('The older name of one header that names the customer.'),
   max_request_size_mb: numeric({ min: 0 }).nullish().describe('Largest request body in megabytes; default 128.'),
 })
 
@@ -169,6 +184,13 @@ const turnpikeSettings = z.looseObject({
     .describe('What is logged: debug, info, warn, error or silent; default info.'),
   drain_timeout: seconds().nullish().describe('Seconds that running calls may take after a stop signal; default 900.'),
   stall_timeout: seconds().nullish().describe('Seconds of silence inside a stream before it is given up; default 300.'),
+  hold_output_tokens: numeric({ min: 1, integer: true })
+    .nullish()
+    .describe('Output tokens reserved against budgets and token limits for a call that sets no max_tokens; default 4096.'),
+  counters_away: z
+    .enum(['refuse', 'allow'])
+    .nullish()
+    .describe('What happens to calls with limits or budgets while Redis is away: refuse (503) or allow; default refuse.'),
   accounting_host: text().nullish().describe('Address of accounting’s own port; default 127.0.0.1.'),
   accounting_port: port().nullish().describe('Accounting’s own port for management and dashboard; none by default.'),
   health_host: text().nullish().describe('Address of the health port; default 127.0.0.1.'),

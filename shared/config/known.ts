@@ -75,8 +75,8 @@ export const KNOWN_GENERAL_SETTINGS = words(`
   fail_closed_rate_limit_enforcement coordination_redis token_rate_limit_type disable_retry_on_max_parallel_request_limit_error
   custom_auth custom_auth_settings custom_auth_run_common_checks enable_jwt_auth litellm_jwtauth enable_oauth2_auth
   enable_oauth2_proxy_auth oauth2_config_mappings role_permissions enforce_rbac admin_only_routes allowed_ips use_x_forwarded_for
-  invalid_virtual_key_cache_ttl custom_key_update default_team_disabled enforced_params service_account_settings enforce_user_param
-  reject_clientside_metadata_tags user_header_mappings user_header_name allow_user_auth forward_client_headers_to_llm_api
+  invalid_virtual_key_cache_ttl custom_key_update default_team_disabled   
+     allow_user_auth forward_client_headers_to_llm_api
   forward_openai_org_id forward_llm_provider_auth_headers disable_budget_reservation fail_closed_budget_enforcement
   apply_user_budget_to_team_keys disable_spend_logs disable_spend_updates disable_error_logs disable_reset_budget
   disable_adding_master_key_hash_to_db store_prompts_in_spend_logs maximum_spend_logs_retention_period
@@ -98,8 +98,8 @@ export const RESTRICTIONS = words(`
   guardrails policies max_budget budget_duration max_internal_user_budget max_end_user_budget tag_budget_config provider_budget_config
   block_requests_for_models_without_pricing key_generation_settings banned_keywords_list custom_auth enable_jwt_auth
   enable_oauth2_auth enable_oauth2_proxy_auth enforce_rbac role_permissions admin_only_routes allowed_ips default_team_disabled
-  enforced_params enforce_user_param reject_clientside_metadata_tags custom_key_generate custom_key_update max_parallel_requests
-  global_max_parallel_requests service_account_settings turn_off_message_logging redact_user_api_key_info`)
+     custom_key_generate custom_key_update max_parallel_requests
+  global_max_parallel_requests  turn_off_message_logging redact_user_api_key_info`)
 
 /** Providers LiteLLM names; the ones that the provider table lacks are left out with a warning instead of refused as misspelt. */
 export const KNOWN_PROVIDERS = words(`

@@ -39,6 +39,8 @@ const DEFAULT_TIMEOUT = 600
 /** Seconds of silence inside a stream: longer than any provider thinks without sending a ping. */
 const DEFAULT_STALL_TIMEOUT = 300
 const DEFAULT_RETRIES = 2
+/** Output tokens reserved for a call that names no limit: most answers are shorter, and a stream that grows past it reserves more. */
+const DEFAULT_HOLD_OUTPUT = 4096
 /** Megabytes of a request body: long contexts with images and audio fit. */
 const DEFAULT_REQUEST_SIZE = 128
 
@@ -189,8 +191,25 @@ export function settingsOf(config: Config): RuntimeSettings {
     requireAuthForMetrics: calls.require_auth_for_metrics_endpoint ?? false,
     allowedRoutes: (general.allowed_routes ?? []).map(groupName),
     publicRoutes: (general.public_routes ?? []).map(groupName),
+    customerLimits: false,
+    tagLimits: false,
+    holdOutputTokens: own.hold_output_tokens ?? DEFAULT_HOLD_OUTPUT,
+    countersAway: own.counters_away ?? 'refuse',
+    providerBudgets: [],
+    enforcedParams: general.enforced_params ?? [],
+    serviceAccountEnforcedParams: general.service_account_settings?.enforced_params ?? [],
+    enforceUserParam: general.enforce_user_param ?? false,
+    rejectClientTags: general.reject_clientside_metadata_tags ?? false,
+    customerHeaders: customerHeaders(general),
     open: (general.master_key ?? '') === '',
   }
+}
+
+/** Headers that name the customer: the mapped ones of role `customer`, then the older single one. */
+function customerHeaders(general: Config['general_settings']): string[] {
+  const mapped = (general.user_header_mappings ?? []).filter((mapping) => mapping.litellm_user_role === 'customer')
+  const names = mapped.map((mapping) => mapping.header_name)
+  return [...names, ...(general.user_header_name ? [general.user_header_name] : [])].map((header) => header.toLowerCase())
 }
 
 /** LiteLLM's files name groups of routes as its code does: `LiteLLMRoutes.openai_routes`. */

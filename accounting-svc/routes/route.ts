@@ -18,7 +18,8 @@ export interface RouteCall<Input> {
 
 /**
  * One management route. The same entry gives the handler, the permission, the validation and the page in /openapi.json. Input is
- * the query of a GET and the JSON body of everything else. A handler returns a value for JSON, or a whole Response.
+ * the query of a GET and the JSON body of everything else, and with either what stands in the path for `{name}`: that wins over a
+ * field of the same name. A handler returns a value for JSON, or a whole Response.
  */
 export interface Route<Input extends z.ZodType = z.ZodType> {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
@@ -66,25 +67,28 @@ export interface RequestRouter {
 export function createRequestRouter(deps: RouterDeps): RequestRouter {
   const app = new OpenAPIHono()
   const methods = new Map<string, string[]>()
+  const doors = deps.routes.flatMap((entry) => [entry.path, ...(entry.aliases ?? [])].map((path) => ({ entry, path })))
 
-  for (const entry of deps.routes) {
-    for (const path of [entry.path, ...(entry.aliases ?? [])]) {
-      methods.set(path, [...(methods.get(path) ?? []), entry.method])
-      app.on(entry.method, path.replaceAll(/\{(\w+)\}/g, ':$1'), (context) => answer(entry, path, context.req.raw))
-    }
-    if (entry.hidden !== true) app.openAPIRegistry.registerPath(describe(entry))
+  // The dispatcher takes the first that fits: a path as it is goes before one with a name in it, so that no list's order decides.
+  for (const { entry, path } of doors.toSorted((a, b) => namesIn(a.path).length - namesIn(b.path).length)) {
+    methods.set(path, [...(methods.get(path) ?? []), entry.method])
+    app.on(entry.method, path.replaceAll(NAME, ':$1'), (context) =>
+      answer(entry, path, context.req.raw, namesIn(path).length === 0 ? {} : context.req.param()),
+    )
   }
+  for (const entry of deps.routes) if (entry.hidden !== true) app.openAPIRegistry.registerPath(describe(entry))
 
-  async function answer(entry: Route, path: string, request: Request): Promise<Response> {
+  async function answer(entry: Route, path: string, request: Request, named: Record<string, string>): Promise<Response> {
     const header = (name: string): string | undefined => request.headers.get(name) ?? undefined
     let identity = deps.nobody
     if (entry.access !== 'public') {
       identity = await deps.authenticate(header, path)
       deps.authorize(identity, entry.access, request.method, path)
     }
-    const raw = entry.method === 'GET' ? queryOf(request) : await bodyOf(request, deps.bodyLimit)
-    const parsed = entry.input.safeParse(raw)
-    if (!parsed.success) return unprocessable(entry.method === 'GET' ? 'query' : 'body', parsed.error)
+    const place = entry.method === 'GET' ? 'query' : 'body'
+    const sent = place === 'query' ? queryOf(request) : await bodyOf(request, deps.bodyLimit)
+    const parsed = entry.input.safeParse(isObject(sent) ? { ...sent, ...named } : sent)
+    if (!parsed.success) return unprocessable(place, named, parsed.error)
     const result = await entry.handle({ input: parsed.data, identity, header, signal: request.signal })
     return result instanceof Response ? result : json(result)
   }
@@ -93,8 +97,8 @@ export function createRequestRouter(deps: RouterDeps): RequestRouter {
 
   app.notFound((context) => {
     const { pathname } = new URL(context.req.url)
-    const allowed = methods.get(pathname)
-    if (allowed === undefined) return errorResponse(new GatewayError('not_found', `There is no route ${pathname}.`))
+    const allowed = allowedAt(methods, pathname)
+    if (allowed.length === 0) return errorResponse(new GatewayError('not_found', `There is no route ${pathname}.`))
     const response = errorResponse(new GatewayError('method_not_allowed', `${pathname} takes ${allowed.join(', ')}.`))
     response.headers.set('allow', allowed.join(', '))
     return response
@@ -116,6 +120,30 @@ export function createRequestRouter(deps: RouterDeps): RequestRouter {
       }),
     list: () => [...methods].map(([path, allowed]) => ({ path, methods: allowed })),
   }
+}
+
+/** `{name}` in a path. */
+const NAME = /\{(\w+)\}/g
+
+function namesIn(path: string): string[] {
+  return [...path.matchAll(NAME)].map((match) => match[1] ?? '')
+}
+
+/** The methods of every route whose path fits. */
+function allowedAt(methods: ReadonlyMap<string, string[]>, pathname: string): string[] {
+  const parts = pathname.split('/')
+  const fitting = [...methods].filter(([path]) => {
+    const pattern = path.split('/')
+    return (
+      pattern.length === parts.length &&
+      pattern.every((part, index) => part === parts[index] || (part.startsWith('{') && parts[index] !== ''))
+    )
+  })
+  return [...new Set(fitting.flatMap(([, allowed]) => allowed))]
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** A value as a JSON response. */
@@ -155,9 +183,12 @@ function positionOf(error: unknown): string {
 }
 
 /** FastAPI's shape of a schema failure, without the values that were sent (surface reference §0). */
-function unprocessable(place: 'body' | 'query', error: z.ZodError): Response {
+function unprocessable(place: 'body' | 'query', named: Record<string, string>, error: z.ZodError): Response {
   const detail = error.issues.map((issue) => ({
-    loc: [place, ...issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part))],
+    loc: [
+      Object.hasOwn(named, issue.path[0] ?? '') ? 'path' : place,
+      ...issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part)),
+    ],
     msg: missing(issue) ? 'Field required' : issue.message,
     type: missing(issue)
       ? 'missing'
@@ -194,17 +225,28 @@ const UNPROCESSABLE = z
 function describe(entry: Route): Parameters<OpenAPIHono['openAPIRegistry']['registerPath']>[0] {
   const content = (schema: z.ZodType): { 'application/json': { schema: z.ZodType } } => ({ 'application/json': { schema } })
   const reads = entry.method === 'GET'
+  const names = namesIn(entry.path)
+  const input = names.length > 0 && entry.input instanceof z.ZodObject ? without(entry.input, names) : entry.input
+  const params = z.object(Object.fromEntries(names.map((name) => [name, z.string()])))
   return createRoute({
     method: entry.method.toLowerCase() as 'get',
     path: entry.path,
     tags: [entry.tag],
     summary: entry.summary,
     ...(entry.access === 'public' ? { security: [] } : {}),
-    request: reads ? { query: entry.input as z.ZodObject } : { body: { content: content(entry.input) } },
+    request: {
+      ...(names.length === 0 ? {} : { params }),
+      ...(reads ? { query: input as z.ZodObject } : { body: { content: content(input) } }),
+    },
     responses: {
       200: { description: 'Done', content: content(entry.output) },
       ...(entry.access === 'public' ? {} : { 401: { description: 'Who are you', content: content(ERROR) } }),
       422: { description: 'The input does not fit', content: content(UNPROCESSABLE) },
     },
   })
+}
+
+/** The fields that do not stand in the path. */
+function without(input: z.ZodObject, names: readonly string[]): z.ZodObject {
+  return z.object(Object.fromEntries(Object.entries(input.shape).filter(([name]) => !names.includes(name))))
 }

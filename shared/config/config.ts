@@ -111,6 +111,11 @@ const litellmSettings = z.looseObject({
   require_auth_for_metrics_endpoint: flag().nullish().describe('Ask for a key on /metrics; default false.'),
   default_key_generate_params: mapping().nullish().describe('Fields that new keys get when none are given.'),
   upperbound_key_generate_params: mapping().nullish().describe('The most a new key may be given.'),
+  default_internal_user_params: mapping().nullish().describe('Fields that new users get when none are given; not proxy admins.'),
+  max_internal_user_budget: dollars().nullish().describe('Dollars: max_budget of new internal users who are given none.'),
+  internal_user_budget_duration: text()
+    .nullish()
+    .describe('budget_duration of new internal users who are given none, for example 30d.'),
 })
 
 const alias = z.union([z.string(), z.looseObject({ model: z.string(), hidden: flag().nullish() })], {

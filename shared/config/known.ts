@@ -55,8 +55,8 @@ export const KNOWN_LITELLM_SETTINGS = words(`
   custom_prometheus_tags prometheus_metrics_config prometheus_initialize_budget_metrics prometheus_emit_stream_label store_audit_logs
   ssl_verify ssl_certificate ssl_security_level default_redis_ttl default_in_memory_ttl s3_callback_params datadog_params
   aws_sqs_callback_params prompts global_prompt_directory guardrails banned_keywords_list llm_guard_mode presidio_ad_hoc_recognizers
-  output_parse_pii telemetry model_alias_map max_budget budget_duration max_internal_user_budget internal_user_budget_duration
-  max_end_user_budget default_internal_user_params default_team_params key_generation_settings`)
+  output_parse_pii telemetry model_alias_map max_budget budget_duration
+  max_end_user_budget default_team_params key_generation_settings`)
 
 export const KNOWN_ROUTER_SETTINGS = words(`
   routing_strategy routing_strategy_args retry_policy model_group_retry_policy max_fallbacks fallbacks default_fallbacks
@@ -95,7 +95,7 @@ export const KNOWN_GENERAL_SETTINGS = words(`
 
 /** Known names that limit what callers may do: where one has no effect, its operator believes in a protection that is not there. */
 export const RESTRICTIONS = words(`
-  guardrails policies max_budget budget_duration max_internal_user_budget max_end_user_budget tag_budget_config provider_budget_config
+  guardrails policies max_budget budget_duration max_end_user_budget tag_budget_config provider_budget_config
   block_requests_for_models_without_pricing key_generation_settings banned_keywords_list custom_auth enable_jwt_auth
   enable_oauth2_auth enable_oauth2_proxy_auth enforce_rbac role_permissions admin_only_routes allowed_ips default_team_disabled
      custom_key_generate custom_key_update max_parallel_requests

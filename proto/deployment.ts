@@ -1,12 +1,8 @@
 import type { Mode } from './endpoints.ts'
 import type { Limit } from './limits.ts'
 
-/**
- * Prices of one model in nano-dollars per million tokens (so that a price of $0.0375 per million stays an integer), per
- * request in nano-dollars. A missing field means "not priced", 0 means free.
- */
-export interface Prices {
-  rateVersion: string
+/** Parts of input and output that providers price apart, nano-dollars per million tokens. A missing one is "not priced", 0 is free. */
+export interface TokenPrices {
   input?: number
   output?: number
   cacheRead?: number
@@ -15,15 +11,53 @@ export interface Prices {
   reasoning?: number
   audioInput?: number
   audioOutput?: number
+  audioCacheRead?: number
+  audioCacheWrite?: number
+  imageInput?: number
+  imageOutput?: number
+  imageCacheRead?: number
+  videoInput?: number
+  videoOutput?: number
+  citation?: number
+}
+
+/** Prices that replace others for the WHOLE call when its input tokens exceed `above`; of several the highest crossed counts. */
+export type PriceTier = TokenPrices & { above: number }
+
+/** Token prices of a service tier (`priority`, `flex`, `batch`). One it does not name is the standard one times `multiplier`. */
+export interface ServiceTierPrices extends TokenPrices {
+  /** Parts per million; absent = 1,000,000. */
+  multiplier?: number
+  tiers?: PriceTier[]
+}
+
+/**
+ * Prices of one model in nano-dollars per million tokens (so that a price of $0.0375 per million stays an integer), per
+ * request in nano-dollars. A missing field means "not priced", 0 means free. Everything here is an integer.
+ */
+export interface Prices extends TokenPrices {
+  rateVersion: string
   /** Nano-dollars per request. */
   perRequest?: number
-  /** Nano-dollars per tool call billed apart, by name. */
+  /** Nano-dollars per tool call billed apart, by name; `name:variant` beats `name` (`web_search:high`). */
   perToolCall?: Record<string, number>
-  /**
-   * Prices that replace the ones above for the WHOLE call when its input tokens exceed `above`; the highest crossed tier
-   * counts (surface reference §11.2, rule 4). Sorted ascending.
-   */
-  tiers?: (Omit<Prices, 'rateVersion' | 'tiers' | 'perRequest' | 'perToolCall'> & { above: number })[]
+  /** Nano-dollars per MILLION units, by the names usage carries (proto/usage.ts); `name:variant` beats `name`. */
+  perUnit?: Record<string, number>
+  /** Nano-dollars per million milliseconds an attempt took; not for usage whose audio is priced by its length. */
+  perElapsed?: number
+  /** Sorted ascending (surface reference §11.2, rule 4). */
+  tiers?: PriceTier[]
+  serviceTiers?: Record<string, ServiceTierPrices>
+  /** Parts per million of the token prices, by the region that served (`eu`, `us`); `region` where usage does not say. */
+  regions?: Record<string, number>
+  region?: string
+  /** What the provider says a call cost beats these prices. */
+  reported?: boolean
+  /** Parts per million taken off the whole. */
+  discount?: number
+  /** Parts per million, and nano-dollars per call, added after the discount. */
+  margin?: number
+  marginFixed?: number
 }
 
 /** One way to serve a model group: LiteLLM's `model_list` entry, resolved and validated. */

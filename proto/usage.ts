@@ -1,6 +1,9 @@
 import type { WireError } from './errors.ts'
 
-/** Tokens of one attempt. `input` includes cache reads and writes; `output` includes reasoning. Integers. */
+/**
+ * What one attempt used. Integers; absent = 0. `input` includes cache reads and writes, audio, images and video; `output` includes
+ * reasoning, audio, images and video.
+ */
 export interface TokenUsage {
   input: number
   output: number
@@ -11,11 +14,52 @@ export interface TokenUsage {
   reasoning: number
   audioInput: number
   audioOutput: number
+  imageInput?: number
+  imageOutput?: number
+  videoInput?: number
+  videoOutput?: number
+  /** Audio (image) tokens read from or written to a cache: part of `audioInput` (`imageInput`) AND of `cacheRead` or `cacheWrite`. */
+  audioCacheRead?: number
+  audioCacheWrite?: number
+  imageCacheRead?: number
+  /** Tokens of quoted sources, beside input and output (Perplexity). */
+  citation?: number
   /** Counted here because the provider reported nothing. */
   estimated: boolean
-  /** Tool calls the provider bills apart, by name (`web_search`). */
+  /** Tool calls the provider bills apart, by name and perhaps variant (`web_search`, `web_search:high`). */
   toolCalls?: Record<string, number>
+  /** What is not counted in tokens: `UNITS` below, perhaps with variants behind colons (`image_out:1024x1536:high`). */
+  units?: Record<string, number>
+  /** Nano-dollars, where the provider says itself what the call cost. */
+  reportedCost?: number
+  /** `priority`, `flex`, `batch`, … where usage names it; an attempt's own says more. */
+  serviceTier?: string
+  /** Region that served, where usage names it (`us`). */
+  region?: string
 }
+
+/** What is billed by something else than tokens. */
+export const UNITS = [
+  'image_in',
+  'image_out',
+  'pixel_in',
+  'pixel_out',
+  /** Milliseconds. */
+  'audio_ms_in',
+  'audio_ms_out',
+  'video_ms_in',
+  'video_ms_out',
+  'character_in',
+  'character_out',
+  'page',
+  'annotation_page',
+  'credit',
+  /** Rerank and search. */
+  'query',
+  'session',
+] as const
+
+export type Unit = (typeof UNITS)[number]
 
 /** How one attempt or one call ended. `unsettled`: the process that knew died, booked by another from what it had announced. */
 export type Outcome = 'success' | 'failure' | 'cancelled' | 'partial' | 'unsettled'

@@ -33,16 +33,12 @@ describe('costOf', () => {
   it('prices every part of the input once', () => {
     const cost = costOf(usage({ input: 1000, cacheRead: 400, cacheWrite: 100, cacheWrite1h: 50, audioInput: 10 }), all)
     expect(cost).toEqual({
+      ...costOf(NO_TOKENS, prices({})),
       input: 880_000, // 1000 − 400 − 100 − 50 − 10 = 440 tokens × 2000
       cacheRead: 200_000, // 400 × 500
       cacheWrite: 250_000, // 100 × 2500
       cacheWrite1h: 200_000, // 50 × 4000
       audioInput: 400_000, // 10 × 40,000
-      output: 0,
-      reasoning: 0,
-      audioOutput: 0,
-      toolUse: 0,
-      request: 0,
       total: 1_930_000,
     })
   })

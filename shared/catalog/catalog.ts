@@ -1,5 +1,5 @@
 import { type ConditionalPrice, calcPrice, findProvider, type ModelInfo, type ModelPrice } from '@pydantic/genai-prices'
-import type { Prices } from '../../proto/deployment.ts'
+import type { Prices, PriceTier } from '../../proto/deployment.ts'
 import type { Mode } from '../../proto/endpoints.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { scaleDecimal } from '../money.ts'
@@ -223,8 +223,8 @@ function libraryPrices(price: ModelPrice): Partial<Prices> | null {
   return prices
 }
 
-function libraryTier(price: ModelPrice, above: number): NonNullable<Prices['tiers']>[number] {
-  const tier: NonNullable<Prices['tiers']>[number] = { above }
+function libraryTier(price: ModelPrice, above: number): PriceTier {
+  const tier: PriceTier = { above }
   for (const [theirs, ours] of TOKEN_PRICES) {
     const value = price[theirs]
     if (typeof value !== 'object') continue

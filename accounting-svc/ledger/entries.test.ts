@@ -60,8 +60,6 @@ describe('entriesOf', () => {
     expect(entry?.cacheWriteTokens).toBe(3)
     expect(JSON.parse(entry?.otherUsage ?? 'null')).toEqual({
       cacheWrite1h: 2,
-      audioInput: 0,
-      audioOutput: 0,
       toolCalls: { web_search: 3 },
     })
   })

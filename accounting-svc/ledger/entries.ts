@@ -1,6 +1,7 @@
 import type { Attempt, TokenUsage, UsageEvent } from '../../proto/usage.ts'
 import { NO_TOKENS } from '../../proto/usage.ts'
 import type { EntryRow } from '../sql/ledger.ts'
+import { otherUsage } from './usage.ts'
 
 /** What one billed attempt costs: nano-dollars, and which prices said so (null = no price known). */
 export interface Priced {
@@ -59,7 +60,7 @@ function entryOf(event: UsageEvent, attempt: Attempt | null, calls: 0 | 1, price
     cacheReadTokens: usage.cacheRead,
     cacheWriteTokens: usage.cacheWrite + usage.cacheWrite1h,
     reasoningTokens: usage.reasoning,
-    otherUsage: otherUsage(usage),
+    otherUsage: otherJson(usage),
     estimated: usage.estimated === true,
     cost: priced.cost,
     rateVersion: priced.rateVersion,
@@ -73,10 +74,9 @@ function entryOf(event: UsageEvent, attempt: Attempt | null, calls: 0 | 1, price
 }
 
 /** The rarely used part of a usage, so that a row can be priced again from the ledger alone. */
-function otherUsage(usage: TokenUsage): string | null {
-  const { cacheWrite1h, audioInput, audioOutput, toolCalls } = usage
-  if (cacheWrite1h === 0 && audioInput === 0 && audioOutput === 0 && toolCalls === undefined) return null
-  return cleanJson({ cacheWrite1h, audioInput, audioOutput, ...(toolCalls === undefined ? {} : { toolCalls }) })
+function otherJson(usage: TokenUsage): string | null {
+  const other = otherUsage(usage)
+  return other === null ? null : cleanJson(other)
 }
 
 /** PostgreSQL text holds no NUL (it would refuse the whole batch), and a lone surrogate would come back as another character. */

@@ -1,5 +1,6 @@
-import type { Attempt, Outcome, TokenUsage, UsageEvent } from '../../proto/usage.ts'
+import type { Attempt, Outcome, UsageEvent } from '../../proto/usage.ts'
 import { readable } from '../../proto/version.ts'
+import { usageProblem } from './usage.ts'
 
 /** Why an event cannot be booked, or the event. */
 export type Checked = { event: UsageEvent } | { reason: string }
@@ -8,9 +9,6 @@ const OUTCOMES: ReadonlySet<unknown> = new Set<Outcome>(['success', 'failure', '
 /** The last millisecond of 2199: until then microseconds, which PostgreSQL counts in, are exact in a double. */
 const LAST_TIME = 7_258_118_399_999
 const SMALLINT_MAX = 32_767
-/** No call has a billion tokens; one that says so was counted wrongly, and a person should see it before a budget does. */
-const MOST_TOKENS = 1_000_000_000
-const COUNTS = ['input', 'output', 'cacheRead', 'cacheWrite', 'cacheWrite1h', 'reasoning', 'audioInput', 'audioOutput'] as const
 
 /**
  * Checks the shape of a usage event from the bus by hand: this runs for every call served, and a schema library costs twenty
@@ -71,17 +69,6 @@ function attemptProblem(value: unknown): string | null {
   if (!OUTCOMES.has(attempt.outcome)) return 'outcome'
   if (attempt.cost !== undefined && !count(attempt.cost, 0, Number.MAX_SAFE_INTEGER)) return 'cost'
   return attempt.usage === undefined ? null : usageProblem(attempt.usage)
-}
-
-function usageProblem(value: unknown): string | null {
-  if (typeof value !== 'object' || value === null) return 'usage'
-  const usage = value as Partial<TokenUsage>
-  for (const field of COUNTS) {
-    if (!count(usage[field], 0, MOST_TOKENS)) return `usage.${field}`
-  }
-  if (usage.toolCalls === undefined) return null
-  if (typeof usage.toolCalls !== 'object' || usage.toolCalls === null) return 'usage.toolCalls'
-  return Object.values(usage.toolCalls).every((calls) => count(calls, 0, SMALLINT_MAX)) ? null : 'usage.toolCalls'
 }
 
 function text(value: unknown): value is string {

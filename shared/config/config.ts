@@ -17,8 +17,23 @@ const headers = () => z.record(z.string(), z.union([z.string(), z.number(), z.bo
 const address = () =>
   z.string().refine((value) => /^https?:\/\/[^\s/]+/.test(value), 'expected a URL that starts with http:// or https://')
 
+const duration = () =>
+  z
+    .string()
+    .refine((value) => /^\d{1,9}(mo|[smhdw])/.test(value.trim()), 'expected a number and a unit, for example 30s, 12h, 7d or 1mo')
+
 /** One port number; 0 lets the system pick. */
 const port = () => numeric({ min: 0, max: 65_535, integer: true })
+
+/** A zone of the IANA database, as the runtime knows it. */
+const zone = () =>
+  z.string().refine((value) => {
+    try {
+      return new Intl.DateTimeFormat('en-US', { timeZone: value }) !== null
+    } catch {
+      return false
+    }
+  }, 'expected the IANA name of a time zone, for example UTC or America/New_York')
 
 /** Prices in dollars per token, read as exact decimals: 0.0000025, 2.5e-06 or "0.0000025". */
 const price = () =>
@@ -61,6 +76,8 @@ export const deploymentParamsSchema = z.looseObject({
   rpm: count().nullish().describe('Requests per minute this deployment takes.'),
   tpm: count().nullish().describe('Tokens per minute this deployment takes.'),
   max_parallel_requests: count().nullish().describe('Calls this deployment serves at once.'),
+  max_budget: dollars().nullish().describe('Dollars this deployment may cost per budget_duration.'),
+  budget_duration: duration().nullish().describe('Window of max_budget, for example 1d; default for ever.'),
   order: numeric({ integer: true }).nullish().describe('Lower is preferred; higher ones are used when the lower ones fail.'),
   tags: textOrList().nullish().describe('Request tags this deployment serves.'),
   timeout: seconds().nullish().describe('Seconds for a whole call.'),
@@ -104,6 +121,14 @@ export const modelEntrySchema = z.looseObject({
   model_info: modelInfoSchema.nullish().describe('Facts about it.'),
 })
 
+/** A budget under any of the names LiteLLM has for its parts. */
+const budgetEntry = z.looseObject({
+  budget_limit: dollars().nullish().describe('Dollars per time_period.'),
+  max_budget: dollars().nullish().describe('Another name of budget_limit.'),
+  time_period: duration().nullish().describe('The window, for example 1d; default for ever.'),
+  budget_duration: duration().nullish().describe('Another name of time_period.'),
+})
+
 const litellmSettings = z.looseObject({
   drop_params: flag().nullish().describe('Leave out parameters a provider does not support instead of refusing; default false.'),
   num_retries: count().nullish().describe('Tries after the first; default 2. The one in router_settings beats it.'),
@@ -111,6 +136,38 @@ const litellmSettings = z.looseObject({
   require_auth_for_metrics_endpoint: flag().nullish().describe('Ask for a key on /metrics; default false.'),
   default_key_generate_params: mapping().nullish().describe('Fields that new keys get when none are given.'),
   upperbound_key_generate_params: mapping().nullish().describe('The most a new key may be given.'),
+  max_budget: dollars().nullish().describe('Dollars that all calls together may cost per budget_duration.'),
+  budget_duration: duration().nullish().describe('Window of max_budget, for example 30d; default for ever.'),
+  timezone: zone().nullish().describe('Zone whose midnights close budget windows, for example Europe/Berlin; default UTC.'),
+  max_end_user_budget: dollars().nullish().describe('Dollars a customer may cost who has no budget row.'),
+  max_end_user_budget_id: text().nullish().describe('The budget row of customers who have none of their own.'),
+  tag_budget_config: z
+    .record(z.string(), budgetEntry)
+    .nullish()
+    .describe('Budgets by tag: max_budget and budget_duration; the budget row of a tag beats it.'),
+  key_generation_settings: z
+    .looseObject({
+      team_key_generation: z
+        .looseObject({
+          allowed_team_member_roles: z
+            .array(z.string())
+            .nullish()
+            .describe('Roles in the team that may make its keys: admin, user.'),
+          required_params: z.array(z.string()).nullish().describe('Fields a request for a key of a team must hold.'),
+        })
+        .nullish(),
+      personal_key_generation: z
+        .looseObject({
+          allowed_user_roles: z.array(z.string()).nullish().describe('Roles that may make keys without a team.'),
+          required_params: z.array(z.string()).nullish().describe('Fields a request for such a key must hold.'),
+        })
+        .nullish(),
+    })
+    .nullish()
+    .describe('Who may make keys, and what a request for one must say.'),
+  enable_key_alias_format_validation: flag()
+    .nullish()
+    .describe('Refuse key aliases that are not 2 to 255 letters, digits and _-/.@; default false.'),
   default_internal_user_params: mapping().nullish().describe('Fields that new users get when none are given; not proxy admins.'),
   max_internal_user_budget: dollars().nullish().describe('Dollars: max_budget of new internal users who are given none.'),
   internal_user_budget_duration: text()
@@ -123,6 +180,10 @@ const alias = z.union([z.string(), z.looseObject({ model: z.string(), hidden: fl
 })
 
 const routerSettings = z.looseObject({
+  provider_budget_config: z
+    .record(z.string(), budgetEntry)
+    .nullish()
+    .describe('Budgets by provider, for example `openai: {budget_limit: 100, time_period: 1d}`.'),
   model_group_alias: z.record(z.string(), alias).nullish().describe('Other names of model groups, for example `gpt-4: gpt-4o`.'),
   num_retries: count().nullish().describe('Tries after the first; default 2.'),
   retry_after: seconds().nullish().describe('Least seconds between tries; default 0.'),
@@ -136,6 +197,15 @@ const routerSettings = z.looseObject({
 })
 
 const generalSettings = z.looseObject({
+  alerting: textOrList().nullish().describe('Where budget alerts go beside the log: webhook (posted to WEBHOOK_URL).'),
+  maximum_spend_logs_retention_period: duration()
+    .nullish()
+    .describe('How long the ledger keeps entries, for example 12mo; whole months are dropped. Default for ever.'),
+  max_parallel_requests: count().nullish().describe('Calls at once for every key that does not say.'),
+  apply_user_budget_to_team_keys: flag()
+    .nullish()
+    .describe('Let the budget of a user count for their keys of teams too; default false.'),
+  default_team_disabled: flag().nullish().describe('Refuse to make keys without a team; default false.'),
   master_key: text()
     .nullish()
     .describe('The administrator’s key; default LITELLM_MASTER_KEY. Without one every caller is an administrator.'),

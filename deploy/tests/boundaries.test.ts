@@ -26,6 +26,7 @@ const IMPORTERS: Record<string, readonly string[]> = {
   zod: ['shared/schema.ts'],
   yaml: ['shared/config/load.ts'],
   pg: ['shared/db/postgres.ts'],
+  ioredis: ['shared/redis.ts'],
   '@pydantic/genai-prices': ['shared/catalog/catalog.ts'],
   'uWebSockets.js': ['edge/server.ts'],
   'gpt-tokenizer': ['router-svc/count-tokens.ts'],

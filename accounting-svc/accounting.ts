@@ -68,7 +68,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
   await migrate(db, MIGRATIONS, log)
   const partitions = await keepPartitions({ db, clock, log })
 
-  const identities = createIdentities({ db, bus, masterKey: deps.masterKey })
+  const identities = createIdentities({ db, bus, clock, config: () => config, masterKey: deps.masterKey })
   const keys = createKeys({ db, identities, config: () => config, clock })
   const runtime = await createRuntime({ bus, config, env, sealer, catalog, open: identities.open, log })
   const ledger = createLedger({ db, price: createPricing({ catalog, deployment: runtime.deployment }), log })

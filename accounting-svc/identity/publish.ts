@@ -1,12 +1,16 @@
 import { adminIdentity, type Identity, type IdentityReply, type IdentityRequest, MASTER_KEY_ALIAS } from '../../proto/identity.ts'
+import { scopes } from '../../proto/limits.ts'
 import { QUEUE } from '../../proto/subjects.ts'
 import { WIRE_VERSION } from '../../proto/version.ts'
 import type { Bus, Service } from '../../shared/bus/bus.ts'
+import type { Clock } from '../../shared/clock.ts'
+import type { Config } from '../../shared/config/config.ts'
 import { hashKey, sameSecret } from '../../shared/config/secrets.ts'
 import type { Database } from '../../shared/db/db.ts'
 import { GatewayError } from '../../shared/errors.ts'
-import { findIdentity, type IdentityRow } from '../sql/keys.ts'
+import { findIdentity, type IdentityRow } from '../sql/limits.ts'
 import { roleOf } from './access.ts'
+import { budgetNow, type LimitSettings, limitSettingsOf, limitsOf } from './limits.ts'
 
 export interface Identities {
   /** Who the key of this hash is; null when nobody. Throws GatewayError `accounting_away` while the database is away. */
@@ -18,19 +22,25 @@ export interface Identities {
 }
 
 /** The one place that turns a key hash into an Identity. `masterKey` null: the gateway is open and every caller is its admin. */
-export function createIdentities(deps: { db: Database; bus: Bus; masterKey: string | null }): Identities {
-  const { db, bus } = deps
+export function createIdentities(deps: {
+  db: Database
+  bus: Bus
+  clock: Clock
+  config: () => Config
+  masterKey: string | null
+}): Identities {
+  const { db, bus, clock } = deps
   // An empty key is none: its hash must not open the gateway to whoever sends nothing.
   const masterHash = deps.masterKey === null || deps.masterKey === '' ? null : hashKey(deps.masterKey)
   return {
     open: masterHash === null,
     async find(keyHash) {
       if (masterHash !== null && sameSecret(keyHash, masterHash)) return masterIdentity()
-      const row = await findIdentity(db, keyHash).catch((error: unknown) => {
+      const row = await findIdentity(db, keyHash, new Date(clock.now())).catch((error: unknown) => {
         // Said the way clients of LiteLLM know it (surface reference §2.5).
         throw error instanceof GatewayError ? new GatewayError('accounting_away', undefined, { cause: error.cause }) : error
       })
-      return row === undefined ? null : identityOf(row)
+      return row === undefined ? null : identityOf(row, limitSettingsOf(deps.config()), clock.now())
     },
     changed(keyHash) {
       bus.announce('identity', { keyHash })
@@ -52,8 +62,10 @@ export function masterIdentity(): Identity {
   return adminIdentity(MASTER_KEY_ALIAS)
 }
 
-/** Rows → what the request path needs to know. Pure. */
-export function identityOf({ key, user, team }: IdentityRow): Identity {
+/** Rows → what the request path needs to know. Pure. `now` is Unix milliseconds. */
+export function identityOf(row: IdentityRow, settings: LimitSettings, now: number): Identity {
+  const { key, keyBudget, user, team, project } = row
+  const metadatas = [key.metadata, team?.metadata ?? {}, project?.metadata ?? {}]
   return {
     v: WIRE_VERSION,
     keyHash: key.token,
@@ -65,25 +77,58 @@ export function identityOf({ key, user, team }: IdentityRow): Identity {
     teamId: key.team_id,
     teamAlias: team?.team_alias ?? null,
     organizationId: key.organization_id ?? team?.organization_id ?? null,
-    models: modelsOf(key.models, team?.models ?? null, key.team_id === null ? (user?.models ?? null) : null),
+    projectId: key.project_id,
+    models: allowedModels(row),
     aliases: { ...texts(team?.model_aliases ?? {}), ...texts(key.aliases) },
     allowedRoutes: key.allowed_routes,
-    blocked: key.blocked === true,
+    blocked: key.blocked === true || project?.blocked === true,
     teamBlocked: team?.blocked === true,
-    expires: key.expires === null ? null : key.expires.getTime(),
+    expires: earliest(key.expires, row.revokeAt),
     metadata: key.metadata,
-    tags: strings(key.metadata['tags']),
-    spend: key.spend_nano,
-    maxBudget: key.max_budget_nano,
-    rpmLimit: key.rpm_limit,
-    tpmLimit: key.tpm_limit,
-    projectId: key.project_id,
-    limits: [],
+    tags: [...new Set(metadatas.flatMap((metadata) => strings(metadata['tags'])))],
+    spend: row.spends[scopes.key(key.token)]?.spent ?? 0,
+    maxBudget: budgetNow(key, keyBudget, key.metadata, now),
+    rpmLimit: key.rpm_limit ?? keyBudget?.rpm_limit ?? null,
+    tpmLimit: key.tpm_limit ?? keyBudget?.tpm_limit ?? null,
+    limits: limitsOf(row, settings, now),
     enforcedParams: strings(key.metadata['enforced_params']),
-    estimatedOutputTokens: key.default_estimated_output_tokens,
-    estimatedOutputTokensPerModel: {},
-    budgetFallbacks: {},
+    estimatedOutputTokens: key.default_estimated_output_tokens ?? team?.default_estimated_output_tokens ?? null,
+    estimatedOutputTokensPerModel: {
+      ...counts(team?.default_estimated_output_tokens_per_model),
+      ...counts(key.default_estimated_output_tokens_per_model),
+    },
+    budgetFallbacks: Object.fromEntries(Object.entries(key.budget_fallbacks).map(([model, names]) => [model, strings(names)])),
   }
+}
+
+/** A key that was rotated away ends when it is revoked. */
+function earliest(expires: Date | null, revokeAt: Date | null): number | null {
+  const times = [expires, revokeAt].flatMap((time) => (time === null ? [] : [time.getTime()]))
+  return times.length === 0 ? null : Math.min(...times)
+}
+
+/** What key, team (or user), member, organization and project all allow (surface reference §2.4). */
+function allowedModels({ key, user, team, member, organization, project, groups }: IdentityRow): string[] {
+  const ofTeam = team === null ? null : withGroups(team.models, team.access_group_ids, groups)
+  const ofMember = key.user_id === null || team === null ? [] : (member?.allowed_models ?? [])
+  return modelsOf(
+    withGroups(key.models, key.access_group_ids, groups),
+    ofTeam,
+    key.team_id === null ? (user?.models ?? null) : null,
+    ofMember.length > 0 || key.user_id === null ? ofMember : (team?.default_team_member_models ?? []),
+    organization?.models ?? [],
+    project?.models ?? [],
+  )
+}
+
+/**
+ * A list with the models of its access groups. A list that names groups only allows what those hold: one that holds no models, but
+ * tools, takes nothing away; one that is gone allows nothing.
+ */
+function withGroups(models: readonly string[], ids: readonly string[], groups: Readonly<Record<string, string[]>>): string[] {
+  const granted = ids.flatMap((id) => groups[id] ?? [])
+  if (models.length === 0 && granted.length === 0) return ids.every((id) => groups[id] !== undefined) ? [] : [...NOTHING]
+  return [...new Set([...models, ...granted])]
 }
 
 const EVERYTHING = ['*', 'all-proxy-models']
@@ -91,12 +136,26 @@ const EVERYTHING = ['*', 'all-proxy-models']
 const NOTHING = ['no-default-models']
 
 /**
- * One list out of those of the key and of the team, or of the user when there is no team (surface reference §2.4): what both allow.
- * A key may name one of a team's wildcards more narrowly, never more widely.
+ * One list out of those of the key and of the team, or of the user when there is no team, and of whoever else has a say: what all
+ * allow. A key may name one of a team's wildcards more narrowly, never more widely.
  */
-export function modelsOf(own: readonly string[], team: readonly string[] | null, user: readonly string[] | null): string[] {
-  const parent = allowsAll(team ?? user) ? [] : [...(team ?? user ?? [])]
-  if (own.includes('all-team-models') || allowsAll(own)) return parent
+export function modelsOf(
+  own: readonly string[],
+  team: readonly string[] | null,
+  user: readonly string[] | null,
+  ...others: readonly (readonly string[])[]
+): string[] {
+  const first = own.includes('all-team-models') ? [] : own
+  return [team ?? user ?? [], ...others].reduce<string[]>(
+    (list, parent) => within(list, parent),
+    allowsAll(first) ? [] : [...first],
+  )
+}
+
+/** What both lists allow. */
+function within(own: readonly string[], list: readonly string[]): string[] {
+  const parent = allowsAll(list) ? [] : [...list]
+  if (own.length === 0) return parent
   if (parent.length === 0) return [...own]
   const both = own.filter((name) => parent.some((entry) => covers(entry, name)))
   const narrower = parent.filter(
@@ -105,8 +164,8 @@ export function modelsOf(own: readonly string[], team: readonly string[] | null,
   return both.length + narrower.length === 0 ? [...NOTHING] : [...both, ...narrower]
 }
 
-function allowsAll(list: readonly string[] | null): boolean {
-  return list === null || list.length === 0 || list.some((name) => EVERYTHING.includes(name))
+function allowsAll(list: readonly string[]): boolean {
+  return list.length === 0 || list.some((name) => EVERYTHING.includes(name))
 }
 
 function covers(entry: string, name: string): boolean {
@@ -117,6 +176,13 @@ function covers(entry: string, name: string): boolean {
 
 function texts(map: Record<string, unknown>): Record<string, string> {
   return Object.fromEntries(Object.entries(map).filter((entry): entry is [string, string] => typeof entry[1] === 'string'))
+}
+
+function counts(map: unknown): Record<string, number> {
+  const entries = Object.entries(typeof map === 'object' && map !== null ? map : {})
+  return Object.fromEntries(
+    entries.map(([name, value]) => [name, Number(value)]).filter(([, count]) => Number.isSafeInteger(count)),
+  )
 }
 
 function strings(value: unknown): string[] {

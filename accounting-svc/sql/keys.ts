@@ -163,39 +163,6 @@ export async function listKeys(
   return { rows, total: count?.total ?? 0 }
 }
 
-/** All an Identity is made of, in one look-up. */
-export interface IdentityRow {
-  key: KeyRow
-  user: { user_role: string | null; user_email: string | null; models: string[] } | null
-  team: {
-    team_alias: string | null
-    organization_id: string | null
-    models: string[]
-    model_aliases: Record<string, string>
-    blocked: boolean
-    metadata: Record<string, unknown>
-  } | null
-}
-
-export async function findIdentity(db: Transaction, token: string): Promise<IdentityRow | undefined> {
-  const rows = await db.query<KeyRow & { user_json: IdentityRow['user']; team_json: IdentityRow['team'] }>(
-    `select k.*,
-       case when u.user_id is null then null else jsonb_build_object(
-         'user_role', u.user_role, 'user_email', u.user_email, 'models', u.models) end as user_json,
-       case when t.team_id is null then null else jsonb_build_object(
-         'team_alias', t.team_alias, 'organization_id', t.organization_id, 'models', t.models, 'model_aliases', t.model_aliases,
-         'blocked', t.blocked, 'metadata', t.metadata) end as team_json
-     from keys k left join users u on u.user_id = k.user_id left join teams t on t.team_id = k.team_id
-     where k.token = $1`,
-    [token],
-    'identity_find',
-  )
-  const row = rows[0]
-  if (row === undefined) return undefined
-  const { user_json: user, team_json: team, ...key } = row
-  return { key, user, team }
-}
-
 /** Whether a team of this id exists, and its organization. */
 export async function findTeam(db: Transaction, teamId: string): Promise<{ organization_id: string | null } | undefined> {
   const rows = await db.query<{ organization_id: string | null }>('select organization_id from teams where team_id = $1', [

@@ -7,6 +7,7 @@ import { createCodec } from '../shared/bus/codec.ts'
 import type { Catalog } from '../shared/catalog/catalog.ts'
 import { type Clock, DeadlineWheel } from '../shared/clock.ts'
 import type { Sealer } from '../shared/config/secrets.ts'
+import { leaseId } from '../shared/counters/counters.ts'
 import { GatewayError, toWire } from '../shared/errors.ts'
 import type { HttpClient } from '../shared/http/client.ts'
 import type { Log } from '../shared/log.ts'
@@ -81,6 +82,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     // JSON: half the time of msgpack for a message of many small fields, and a person can read what was left behind.
     encode: (event) => Buffer.from(JSON.stringify(event)),
     decode: (payload) => JSON.parse(Buffer.from(payload).toString('utf8')) as UsageEvent,
+    idOf: ({ callId, take }) => leaseId(callId, take),
     deliver: (batch) => bus.append(bus.id, batch),
     clock,
     log,

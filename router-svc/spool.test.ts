@@ -26,6 +26,7 @@ function make(options: Partial<SpoolOptions<string>> = {}) {
   const spool = openSpool({
     directory,
     encode,
+    idOf: (text) => text.slice(text.indexOf(':') + 1),
     decode,
     soon: (run) => run(),
     clock,
@@ -183,6 +184,7 @@ describe('the spool', () => {
           const spool = openSpool({
             directory: home,
             encode,
+            idOf: (text) => text,
             decode,
             memoryEvents: 4,
             soon: (run) => run(),

@@ -5,7 +5,7 @@ import { formatDollars, nanoOf } from '../shared/money.ts'
 const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }
 
 /** Nano-dollars as a JSON number in dollars with all its digits: through a double, 9007199.254740991 would lose its last one. */
-export function dollars(nano: number): unknown {
+export function dollars(nano: number | bigint): unknown {
   return rawJSON(formatDollars(nano))
 }
 

@@ -35,10 +35,8 @@ export function nanoOf(dollars: string | number): number {
 }
 
 /** Integer nano-dollars → dollars as an exact decimal, without exponent and without trailing zeros: 1500 → `0.0000015`. */
-export function formatDollars(nano: number): string {
-  const digits = Math.abs(nano)
-    .toString()
-    .padStart(NANO + 1, '0')
+export function formatDollars(nano: number | bigint): string {
+  const digits = (nano < 0 ? -nano : nano).toString().padStart(NANO + 1, '0')
   const whole = digits.slice(0, -NANO)
   const fraction = digits.slice(-NANO).replace(/0+$/, '')
   const sign = nano < 0 ? '-' : ''

@@ -44,6 +44,7 @@ export const ERRORS = {
   unsupported_media_type: row(415, 'invalid_request_error', 'The content type is not supported.', false, 'BadRequestError'),
   headers_too_large: row(431, 'invalid_request_error', 'The request headers are too large.', false, 'BadRequestError'),
   not_found: row(404, 'not_found_error', 'Not found.', false, 'NotFoundError'),
+  already_exists: row(409, 'invalid_request_error', 'This already exists.', false, 'BadRequestError'),
   method_not_allowed: row(405, 'invalid_request_error', 'Method not allowed.', false, 'BadRequestError'),
   unsupported_endpoint: row(400, 'invalid_request_error', 'This model does not serve this endpoint.', false, 'BadRequestError'),
   request_timeout: row(408, 'invalid_request_error', 'The request did not arrive in time.', false, 'BadRequestError'),

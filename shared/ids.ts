@@ -15,6 +15,11 @@ export function virtualKey(): string {
   return `sk-${randomBytes(16).toString('base64url')}`
 }
 
+/** Id of a team, a user, a budget and whatever else is given none by its maker: a UUID, as LiteLLM's. */
+export function rowId(): string {
+  return randomUUID()
+}
+
 /** Id of an audit entry. */
 export function auditId(): string {
   return randomUUID()

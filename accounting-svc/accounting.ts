@@ -10,6 +10,7 @@ import { tellDatabaseState } from './database-state.ts'
 import { type Door, listen, serveTunnel } from './http.ts'
 import { requireAccess } from './identity/access.ts'
 import { authenticate } from './identity/authenticate.ts'
+import { createBudgets } from './identity/budgets.ts'
 import { createKeys } from './identity/keys.ts'
 import { NOBODY, unlessPublic } from './identity/open-routes.ts'
 import { createIdentities, serveIdentities } from './identity/publish.ts'
@@ -70,11 +71,12 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
 
   const identities = createIdentities({ db, bus, clock, config: () => config, masterKey: deps.masterKey })
   const keys = createKeys({ db, identities, config: () => config, clock })
+  const budgets = createBudgets({ db, bus, config: () => config, clock })
   const runtime = await createRuntime({ bus, config, env, sealer, catalog, open: identities.open, log })
   const ledger = createLedger({ db, price: createPricing({ catalog, deployment: runtime.deployment }), log })
 
   const router: RequestRouter = createRequestRouter({
-    routes: allRoutes({ keys, db, runtime, catalog, ready, database: () => answers(db), router: () => router }),
+    routes: allRoutes({ keys, budgets, db, runtime, catalog, ready, database: () => answers(db), router: () => router }),
     authenticate: async (header, path) =>
       unlessPublic(runtime.settings, path) ??
       authenticate(header, { identities, clock, keyHeaderName: runtime.settings.keyHeaderName }),

@@ -1,7 +1,9 @@
 import type { Catalog } from '../../shared/catalog/catalog.ts'
 import type { Database } from '../../shared/db/db.ts'
+import type { Budgets } from '../identity/budgets.ts'
 import type { Keys } from '../identity/keys.ts'
 import type { Runtime } from '../models/runtime.ts'
+import { budgetRoutes } from './budgets.ts'
 import { healthRoutes } from './health.ts'
 import { keyRoutes } from './keys.ts'
 import { modelRoutes } from './models.ts'
@@ -12,6 +14,7 @@ import { spendRoutes } from './spend.ts'
 /** Every management route. Adding one is adding it to a list of its topic, or a topic here. */
 export function allRoutes(deps: {
   keys: Keys
+  budgets: Budgets
   db: Database
   runtime: Runtime
   catalog: Catalog
@@ -22,6 +25,7 @@ export function allRoutes(deps: {
 }): Route[] {
   return [
     ...keyRoutes(deps.keys),
+    ...budgetRoutes(deps.budgets),
     ...spendRoutes(deps.db),
     ...modelRoutes(deps.runtime, deps.catalog),
     ...healthRoutes(deps),

@@ -108,6 +108,7 @@ export type ErrorReader = (status: number, headers: Headers, body: string) => Ga
 
 const MODEL = Buffer.from('model')
 const USAGE = Buffer.from('usage')
+const SERVICE_TIER = Buffer.from('service_tier')
 const ERROR = Buffer.from('error')
 const CHOICES = Buffer.from('choices')
 const DATA = Buffer.from('data')
@@ -130,9 +131,17 @@ export function forwardResponse(body: Uint8Array, model: string, readError: Erro
       stamped < 0
         ? body
         : join([body.subarray(0, members.valueStart(stamped)), JSON.stringify(model), body.subarray(members.valueEnd(stamped))]),
-    usage: usage < 0 ? null : readUsage(parse(members.text(usage))),
+    usage: usage < 0 ? null : readUsageOf(members, usage),
     reportedModel: stamped < 0 ? null : stringOf(members.text(stamped)),
   }
+}
+
+/** Usage, and with it the service tier that stands beside it: both say what the call costs. */
+function readUsageOf(members: JsonMembers, index: number): Usage | null {
+  const usage = readUsage(parse(members.text(index)))
+  const tier = usage === null ? -1 : members.find(SERVICE_TIER)
+  if (usage !== null && tier >= 0) usage['service_tier'] = stringOf(members.text(tier))
+  return usage
 }
 
 export interface PassThroughOptions {
@@ -281,7 +290,7 @@ export class PassThroughStream {
     let cut = -1
     if (usage >= 0) {
       if (frame[members.valueStart(usage)] === OPEN_BRACE) {
-        this.usage = readUsage(parse(members.text(usage))) ?? this.usage
+        this.usage = readUsageOf(members, usage) ?? this.usage
         if (empty && !this.#options.includeUsage) return
       }
       if (!this.#options.includeUsage) cut = usage

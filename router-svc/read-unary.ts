@@ -33,12 +33,13 @@ export function translatingUnary(call: Call, route: Route, sent: Sent, now: numb
       const response = adapterOf(call, route).decodeResponse(body, headers, decodeContext(call, route, sent, now)) as {
         usage?: Usage | null
         model?: string
+        service_tier?: string
       }
       const bytes = Buffer.from(call.dialect.encodeResponse(response, call.requestedModel))
       const usage =
         response.usage === undefined || response.usage === null
           ? estimate(roughTokens(textLength(response)))
-          : tokensOf(response.usage)
+          : tokensOf(response.usage, response.service_tier)
       return { body: bytes, usage, reportedModel: response.model ?? null }
     },
   }

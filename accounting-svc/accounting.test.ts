@@ -225,6 +225,7 @@ describe('a second process on the same database', () => {
       masterKey: null,
       sealer: createSealer(null),
       catalog: createCatalog(),
+      counters: fixture.counters,
     })
     expect(second.port).toBe(0)
     const events = Array.from({ length: 200 }, (_, index) => event({ callId: `call-${index}` }))
@@ -277,6 +278,7 @@ describe('health and stopping', () => {
       masterKey: null,
       sealer: createSealer(null),
       catalog: createCatalog(),
+      counters: fixture.counters,
     })
     await expect(refused).rejects.toThrow('newer than this program')
     await hub.close()

@@ -3,6 +3,7 @@ import type { Catalog } from '../shared/catalog/catalog.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Config } from '../shared/config/config.ts'
 import type { Sealer } from '../shared/config/secrets.ts'
+import type { Counters } from '../shared/counters/counters.ts'
 import type { Database } from '../shared/db/db.ts'
 import { migrate } from '../shared/db/migrate.ts'
 import type { Log } from '../shared/log.ts'
@@ -14,11 +15,12 @@ import { createBudgets } from './identity/budgets.ts'
 import { createKeys } from './identity/keys.ts'
 import { NOBODY, unlessPublic } from './identity/open-routes.ts'
 import { createIdentities, serveIdentities } from './identity/publish.ts'
+import { serveLimits } from './identity/serve-limits.ts'
 import { createLedger } from './ledger/book.ts'
 import { consumeUsage } from './ledger/consume.ts'
 import { keepPartitions } from './ledger/partitions.ts'
 import { createPricing } from './ledger/price.ts'
-import { createRuntime } from './models/runtime.ts'
+import { createRuntime, watchLimits } from './models/runtime.ts'
 import { allRoutes } from './routes/index.ts'
 import { createRequestRouter, type RequestRouter } from './routes/route.ts'
 
@@ -39,6 +41,8 @@ export interface AccountingDeps {
   masterKey: string | null
   sealer: Sealer
   catalog: Catalog
+  /** The caller's to close. */
+  counters: Counters
   /** Address of the own listener; null = management only through the edges. Port 0 = a free one. */
   listen?: { host: string; port: number } | null
 }
@@ -72,7 +76,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
   const identities = createIdentities({ db, bus, clock, config: () => config, masterKey: deps.masterKey })
   const keys = createKeys({ db, identities, config: () => config, clock })
   const budgets = createBudgets({ db, bus, config: () => config, clock })
-  const runtime = await createRuntime({ bus, config, env, sealer, catalog, open: identities.open, log })
+  const runtime = await createRuntime({ bus, db, clock, config, env, sealer, catalog, open: identities.open, log })
   const ledger = createLedger({ db, price: createPricing({ catalog, deployment: runtime.deployment }), log })
 
   const router: RequestRouter = createRequestRouter({
@@ -88,6 +92,8 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
 
   const services = [
     serveIdentities(bus, identities),
+    serveLimits({ bus, db, clock, config: () => config }),
+    watchLimits({ bus, runtime, log }),
     serveTunnel(bus, router, { bodyLimit: BODY_LIMIT, log }),
     consumeUsage({ bus, ledger, log }),
   ]

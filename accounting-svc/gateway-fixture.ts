@@ -5,6 +5,8 @@ import { createCatalog } from '../shared/catalog/catalog.ts'
 import { type Clock, systemClock } from '../shared/clock.ts'
 import { type Config, checkConfig } from '../shared/config/config.ts'
 import { createSealer } from '../shared/config/secrets.ts'
+import type { Counters } from '../shared/counters/counters.ts'
+import { createMemoryCounters } from '../shared/counters/memory.ts'
 import { createTestDatabase, type TestDatabase } from '../shared/db/test-database.ts'
 import { silentLog } from '../shared/log.ts'
 import { type Accounting, createAccounting, MIGRATIONS } from './accounting.ts'
@@ -16,6 +18,7 @@ export interface AccountingFixture {
   readonly hub: MemoryHub
   readonly test: TestDatabase
   readonly accounting: Accounting
+  readonly counters: Counters
   /** A management request through the own listener. `key` null sends none. */
   call(
     method: string,
@@ -32,7 +35,9 @@ export async function startAccounting(
 ): Promise<AccountingFixture> {
   const test = await createTestDatabase(postgresUrl, MIGRATIONS)
   const hub = createMemoryHub({ clock: systemClock, log: silentLog, strict: true })
+  const counters = createMemoryCounters({ clock: options.clock ?? systemClock })
   const accounting = await createAccounting({
+    counters,
     bus: hub.join('accounting'),
     db: test.db,
     config: configOf(options.config ?? {}),
@@ -48,6 +53,7 @@ export async function startAccounting(
     hub,
     test,
     accounting,
+    counters,
     async call(method, path, body, key = MASTER_KEY) {
       const headers: Record<string, string> = { 'content-type': 'application/json' }
       if (key !== null) headers['authorization'] = `Bearer ${key}`
@@ -60,6 +66,7 @@ export async function startAccounting(
     },
     async close() {
       await accounting.stop()
+      await counters.close()
       await hub.close()
       await test.drop()
     },

@@ -1,6 +1,7 @@
 import process from 'node:process'
 import { createCatalog } from '../shared/catalog/catalog.ts'
 import { createSealer } from '../shared/config/secrets.ts'
+import { openCounters } from '../shared/counters/open.ts'
 import { createPostgres } from '../shared/db/postgres.ts'
 import { createMetrics } from '../shared/metrics.ts'
 import { runService } from '../shared/service-process.ts'
@@ -11,9 +12,11 @@ await runService('accounting', process, async ({ bus, clock, log, settings, load
   if (settings.databaseUrl === null) throw new StartError('Accounting needs PostgreSQL: set DATABASE_URL.')
   const db = createPostgres({ url: settings.databaseUrl, log, poolSize: settings.databasePool })
   lifecycle.add({ name: 'database', stop: () => db.close() })
+  const counters = openCounters({ settings, clock, log, lifecycle })
   const accounting = await createAccounting({
     bus,
     db,
+    counters,
     clock,
     log,
     config: loaded.config,

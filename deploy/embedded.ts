@@ -10,6 +10,7 @@ import { type LoadedConfig, loadConfig } from '../shared/config/load.ts'
 import { type ProcessSettings, processSettings } from '../shared/config/process.ts'
 import type { Environment } from '../shared/config/references.ts'
 import { createSealer } from '../shared/config/secrets.ts'
+import { createMemoryCounters } from '../shared/counters/memory.ts'
 import { openDataDirectory, randomKey } from '../shared/data-directory.ts'
 import { createPostgres } from '../shared/db/postgres.ts'
 import { createHttpClient } from '../shared/http/client.ts'
@@ -117,8 +118,11 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     // The edge is on the bus before the router is, so that it hears the router's first beat and need not wait for the next.
     const edgeBus = hub.join('edge')
 
+    const counters = createMemoryCounters({ clock })
+    lifecycle.add({ name: 'counters', stop: () => counters.close() })
     const accounting = await timed('accounting', () =>
       createAccounting({
+        counters,
         bus: hub.join('accounting'),
         db,
         config,
@@ -140,6 +144,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
       createRouter({
         bus: hub.join('router'),
         http,
+        counters,
         catalog,
         observe: createObserver(metrics),
         sealer,

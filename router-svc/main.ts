@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { createCatalog } from '../shared/catalog/catalog.ts'
 import { createSealer } from '../shared/config/secrets.ts'
+import { openCounters } from '../shared/counters/open.ts'
 import { openDataDirectory } from '../shared/data-directory.ts'
 import { createHttpClient } from '../shared/http/client.ts'
 import { createMetrics } from '../shared/metrics.ts'
@@ -16,9 +17,11 @@ await runService('router', process, async ({ bus, clock, log, settings, loaded, 
   const metrics = createMetrics()
   const http = createHttpClient()
   lifecycle.add({ name: 'http client', stop: () => http.close() })
+  const counters = openCounters({ settings, clock, log, lifecycle })
   const router = await createRouter({
     bus,
     http,
+    counters,
     clock,
     log,
     catalog: createCatalog(),

@@ -7,7 +7,7 @@ import { createCodec } from '../shared/bus/codec.ts'
 import type { Catalog } from '../shared/catalog/catalog.ts'
 import { type Clock, DeadlineWheel } from '../shared/clock.ts'
 import type { Sealer } from '../shared/config/secrets.ts'
-import { leaseId } from '../shared/counters/counters.ts'
+import { type Counters, leaseId } from '../shared/counters/counters.ts'
 import { GatewayError, toWire } from '../shared/errors.ts'
 import type { HttpClient } from '../shared/http/client.ts'
 import type { Log } from '../shared/log.ts'
@@ -26,6 +26,8 @@ export interface RouterDeps {
   catalog: Catalog
   clock: Clock
   log: Log
+  /** The caller's to close. */
+  counters: Counters
   /** Environment, for provider keys no deployment names. */
   env: Readonly<Record<string, string | undefined>>
   random(): number

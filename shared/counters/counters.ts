@@ -26,28 +26,40 @@ export interface Counters {
   extend(lease: string, hold: number): boolean | Promise<boolean>
   /**
    * The call is over. Tokens reserved are replaced by `tokens` where the window is still the same; the slot is freed. `cost` > 0 stays
-   * counted until `book`; a `cost` of 0 ends the lease. An unknown lease is left alone: the ledger will say what it cost.
+   * counted until `book`; a `cost` of 0 or without a budget ends the lease. An unknown lease is left alone: the ledger will say what it cost.
    */
   settle(lease: string, outcome: { cost: number; tokens: number }): void | Promise<void>
-  /** Takes everything back that a call took, its request included: it never ran. */
+  /** Takes everything back that a held lease took, its request included: the call never ran. */
   release(lease: string): void | Promise<void>
-  /** Keeps leases alive for another LEASE_TTL; one that was lost with the store's data is made anew from what is given. */
+  /**
+   * Keeps leases alive for another LEASE_TTL. One that is gone (lost with the store's data, or swept while its process slept) is made
+   * anew from what is given: its hold and its slot, whether there is room or not; requests and tokens were of a window nobody knows.
+   */
   renew(leases: readonly RunningLease[]): void | Promise<void>
   /** What the counters say of these scopes now, in the order asked. */
   peek(scopes: readonly string[]): Promise<ScopeState[]>
   /** Whether calls can be admitted. */
   readonly ready: boolean
+  /**
+   * Runs when the store has lost its data and is being rebuilt: what runs must be renewed now, or it does not count. Returns what
+   * ends that.
+   */
+  onLoss(handler: () => void): () => void
 
   /** Projection of the ledger; accounting only. Sets `spent` where the revision is newer and drops the leases, in one step. */
   book(leases: readonly string[], spent: readonly Spent[]): Promise<void>
-  /** Releases up to `most` held leases that expired; their ids. */
+  /** Ends up to `most` held leases that expired (their requests and tokens stay counted: who knows whether they ran); their ids. */
   sweep(most: number): Promise<string[]>
   /** Up to `most` leases settled longer than `age` milliseconds ago: their bookings were lost on the way, and the ledger must be asked. */
   settledBefore(age: number, most: number): Promise<string[]>
   /** Whether the store has been rebuilt since it last lost its data. */
   rebuilt(): Promise<boolean>
-  /** Loads what the ledger says, then admits. `load` hands over pages until one is empty. */
-  rebuild(load: () => Promise<readonly Spent[]>): Promise<void>
+  /**
+   * Loads what the ledger says, then admits. `load` hands over pages until one is empty. Leases that are still there stay. `grace`:
+   * milliseconds more before anything is admitted, in which routers renew what they run (`onLoss`; LOSS_GRACE is enough): 0 when
+   * nothing can be running. Rejects with GatewayError `counters_away` when the store is away or loses its data meanwhile.
+   */
+  rebuild(load: () => Promise<readonly Spent[]>, grace?: number): Promise<void>
   /** Every lease and hold there is, for proofs: both are 0 when nothing runs and everything is booked. */
   totals(): Promise<{ leases: number; held: number }>
   close(): Promise<void>
@@ -56,8 +68,12 @@ export interface Counters {
 /** Milliseconds a held lease lives without being renewed, and how often its router renews it. */
 export const LEASE_TTL = 30_000
 export const RENEW_INTERVAL = 10_000
-/** Milliseconds of the window of requests and tokens; it starts with the first request (surface reference §3.5). */
+/** Milliseconds of the window of requests and tokens; a scope has one for both, which starts with its first request (surface reference §3.5). */
 export const RATE_WINDOW = 60_000
+/** Milliseconds after which an unused scope is forgotten when there is a number of the ledger in it; others after two windows. */
+export const SPENT_IDLE = 24 * 3600_000
+/** Milliseconds in which every process notices that the store has lost its data, and renews what it runs. */
+export const LOSS_GRACE = 2_500
 
 /** A scope as a call asks for it; null = not limited there, and then not counted either. */
 export interface AdmitScope {
@@ -75,6 +91,7 @@ export interface AdmitScope {
 
 export interface AdmitRequest {
   lease: string
+  /** Each scope once. */
   scopes: readonly AdmitScope[]
   /** Tokens reserved in every scope that limits tokens. */
   tokens: number

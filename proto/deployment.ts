@@ -80,6 +80,8 @@ export interface Deployment {
   rpm: number | null
   tpm: number | null
   maxParallelRequests: number | null
+  /** Nano-dollars it may cost per window; null = for ever. */
+  budget?: { limit: number; duration: string | null }
   order: number | null
   tags: string[]
   /** Milliseconds; null = the settings' default. */

@@ -166,7 +166,7 @@ export function proxyLimits(settings: Pick<LimitSettings, 'proxyBudget'>, spends
 
 /** A scope limited by a budget alone. */
 export function budgetLimit(scope: string, kind: ScopeKind, owner: string, budget: number, spends: Spends): Limit {
-  return { scope, kind, owner, budget, ...(spends[scope] ?? UNSPENT) }
+  return { scope, kind, owner, budget, ...spentIn(scope, spends) }
 }
 
 /** Scopes of an owner whose spend has a window of its own beside the owner's: models and further windows, with their durations. */
@@ -201,14 +201,22 @@ export function modelBudgets(
       return [
         model,
         {
-          budget: nanoOrNull(entry['budget_limit'] ?? entry['max_budget']),
-          duration: textOf(entry['time_period'] ?? entry['budget_duration']),
+          ...budgetParts(entry),
           requests: countOf(entry['rpm_limit']),
           tokens: countOf(entry['tpm_limit']),
         },
       ]
     }),
   )
+}
+
+/** A budget under any of LiteLLM's names for its parts: nano-dollars, and the window as it is written. */
+export function budgetParts(stored: unknown): { budget: number | null; duration: string | null } {
+  const entry = mapOf(stored)
+  return {
+    budget: nanoOrNull(entry['budget_limit'] ?? entry['max_budget']),
+    duration: textOf(entry['time_period'] ?? entry['budget_duration']),
+  }
 }
 
 /** `budget_limits` as stored. */
@@ -231,14 +239,18 @@ interface Values {
   budgetAfter?: number | null
 }
 
-const UNSPENT: SpendState = { spent: 0, revision: 0, resetAt: null }
 const NAMES = ['requests', 'tokens', 'parallel', 'budget', 'softBudget', 'budgetUntil', 'budgetAfter'] as const
 
 /** One limit, or none where nothing is set. */
 function limit(named: Pick<Limit, 'scope' | 'kind' | 'owner' | 'model'>, values: Values, spends: Spends): Limit[] {
   const set = NAMES.flatMap((name) => (values[name] == null ? [] : [[name, values[name]]]))
   if (set.length === 0) return []
-  return [{ ...named, ...Object.fromEntries(set), ...(spends[named.scope] ?? UNSPENT) }]
+  return [{ ...named, ...Object.fromEntries(set), ...spentIn(named.scope, spends) }]
+}
+
+function spentIn(scope: string, spends: Spends): Pick<Limit, 'spent' | 'revision' | 'resetAt'> {
+  const state: SpendState | undefined = spends[scope]
+  return { spent: state?.spent ?? 0, revision: state?.revision ?? 0, resetAt: state?.resetAt ?? null }
 }
 
 /** A budget with its temporary increase (`temp_budget_increase`, `temp_budget_expiry`), while that lasts. */

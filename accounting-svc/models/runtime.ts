@@ -1,11 +1,14 @@
 import type { Deployment, RuntimeSettings, RuntimeSnapshot } from '../../proto/deployment.ts'
 import { WIRE_VERSION } from '../../proto/version.ts'
-import type { Bus } from '../../shared/bus/bus.ts'
+import type { Bus, Service } from '../../shared/bus/bus.ts'
 import type { Catalog } from '../../shared/catalog/catalog.ts'
+import type { Clock } from '../../shared/clock.ts'
 import type { Config } from '../../shared/config/config.ts'
 import { deploymentsOf, settingsOf } from '../../shared/config/runtime.ts'
 import type { Sealer } from '../../shared/config/secrets.ts'
+import type { Database } from '../../shared/db/db.ts'
 import type { Log } from '../../shared/log.ts'
+import { type LimitSettingsNow, limitSettingsNow } from './router-budgets.ts'
 
 /** Key of the one value in the runtime bucket. */
 const RUNTIME = 'runtime'
@@ -17,11 +20,15 @@ export interface Runtime {
   deployment(id: string): Deployment | undefined
   /** Builds everything from a new configuration and publishes it; a configuration that cannot be built leaves the old one in place and rejects. */
   use(config: Config): Promise<void>
+  /** Publishes again when customers or tags came to be limited, or no longer are. */
+  recheckLimits(): Promise<void>
 }
 
 /** What routers and edges serve by: compiled here, published in the runtime bucket, mirrored by them. */
 export async function createRuntime(deps: {
   bus: Bus
+  db: Database
+  clock: Clock
   config: Config
   env: Record<string, string | undefined>
   sealer: Sealer
@@ -35,12 +42,10 @@ export async function createRuntime(deps: {
   let deployments: Deployment[] = []
   let settings: RuntimeSettings
   let byId = new Map<string, Deployment>()
+  let { config } = deps
+  let turn: Promise<unknown> = Promise.resolve()
 
-  async function use(config: Config): Promise<void> {
-    const built = {
-      deployments: deploymentsOf(config, env, sealer, { catalog }),
-      settings: { ...settingsOf(config), open: deps.open },
-    }
+  async function publish(built: Pick<RuntimeSnapshot, 'deployments' | 'settings'>): Promise<void> {
     const present = (await bucket.get(RUNTIME)) as RuntimeSnapshot | undefined
     const revision = (present?.revision ?? 0) + 1
     const snapshot: RuntimeSnapshot = { v: WIRE_VERSION, revision, ...built }
@@ -52,6 +57,20 @@ export async function createRuntime(deps: {
     log.info({ revision, deployments: deployments.length }, 'runtime published')
   }
 
+  async function use(next: Config): Promise<void> {
+    const built = deploymentsOf(next, env, sealer, { catalog })
+    const limits = await limitSettingsNow(deps, next, built)
+    await publish({ deployments: built, settings: { ...settingsOf(next), ...limits, open: deps.open } })
+    config = next
+  }
+
+  /** Publishing is one at a time: the later of two would otherwise put back what the earlier read. */
+  function inTurn(work: () => Promise<void>): Promise<void> {
+    const done = turn.then(work)
+    turn = done.catch(() => undefined)
+    return done
+  }
+
   await use(deps.config)
   return {
     get deployments() {
@@ -61,6 +80,24 @@ export async function createRuntime(deps: {
       return settings
     },
     deployment: (id) => byId.get(id),
-    use,
+    use: (next) => inTurn(() => use(next)),
+    recheckLimits: () =>
+      inTurn(async () => {
+        const now = await limitSettingsNow(deps, config, deployments)
+        if (asked(now) !== asked(settings)) await publish({ deployments, settings: { ...settings, ...now } })
+      }),
   }
+}
+
+function asked({ customerLimits, tagLimits }: Pick<LimitSettingsNow, 'customerLimits' | 'tagLimits'>): string {
+  return `${customerLimits} ${tagLimits}`
+}
+
+/** Keeps `customerLimits` and `tagLimits` of the settings as customers, tags and budgets change. */
+export function watchLimits(deps: { bus: Bus; runtime: Runtime; log: Log }): Service {
+  return deps.bus.onChange('budget', () => {
+    deps.runtime.recheckLimits().catch((error: unknown) => {
+      deps.log.error({ err: error }, 'whether customers and tags are limited could not be read')
+    })
+  })
 }

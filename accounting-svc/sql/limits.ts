@@ -18,6 +18,7 @@ export interface SpendState {
   spent: number
   revision: number
   resetAt: number | null
+  duration: string | null
 }
 export type Spends = Readonly<Record<string, SpendState>>
 
@@ -81,7 +82,7 @@ const NAMES = `
   union select scope_of(owner.scope || '|window', part ->> 'budget_duration') from owner, jsonb_array_elements(owner.windows) as part
     where owner.scope is not null and part ->> 'budget_duration' is not null`
 
-const STATE = `jsonb_build_object('spent', s.spent_nano, 'revision', s.revision,
+const STATE = `jsonb_build_object('spent', s.spent_nano, 'revision', s.revision, 'duration', s.budget_duration,
   'resetAt', floor(extract(epoch from s.reset_at) * 1000))`
 
 /** The whole of a key in one look-up; a hash that was rotated away stands for the key that took its place until it is revoked. */

@@ -4,6 +4,7 @@ import type { Mode } from '../../proto/endpoints.ts'
 import { type Catalog, createCatalog } from '../catalog/catalog.ts'
 import { PROVIDERS } from '../catalog/providers.ts'
 import { GatewayError } from '../errors.ts'
+import { nanoOf } from '../money.ts'
 import { fieldNames } from '../schema.ts'
 import { canonicalJson } from './canonical-json.ts'
 import {
@@ -122,6 +123,9 @@ export function deploymentOf(given: unknown, env: Environment, sealer: Sealer, o
     rpm: params.rpm ?? null,
     tpm: params.tpm ?? null,
     maxParallelRequests: params.max_parallel_requests ?? null,
+    ...(params.max_budget == null
+      ? {}
+      : { budget: { limit: nanoOf(params.max_budget), duration: params.budget_duration ?? null } }),
     order: params.order ?? null,
     tags: params.tags ?? [],
     timeout: milliseconds(params.timeout),

@@ -33,10 +33,7 @@ beforeEach(() => clear())
 
 async function clear(): Promise<void> {
   await test.db.query(`
-    truncate ledger_2026_11, ledger_default, daily_spend, ledger_rejected, keys, users, teams, organizations;
-    insert into keys (token, key_name) values ('${KEYS[0]}', 'sk-...aaaa'), ('${KEYS[1]}', 'sk-...bbbb');
-    insert into users (user_id) values ('u1'); insert into teams (team_id) values ('t1');
-    insert into organizations (organization_id) values ('o1');`)
+    truncate ledger_2026_11, ledger_default, daily_spend, daily_label_spend, ledger_rejected, spend`)
 }
 
 async function one<Row>(text: string): Promise<Row> {
@@ -58,17 +55,25 @@ async function expectSumsToTieOut(): Promise<void> {
     `select started_at::date as day, key_hash, coalesce(model, '') as model, ${daily('ledger')} group by 1, 2, 3 order by 1, 2, 3`,
   )
   expect(kept).toEqual(real)
-  for (const [table, id, column] of [
-    ['keys', 'token', 'key_hash'],
-    ['users', 'user_id', 'user_id'],
-    ['teams', 'team_id', 'team_id'],
-    ['organizations', 'organization_id', 'organization_id'],
-  ]) {
-    const rows = await test.db.query<{ spend: number; real: number }>(
-      `select spend_nano as spend, coalesce((select sum(cost_nano)::bigint from ledger where ${column} = t.${id}), 0) as real from ${table} t`,
-    )
-    for (const row of rows) expect(row.spend, table).toBe(row.real)
-  }
+  expect(await test.db.query('select scope, spent_nano as spent from spend where spent_nano <> 0 order by scope')).toEqual(
+    await test.db.query(`select scope, sum(cost_nano)::bigint as spent from ledger, lateral (
+        select 'key|' || key_hash union select 'user|' || user_id union select 'team|' || team_id
+        union select 'team_member|' || team_id || '|' || user_id union select 'organization|' || organization_id
+        union select 'project|' || project_id union select 'customer|' || end_user
+        union select 'tag|' || tag from jsonb_array_elements_text(tags) as tag union select unnest(extra_scopes)) as s (scope)
+      where scope is not null group by scope having sum(cost_nano) <> 0 order by scope`),
+  )
+  const labels = `select day, kind, label, sum(cost)::bigint as cost, sum(calls)::bigint as calls`
+  expect(
+    await test.db.query(
+      `${labels} from (select *, cost_nano as cost from daily_label_spend) as s group by 1, 2, 3 order by 1, 2, 3`,
+    ),
+  ).toEqual(
+    await test.db.query(`${labels} from (
+        select started_at::date as day, 'customer' as kind, end_user as label, cost_nano as cost, calls from ledger where end_user is not null
+        union all select started_at::date, 'tag', tag, cost_nano, calls from ledger,
+          lateral (select distinct jsonb_array_elements_text(tags) as tag) as t) as s group by 1, 2, 3 order by 1, 2, 3`),
+  )
 }
 
 describe('an event', () => {
@@ -101,12 +106,44 @@ describe('an event', () => {
     expect(await total()).toBe(2 * 5010)
   })
 
-  it('adds to key, user, team and organization', async () => {
-    await ledger.book([event({ keyHash: KEYS[1] as string, userId: 'u1', teamId: 't1', organizationId: 'o1' })])
-    expect(
-      await one(`select (select spend_nano from keys where token = '${KEYS[1]}') as key, (select spend_nano from users) as user,
-        (select spend_nano from teams) as team, (select spend_nano from organizations) as organization`),
-    ).toEqual({ key: 5010, user: 5010, team: 5010, organization: 5010 })
+  it('adds to every scope it counts in', async () => {
+    await ledger.book([
+      event({
+        userId: 'u1',
+        teamId: 't1',
+        organizationId: 'o1',
+        projectId: 'p1',
+        endUser: 'c1',
+        tags: ['a', 'b', 'a'],
+        scopes: ['proxy', 'team|t1|model|gpt-4o', 'odd|"{,}\\'],
+      }),
+    ])
+    const rows = await test.db.query<{ scope: string }>(
+      'select scope, spent_nano, revision from spend order by scope collate "C"',
+    )
+    expect(rows.map((row) => row.scope)).toEqual([
+      'customer|c1',
+      `key|${KEYS[0]}`,
+      'odd|"{,}\\',
+      'organization|o1',
+      'project|p1',
+      'proxy',
+      'tag|a',
+      'tag|b',
+      'team_member|t1|u1',
+      'team|t1',
+      'team|t1|model|gpt-4o',
+      'user|u1',
+    ])
+    for (const row of rows) expect(row).toMatchObject({ spent_nano: 5010, revision: 1 })
+    await expectSumsToTieOut()
+  })
+
+  it('adds to a key that is no row: the master key, the gateway that is open', async () => {
+    await ledger.book([event({ keyHash: 'litellm_proxy_master_key' })])
+    expect(await test.db.query('select scope, spent_nano from spend')).toEqual([
+      { scope: 'key|litellm_proxy_master_key', spent_nano: 5010 },
+    ])
   })
 
   it('counts calls, successes and failures by day', async () => {
@@ -254,13 +291,29 @@ it('keeps every sum equal to the ledger, whatever comes how often in whatever or
         key: fc.constantFrom(...KEYS),
         user: fc.constantFrom(null, 'u1'),
         team: fc.constantFrom(null, 't1', 'unknown'),
+        project: fc.constantFrom(null, 'p1'),
+        customer: fc.constantFrom(null, 'c1', 'c2'),
+        tags: fc.subarray(['a', 'b', 'a b']),
+        scopes: fc.subarray(['proxy', 'provider|openai']),
         startedAt: fc.integer({ min: NOON, max: NOON + 3 * 86_400_000 }),
         report: attempts,
         announced: attempts,
       })
-      .map(({ take, key, user, team, startedAt, report, announced }) => {
+      .map(({ take, key, user, team, project, customer, tags, scopes, startedAt, report, announced }) => {
         const of = (outcome: 'success' | 'unsettled', tries: typeof report): UsageEvent =>
-          event({ take, keyHash: key, userId: user, teamId: team, startedAt, outcome, attempts: tries.map(tryOf) })
+          event({
+            take,
+            keyHash: key,
+            userId: user,
+            teamId: team,
+            projectId: project,
+            endUser: customer,
+            tags,
+            scopes,
+            startedAt,
+            outcome,
+            attempts: tries.map(tryOf),
+          })
         return [of('success', report), of('unsettled', announced)] as const
       }),
     { minLength: 1, maxLength: 5 },

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Attempt, TokenUsage } from '../../proto/usage.ts'
+import { leaseId, type Spent } from '../../shared/counters/counters.ts'
 import type { Database, Transaction } from '../../shared/db/db.ts'
 import { refusedValue } from '../../shared/db/sql-state.ts'
 import type { Log } from '../../shared/log.ts'
@@ -11,17 +12,19 @@ import {
   insertRejected,
   insertUnsettledEntries,
   lockLedger,
-  type ReversedEntry,
   reverseUnsettled,
+  type SummedEntry,
 } from '../sql/ledger.ts'
+import { findSpent } from '../sql/spend.ts'
 import { cleanJson, entriesOf, type Priced } from './entries.ts'
 import { checkUsageEvent } from './event.ts'
 import { rollUp, sumEntries } from './rollup.ts'
+import { scopesOf } from './scopes.ts'
 
 export interface Ledger {
   /**
-   * Books usage events, each once however often it is handed in, in one transaction. Resolves when they are in the database;
-   * rejects when nothing of them is, and then the same events may be handed in again.
+   * Books usage events, each once however often it is handed in, in one transaction, and tells `onBooked`. Resolves when they are in
+   * the database and that is done; rejects when nothing of them is, and then the same events may be handed in again.
    */
   book(events: readonly unknown[]): Promise<Booked>
 }
@@ -30,6 +33,24 @@ export interface Booked {
   /** Entries added now; the rest had been booked before. */
   added: number
   rejected: number
+}
+
+/** What a transaction booked, for those who follow the ledger. */
+export interface Booking {
+  /** Of every event handed in, those booked before and those parked too: their calls are over. */
+  leases: string[]
+  /** Every scope these calls count in, with what it has spent now. */
+  spent: Spent[]
+  /** Customers the events name. */
+  customers: string[]
+}
+
+export interface LedgerDeps {
+  db: Database
+  price: (attempt: Attempt, usage: TokenUsage) => Priced
+  log: Log
+  /** Runs after every commit and before the events are acknowledged. Must not reject: the events are booked. */
+  onBooked?: (booking: Booking) => Promise<void>
 }
 
 interface Rejected {
@@ -46,8 +67,8 @@ interface Rejected {
  *   report, then unsettled       the unsettled entry is not added
  *   both at once                 the transactions wait for each other (lockLedger), so it is one of the two above
  */
-export function createLedger(deps: { db: Database; price: (attempt: Attempt, usage: TokenUsage) => Priced; log: Log }): Ledger {
-  const { db, price, log } = deps
+export function createLedger(deps: LedgerDeps): Ledger {
+  const { db, price, log, onBooked } = deps
 
   function prepare(events: readonly unknown[]): { entries: EntryRow[]; rejected: Rejected[] } {
     const entries: EntryRow[] = []
@@ -62,11 +83,12 @@ export function createLedger(deps: { db: Database; price: (attempt: Attempt, usa
 
   async function bookAll(events: readonly unknown[]): Promise<Booked> {
     const { entries, rejected } = prepare(events)
-    const added = await db.transaction(async (tx) => {
+    const { added, spent } = await db.transaction(async (tx) => {
       for (const { event, reason } of rejected) await park(tx, event, reason)
-      return entries.length === 0 ? 0 : addEntries(tx, entries)
+      return entries.length === 0 ? NOTHING : addEntries(tx, entries)
     })
     if (rejected.length > 0) log.warn({ rejected: rejected.length, first: rejected[0]?.reason }, 'usage events were parked')
+    await onBooked?.({ leases: leasesOf(events), spent, customers: customersOf(entries) })
     return { added, rejected: rejected.length }
   }
 
@@ -79,6 +101,7 @@ export function createLedger(deps: { db: Database; price: (attempt: Attempt, usa
       const reason = error instanceof Error ? error.message : 'refused by the database'
       await db.transaction((tx) => park(tx, event, reason))
       log.warn({ reason }, 'a usage event was parked')
+      await onBooked?.({ leases: leasesOf([event]), spent: [], customers: [] })
       return { added: 0, rejected: 1 }
     }
   }
@@ -102,7 +125,9 @@ export function createLedger(deps: { db: Database; price: (attempt: Attempt, usa
   }
 }
 
-async function addEntries(tx: Transaction, entries: readonly EntryRow[]): Promise<number> {
+const NOTHING = { added: 0, spent: [] as Spent[] }
+
+async function addEntries(tx: Transaction, entries: readonly EntryRow[]): Promise<{ added: number; spent: Spent[] }> {
   const settled = entries.filter((entry) => entry.entry === 'settled')
   const unsettled = entries.filter((entry) => entry.entry === 'unsettled')
   await lockLedger(tx, unsettled.length > 0)
@@ -111,11 +136,39 @@ async function addEntries(tx: Transaction, entries: readonly EntryRow[]): Promis
   const reversals = await reverse(tx, addedSettled)
   const addedUnsettled = unsettled.length === 0 ? [] : await insertUnsettledEntries(tx, unsettled)
   const added = [...(addedSettled === settled ? settled : pick(settled, addedSettled)), ...pick(unsettled, addedUnsettled)]
-  await rollUp(tx, sumEntries([...added, ...reversals]))
-  return added.length
+  const spent = await rollUp(tx, sumEntries([...added, ...reversals]))
+  if (added.length < entries.length) spent.push(...(await spentBefore(tx, entries, spent)))
+  return { added: added.length, spent }
 }
 
-async function reverse(tx: Transaction, added: readonly BookedEntry[]): Promise<ReversedEntry[]> {
+/**
+ * What the scopes of calls have spent that were booked before. Whoever did that may have died before it told the counters, which would
+ * drop the hold of such a call and not know its cost.
+ */
+async function spentBefore(tx: Transaction, entries: readonly EntryRow[], known: readonly Spent[]): Promise<Spent[]> {
+  const names = new Set(entries.flatMap(scopesOf))
+  for (const { scope } of known) names.delete(scope)
+  return names.size === 0 ? [] : findSpent(tx, [...names])
+}
+
+/** Names of the leases of events, of unreadable ones too as far as they can be told. */
+function leasesOf(events: readonly unknown[]): string[] {
+  const leases: string[] = []
+  for (const event of events) {
+    if (typeof event !== 'object' || event === null) continue
+    const { callId, take } = event as { callId?: unknown; take?: unknown }
+    if (typeof callId === 'string' && Number.isInteger(take)) leases.push(leaseId(callId, take as number))
+  }
+  return leases
+}
+
+function customersOf(entries: readonly EntryRow[]): string[] {
+  const names = new Set<string>()
+  for (const { endUser } of entries) if (endUser !== null && endUser !== '') names.add(endUser)
+  return [...names]
+}
+
+async function reverse(tx: Transaction, added: readonly BookedEntry[]): Promise<SummedEntry[]> {
   if (added.length === 0) return []
   let from = Number.POSITIVE_INFINITY
   let to = 0

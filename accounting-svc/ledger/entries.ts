@@ -9,6 +9,8 @@ export interface Priced {
   rateVersion: string | null
 }
 
+const NONE: readonly string[] = []
+
 /**
  * The ledger entries of one usage event: one per billed attempt, or one of cost 0 when nothing was billed. The last entry stands
  * for the call in counts (`calls` 1): it is the attempt whose outcome the client saw. Pure.
@@ -37,8 +39,10 @@ function entryOf(event: UsageEvent, attempt: Attempt | null, calls: 0 | 1, price
     userId: cleanOrNull(event.userId),
     teamId: cleanOrNull(event.teamId),
     organizationId: cleanOrNull(event.organizationId),
+    projectId: cleanOrNull(event.projectId),
     endUser: shortOrNull(event.endUser),
-    tags: event.tags === undefined || event.tags.length === 0 ? '[]' : cleanJson(event.tags),
+    tags: event.tags === undefined || event.tags.length === 0 ? NONE : event.tags.map(short),
+    extraScopes: event.scopes === undefined || event.scopes.length === 0 ? null : event.scopes.map(clean),
     endpoint: clean(event.endpoint),
     requestedModel: short(event.requestedModel),
     modelGroup: short(event.modelGroup),

@@ -29,14 +29,14 @@ export function checkUsageEvent(value: unknown): Checked {
   if (event.firstTokenAt != null && !count(event.firstTokenAt, 1, LAST_TIME)) return { reason: 'firstTokenAt' }
   if (!OUTCOMES.has(event.outcome)) return { reason: 'outcome' }
   if (!count(event.status, 0, SMALLINT_MAX)) return { reason: 'status' }
-  if (event.tags !== undefined && !(Array.isArray(event.tags) && event.tags.every((tag) => typeof tag === 'string'))) {
-    return { reason: 'tags' }
-  }
+  if (event.tags !== undefined && !texts(event.tags)) return { reason: 'tags' }
+  if (event.scopes !== undefined && !texts(event.scopes)) return { reason: 'scopes' }
   for (const field of [
     'keyAlias',
     'userId',
     'teamId',
     'organizationId',
+    'projectId',
     'endUser',
     'sessionId',
     'clientIp',
@@ -69,6 +69,10 @@ function attemptProblem(value: unknown): string | null {
   if (!OUTCOMES.has(attempt.outcome)) return 'outcome'
   if (attempt.cost !== undefined && !count(attempt.cost, 0, Number.MAX_SAFE_INTEGER)) return 'cost'
   return attempt.usage === undefined ? null : usageProblem(attempt.usage)
+}
+
+function texts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string')
 }
 
 function text(value: unknown): value is string {

@@ -1,11 +1,11 @@
 import type { Transaction } from '../../shared/db/db.ts'
 
-/** One ledger entry as it is stored. Times are Unix milliseconds, money nano-dollars, `tags`, `otherUsage` and `metadata` JSON text. */
+/** One ledger entry as it is stored. Times are Unix milliseconds, money nano-dollars, `otherUsage` and `metadata` JSON text. */
 export interface EntryRow {
   callId: string
   take: number
   attempt: number
-  entry: 'settled' | 'unsettled' | 'reversal'
+  entry: 'settled' | 'unsettled' | 'reversal' | 'opening' | `adjustment:${string}`
   startedAt: number
   calls: number
   keyHash: string
@@ -13,8 +13,11 @@ export interface EntryRow {
   userId: string | null
   teamId: string | null
   organizationId: string | null
+  projectId: string | null
   endUser: string | null
-  tags: string
+  tags: readonly string[]
+  /** Scopes the cost counts in beside those of the owners above (scopes.ts). Null = none. */
+  extraScopes: readonly string[] | null
   endpoint: string
   requestedModel: string
   modelGroup: string
@@ -48,7 +51,7 @@ export interface EntryRow {
   metadata: string
 }
 
-type ColumnType = 'text' | 'smallint' | 'bigint' | 'boolean' | 'jsonb' | 'time'
+type ColumnType = 'text' | 'smallint' | 'bigint' | 'boolean' | 'jsonb' | 'time' | 'texts'
 
 /** Field of EntryRow, its column, and the type it crosses as. The one list behind insert, reversal and roll-up. */
 const COLUMNS: readonly (readonly [keyof EntryRow, string, ColumnType])[] = [
@@ -63,8 +66,10 @@ const COLUMNS: readonly (readonly [keyof EntryRow, string, ColumnType])[] = [
   ['userId', 'user_id', 'text'],
   ['teamId', 'team_id', 'text'],
   ['organizationId', 'organization_id', 'text'],
+  ['projectId', 'project_id', 'text'],
   ['endUser', 'end_user', 'text'],
   ['tags', 'tags', 'jsonb'],
+  ['extraScopes', 'extra_scopes', 'texts'],
   ['endpoint', 'endpoint', 'text'],
   ['requestedModel', 'requested_model', 'text'],
   ['modelGroup', 'model_group', 'text'],
@@ -99,9 +104,16 @@ const COLUMNS: readonly (readonly [keyof EntryRow, string, ColumnType])[] = [
 ]
 
 const NAMES = COLUMNS.map(([, column]) => column).join(', ')
-/** Milliseconds cross as bigint: the driver would format a Date in the local zone, and at ten times the cost. */
-const ARRAYS = COLUMNS.map(([, , type], index) => `$${index + 1}::${type === 'time' ? 'bigint' : type}[]`).join(', ')
-const VALUES = COLUMNS.map(([, column, type]) => (type === 'time' ? moment(`e.${column}`) : `e.${column}`)).join(', ')
+/**
+ * Milliseconds cross as bigint: the driver would format a Date in the local zone, and at ten times the cost. Lists cross as the text of
+ * an array, because `unnest` would flatten an array of arrays.
+ */
+const CROSSES_AS: Readonly<Partial<Record<ColumnType, string>>> = { time: 'bigint', texts: 'text' }
+const ARRAYS = COLUMNS.map(([, , type], index) => `$${index + 1}::${CROSSES_AS[type] ?? type}[]`).join(', ')
+const VALUES = COLUMNS.map(([, column, type]) => {
+  if (type === 'time') return moment(`e.${column}`)
+  return type === 'texts' ? `e.${column}::text[]` : `e.${column}`
+}).join(', ')
 /** Negative in a reversal. */
 const NEGATED = new Set([
   'calls',
@@ -183,8 +195,8 @@ export function insertUnsettledEntries(tx: Transaction, entries: readonly EntryR
   )
 }
 
-/** What a reversal takes back, for the roll-up. */
-export type ReversedEntry = Pick<
+/** What the roll-ups add of an entry; a reversal takes it back with negative numbers. */
+export type SummedEntry = Pick<
   EntryRow,
   | 'startedAt'
   | 'calls'
@@ -192,6 +204,10 @@ export type ReversedEntry = Pick<
   | 'userId'
   | 'teamId'
   | 'organizationId'
+  | 'projectId'
+  | 'endUser'
+  | 'tags'
+  | 'extraScopes'
   | 'modelGroup'
   | 'model'
   | 'provider'
@@ -205,8 +221,8 @@ export type ReversedEntry = Pick<
 >
 
 /** Books the negative of every unsettled entry of these calls (same call id, take and start), once. */
-export function reverseUnsettled(tx: Transaction, calls: readonly BookedEntry[]): Promise<ReversedEntry[]> {
-  return tx.query<ReversedEntry>(
+export function reverseUnsettled(tx: Transaction, calls: readonly BookedEntry[]): Promise<SummedEntry[]> {
+  return tx.query<SummedEntry>(
     `insert into ledger (${NAMES})
      select ${REVERSED} from ledger l
      where l.entry = 'unsettled' and l.call_id = any($1::text[])
@@ -216,7 +232,8 @@ export function reverseUnsettled(tx: Transaction, calls: readonly BookedEntry[])
      order by l.call_id, l.take, l.attempt
      on conflict do nothing
      returning (extract(epoch from started_at) * 1000)::bigint as "startedAt", calls, key_hash as "keyHash", user_id as "userId",
-       team_id as "teamId", organization_id as "organizationId", model_group as "modelGroup", model, provider, endpoint, outcome,
+       team_id as "teamId", organization_id as "organizationId", project_id as "projectId", end_user as "endUser", tags,
+       extra_scopes as "extraScopes", model_group as "modelGroup", model, provider, endpoint, outcome,
        cost_nano as cost, input_tokens as "inputTokens", output_tokens as "outputTokens", cache_read_tokens as "cacheReadTokens",
        cache_write_tokens as "cacheWriteTokens"`,
     [calls.map((call) => call.callId), calls.map((call) => call.take), calls.map((call) => call.startedAt)],
@@ -224,17 +241,8 @@ export function reverseUnsettled(tx: Transaction, calls: readonly BookedEntry[])
   )
 }
 
-/** Sums to add to one row of `daily_spend`. */
-export interface DailyRow {
-  day: string
-  keyHash: string
-  userId: string
-  teamId: string
-  organizationId: string
-  modelGroup: string
-  model: string
-  provider: string
-  endpoint: string
+/** Sums of a row of roll-ups. */
+interface RollUpSums {
   /** A sum of many costs may pass what a double counts exactly. */
   cost: bigint
   inputTokens: number
@@ -246,16 +254,35 @@ export interface DailyRow {
   failedCalls: number
 }
 
-const DAILY: readonly (readonly [keyof DailyRow, string, string])[] = [
-  ['day', 'day', 'date'],
-  ['keyHash', 'key_hash', 'text'],
-  ['userId', 'user_id', 'text'],
-  ['teamId', 'team_id', 'text'],
-  ['organizationId', 'organization_id', 'text'],
-  ['modelGroup', 'model_group', 'text'],
-  ['model', 'model', 'text'],
-  ['provider', 'provider', 'text'],
-  ['endpoint', 'endpoint', 'text'],
+/** Sums to add to one row of `daily_spend`. */
+export interface DailyRow extends RollUpSums {
+  day: string
+  keyHash: string
+  userId: string
+  teamId: string
+  organizationId: string
+  modelGroup: string
+  model: string
+  provider: string
+  endpoint: string
+}
+
+/** Sums to add to one row of `daily_label_spend`. */
+export interface LabelRow extends RollUpSums {
+  day: string
+  kind: 'tag' | 'customer'
+  label: string
+  keyHash: string
+  teamId: string
+  modelGroup: string
+  model: string
+  provider: string
+  endpoint: string
+}
+
+type RollUpColumns<Row> = readonly (readonly [keyof Row & string, string, string])[]
+
+const SUMS: RollUpColumns<RollUpSums> = [
   ['cost', 'cost_nano', 'bigint'],
   ['inputTokens', 'input_tokens', 'bigint'],
   ['outputTokens', 'output_tokens', 'bigint'],
@@ -265,37 +292,55 @@ const DAILY: readonly (readonly [keyof DailyRow, string, string])[] = [
   ['successfulCalls', 'successful_calls', 'bigint'],
   ['failedCalls', 'failed_calls', 'bigint'],
 ]
-const DAILY_KEY = DAILY.slice(0, 9).map(([, column]) => column)
-const DAILY_SUMS = DAILY.slice(9).map(([, column]) => column)
-const DAILY_NAMES = [...DAILY_KEY, ...DAILY_SUMS].join(', ')
+
+const addDaily = rollUpInto<DailyRow>('daily_spend', [
+  ['day', 'day', 'date'],
+  ['keyHash', 'key_hash', 'text'],
+  ['userId', 'user_id', 'text'],
+  ['teamId', 'team_id', 'text'],
+  ['organizationId', 'organization_id', 'text'],
+  ['modelGroup', 'model_group', 'text'],
+  ['model', 'model', 'text'],
+  ['provider', 'provider', 'text'],
+  ['endpoint', 'endpoint', 'text'],
+])
+
+const addLabels = rollUpInto<LabelRow>('daily_label_spend', [
+  ['day', 'day', 'date'],
+  ['kind', 'kind', 'text'],
+  ['label', 'label', 'text'],
+  ['keyHash', 'key_hash', 'text'],
+  ['teamId', 'team_id', 'text'],
+  ['modelGroup', 'model_group', 'text'],
+  ['model', 'model', 'text'],
+  ['provider', 'provider', 'text'],
+  ['endpoint', 'endpoint', 'text'],
+])
+
+/** The statement that adds sums to a table of roll-ups, whose key is `key`. */
+function rollUpInto<Row extends RollUpSums>(
+  table: string,
+  key: RollUpColumns<Row>,
+): (tx: Transaction, rows: readonly Row[]) => Promise<void> {
+  const columns = [...key, ...(SUMS as RollUpColumns<Row>)]
+  const text = `insert into ${table} (${columns.map(([, column]) => column).join(', ')})
+     select * from unnest(${columns.map(([, , type], index) => `$${index + 1}::${type}[]`).join(', ')})
+     on conflict (${key.map(([, column]) => column).join(', ')}) do update set
+     ${SUMS.map(([, column]) => `${column} = ${table}.${column} + excluded.${column}`).join(', ')}`
+  return async (tx, rows) => {
+    const values = columns.map(([field]) => rows.map((row) => row[field]))
+    await tx.query(text, values, `ledger_${table}`)
+  }
+}
 
 /** Adds to the daily sums. `rows` hold each key once, in one order everywhere, so that two writers never deadlock. */
 export async function addDailySpend(tx: Transaction, rows: readonly DailyRow[]): Promise<void> {
-  await tx.query(
-    `insert into daily_spend (${DAILY_NAMES})
-     select * from unnest(${DAILY.map(([, , type], index) => `$${index + 1}::${type}[]`).join(', ')})
-     on conflict (${DAILY_KEY.join(', ')}) do update set
-     ${DAILY_SUMS.map((column) => `${column} = daily_spend.${column} + excluded.${column}`).join(', ')}`,
-    DAILY.map(([field]) => rows.map((row) => row[field])),
-    'ledger_daily',
-  )
+  await addDaily(tx, rows)
 }
 
-/** Tables whose rows carry what was spent through them, and their key. */
-export const SPENDERS = { keys: 'token', users: 'user_id', teams: 'team_id', organizations: 'organization_id' } as const
-export type Spender = keyof typeof SPENDERS
-
-/** Adds nano-dollars to the spend of these rows; ids without a row are passed over. Rows are locked in the order of their ids. */
-export async function addSpend(tx: Transaction, table: Spender, amounts: ReadonlyMap<string, bigint>): Promise<void> {
-  const id = SPENDERS[table]
-  await tx.query(
-    `with locked as (select ${id} as id from ${table} where ${id} = any($1::text[]) order by ${id} for no key update)
-     update ${table} t set spend_nano = t.spend_nano + a.amount
-     from locked, unnest($1::text[], $2::bigint[]) as a(id, amount)
-     where t.${id} = locked.id and a.id = locked.id`,
-    [[...amounts.keys()], [...amounts.values()]],
-    `ledger_spend_${table}`,
-  )
+/** Adds to the daily sums by tag and customer. `rows` as in `addDailySpend`. */
+export async function addLabelSpend(tx: Transaction, rows: readonly LabelRow[]): Promise<void> {
+  await addLabels(tx, rows)
 }
 
 /** Keeps an event that cannot be booked. Kept once however often it is delivered. */
@@ -308,21 +353,31 @@ export async function insertRejected(tx: Transaction, digest: string, event: str
 }
 
 function columnsOf(entries: readonly EntryRow[]): string[] {
-  return COLUMNS.map(([field, , type]) =>
-    type === 'text' || type === 'jsonb'
+  return COLUMNS.map(([field, , type]) => {
+    if (field === 'tags') return textArray(entries, tagsJson)
+    if (type === 'texts') return textArray(entries, (entry) => listLiteral(entry[field] as readonly string[] | null))
+    return type === 'text' || type === 'jsonb'
       ? textArray(entries, (entry) => entry[field] as string | null)
-      : plainArray(entries, field),
-  )
+      : plainArray(entries, field)
+  })
+}
+
+function tagsJson({ tags }: EntryRow): string {
+  return tags.length === 0 ? '[]' : JSON.stringify(tags)
+}
+
+function listLiteral(list: readonly string[] | null): string | null {
+  return list === null ? null : textArray(list, (text) => text)
 }
 
 /**
  * Array literals (PostgreSQL manual, 8.15.2) written here: the driver escapes element by element with regular expressions, which cost half of
  * what booking a call costs.
  */
-function textArray(entries: readonly EntryRow[], read: (entry: EntryRow) => string | null): string {
+function textArray<Row>(entries: readonly Row[], read: (entry: Row) => string | null): string {
   let literal = '{'
   for (let index = 0; index < entries.length; index += 1) {
-    const value = read(entries[index] as EntryRow)
+    const value = read(entries[index] as Row)
     if (index > 0) literal += ','
     if (value === null) literal += 'NULL'
     else if (value.includes('"') || value.includes('\\')) literal += `"${value.replace(/["\\]/g, '\\$&')}"`

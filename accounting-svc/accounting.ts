@@ -16,6 +16,7 @@ import { createKeys } from './identity/keys.ts'
 import { NOBODY, unlessPublic } from './identity/open-routes.ts'
 import { createIdentities, serveIdentities } from './identity/publish.ts'
 import { serveLimits } from './identity/serve-limits.ts'
+import { createUsers } from './identity/users.ts'
 import { createLedger } from './ledger/book.ts'
 import { consumeUsage } from './ledger/consume.ts'
 import { keepPartitions } from './ledger/partitions.ts'
@@ -76,11 +77,12 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
   const identities = createIdentities({ db, bus, clock, config: () => config, masterKey: deps.masterKey })
   const keys = createKeys({ db, identities, config: () => config, clock })
   const budgets = createBudgets({ db, bus, config: () => config, clock })
+  const users = createUsers({ db, bus, keys, config: () => config, clock })
   const runtime = await createRuntime({ bus, db, clock, config, env, sealer, catalog, open: identities.open, log })
   const ledger = createLedger({ db, price: createPricing({ catalog, deployment: runtime.deployment }), log })
 
   const router: RequestRouter = createRequestRouter({
-    routes: allRoutes({ keys, budgets, db, runtime, catalog, ready, database: () => answers(db), router: () => router }),
+    routes: allRoutes({ keys, budgets, users, db, runtime, catalog, ready, database: () => answers(db), router: () => router }),
     authenticate: async (header, path) =>
       unlessPublic(runtime.settings, path) ??
       authenticate(header, { identities, clock, keyHeaderName: runtime.settings.keyHeaderName }),

@@ -59,7 +59,7 @@ const prices = {
   input_cost_per_audio_token: price().nullish().describe('Dollars per audio token of the input; default the input price.'),
   output_cost_per_audio_token: price().nullish().describe('Dollars per audio token of the output; default the output price.'),
   input_cost_per_request: dollars().nullish().describe('Dollars per request, beside the tokens.'),
-  input_cost_per_query: dollars().nullish().describe('Dollars per query (rerank); another name of input_cost_per_request.'),
+  input_cost_per_query: dollars().nullish().describe('Dollars per query or search unit, where usage counts them (rerank, search).'),
 }
 
 /** `litellm_params` of one deployment. Names that are not declared: see `runtime.ts`, `sortParams`. */
@@ -129,7 +129,23 @@ const budgetEntry = z.looseObject({
   budget_duration: duration().nullish().describe('Another name of time_period.'),
 })
 
+/** A share: 0.05 is five percent. */
+const share = () => numeric({ min: 0, max: 1 })
+
+const margin = z.looseObject({
+  percentage: numeric({ min: 0 }).nullish().describe('Share added, 0.1 for ten percent.'),
+  fixed_amount: dollars().nullish().describe('Dollars added to every call.'),
+})
+
 const litellmSettings = z.looseObject({
+  cost_discount_config: z
+    .record(z.string(), share())
+    .nullish()
+    .describe('Share taken off the cost of every call, by provider: 0.05 for five percent.'),
+  cost_margin_config: z
+    .record(z.string(), z.union([numeric({ min: 0 }), margin]))
+    .nullish()
+    .describe('What is added to the cost of every call, by provider or `global`: a share, or percentage and fixed_amount.'),
   drop_params: flag().nullish().describe('Leave out parameters a provider does not support instead of refusing; default false.'),
   num_retries: count().nullish().describe('Tries after the first; default 2. The one in router_settings beats it.'),
   request_timeout: seconds().nullish().describe('Seconds for a whole call; default 600. timeout in router_settings beats it.'),
@@ -168,6 +184,25 @@ const litellmSettings = z.looseObject({
   enable_key_alias_format_validation: flag()
     .nullish()
     .describe('Refuse key aliases that are not 2 to 255 letters, digits and _-/.@; default false.'),
+  default_team_params: z
+    .looseObject({
+      max_budget: dollars().nullish().describe('Dollars per budget_duration.'),
+      budget_duration: duration().nullish().describe('Window of max_budget, for example 30d.'),
+      tpm_limit: count().nullish().describe('Tokens per minute.'),
+      rpm_limit: count().nullish().describe('Requests per minute.'),
+      models: z.array(z.string()).nullish().describe('Models the team may use.'),
+      team_member_permissions: z.array(z.string()).nullish().describe('Management routes its members may call.'),
+      team_member_budget: dollars().nullish().describe('Dollars each member may cost.'),
+      team_member_budget_duration: duration().nullish().describe('Window of team_member_budget.'),
+      team_member_rpm_limit: count().nullish().describe('Requests per minute of each member.'),
+      team_member_tpm_limit: count().nullish().describe('Tokens per minute of each member.'),
+    })
+    .nullish()
+    .describe('Fields that new teams get when none are given.'),
+  default_team_settings: z
+    .array(z.looseObject({ team_id: name().describe('The team these are for.') }))
+    .nullish()
+    .describe('Callbacks of single teams that set none themselves: team_id, success_callback, failure_callback.'),
   default_internal_user_params: mapping().nullish().describe('Fields that new users get when none are given; not proxy admins.'),
   max_internal_user_budget: dollars().nullish().describe('Dollars: max_budget of new internal users who are given none.'),
   internal_user_budget_duration: text()

@@ -33,9 +33,7 @@ export const KNOWN_PARAMS = words(`
   configurable_clientside_auth_params use_in_pass_through auto_router_config auto_router_config_path auto_router_default_model
   auto_router_embedding_model complexity_router_config complexity_router_default_model adaptive_router_config
   adaptive_router_default_model quality_router_config quality_router_default_model vector_store_id milvus_text_field milvus_db_name
-  milvus_partition_names model_info mock_tool_calls mock_timeout mock_delay input_cost_per_second output_cost_per_second
-  input_cost_per_character output_cost_per_character input_cost_per_image output_cost_per_image input_cost_per_pixel
-  output_cost_per_pixel tiered_pricing search_context_cost_per_query file_search_cost_per_1k_calls citation_cost_per_token`)
+  milvus_partition_names model_info mock_tool_calls mock_timeout mock_delay`)
 
 export const KNOWN_LITELLM_SETTINGS = words(`
   success_callback failure_callback callbacks input_callback service_callback service_callbacks audit_log_callbacks
@@ -44,7 +42,7 @@ export const KNOWN_LITELLM_SETTINGS = words(`
   default_fallbacks content_policy_fallbacks context_window_fallbacks allowed_fails cache cache_params enable_redis_auth_cache
   enable_caching_on_provider_specific_optional_params disable_end_user_cost_tracking
   disable_end_user_cost_tracking_prometheus_only enable_end_user_cost_tracking_prometheus_only max_ui_session_budget
-  default_team_settings cost_discount_config cost_margin_config include_cost_in_streaming_usage
+  default_team_settings include_cost_in_streaming_usage
   priority_reservation priority_reservation_settings public_model_groups public_mcp_servers public_agent_groups model_group_settings
   add_user_information_to_llm_headers mcp_aliases mcp_semantic_tool_filter responses_api
   use_chat_completions_url_for_anthropic_messages route_all_chat_openai_to_responses enable_preview_features
@@ -56,7 +54,7 @@ export const KNOWN_LITELLM_SETTINGS = words(`
   ssl_verify ssl_certificate ssl_security_level default_redis_ttl default_in_memory_ttl s3_callback_params datadog_params
   aws_sqs_callback_params prompts global_prompt_directory guardrails banned_keywords_list llm_guard_mode presidio_ad_hoc_recognizers
   output_parse_pii telemetry model_alias_map
-   default_team_params `)
+   `)
 
 export const KNOWN_ROUTER_SETTINGS = words(`
   routing_strategy routing_strategy_args retry_policy model_group_retry_policy max_fallbacks fallbacks default_fallbacks
@@ -116,5 +114,5 @@ export const KNOWN_PROVIDERS = words(`
 
 /** Prices by name: too many variants to list, and none of them belongs into a request body. */
 export function isPriceName(name: string): boolean {
-  return /(_cost_per_|_token_cost|_cost_)/.test(name)
+  return /(_cost_per_|_token_cost|_cost_)|^tiered_pricing$|^regional_processing_uplift_multiplier_/.test(name)
 }

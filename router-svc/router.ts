@@ -82,8 +82,8 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
   const spool = openSpool<UsageEvent>({
     directory: settings.spoolDirectory,
     // JSON: half the time of msgpack for a message of many small fields, and a person can read what was left behind.
-    encode: (event) => Buffer.from(JSON.stringify(event)),
-    decode: (payload) => JSON.parse(Buffer.from(payload).toString('utf8')) as UsageEvent,
+    encode: (event) => JSON.stringify(event),
+    decode: (text) => JSON.parse(text) as UsageEvent,
     idOf: ({ callId, take }) => leaseId(callId, take),
     deliver: (batch) => bus.append(bus.id, batch),
     clock,

@@ -13,11 +13,15 @@ export interface SpoolRecord {
   intent: boolean
   /** 0 = an event that was not announced. */
   number: number
-  payload: Uint8Array
+  text: string
 }
 
 /** A record as it stands in a file. */
-export interface StoredRecord extends SpoolRecord {
+export interface StoredRecord {
+  intent: boolean
+  number: number
+  /** UTF-8. */
+  payload: Buffer
   /** Offset of its header in the file. */
   at: number
   /** Header and payload. */
@@ -30,27 +34,36 @@ const NUMBERED = 0x8000_0000
 const INTENT = 0x4000_0000
 const LENGTH = 0x3fff_ffff
 
-/** Bytes of a record in a file. */
-export function recordBytes({ number, payload }: Pick<SpoolRecord, 'number' | 'payload'>): number {
-  return (number === 0 ? PLAIN_HEADER : NUMBERED_HEADER) + payload.length
-}
+/** Kept between writes; more is given back. */
+const SCRATCH_MAX = 1024 * 1024
+/** UTF-8 bytes of a UTF-16 unit, at most. */
+const UNIT_MAX = 3
 
-/** These records, back to back. */
-export function frame(records: readonly SpoolRecord[]): Buffer {
-  let length = 0
-  for (const record of records) length += recordBytes(record)
-  const framed = Buffer.allocUnsafe(length)
-  let at = 0
-  for (const { intent, number, payload } of records) {
-    const flags = number === 0 ? 0 : intent ? NUMBERED + INTENT : NUMBERED
-    framed.writeUInt32BE(flags + payload.length, at)
-    framed.writeUInt32BE(crc32(payload, number), at + 4)
-    at += PLAIN_HEADER
-    if (number !== 0) at = framed.writeUInt32BE(number, at)
-    framed.set(payload, at)
-    at += payload.length
+/**
+ * Puts records back to back, in memory it uses again: a fresh buffer per write costs as much as the write. What it returns is valid until the
+ * next call; `ends[i]` is where record `i` ends.
+ */
+export function createFraming(): (records: readonly SpoolRecord[]) => { bytes: Buffer; ends: number[] } {
+  let kept = Buffer.allocUnsafeSlow(16 * 1024)
+  return (records) => {
+    let most = 0
+    for (const { text } of records) most += NUMBERED_HEADER + UNIT_MAX * text.length
+    const scratch = most <= kept.length ? kept : Buffer.allocUnsafeSlow(most)
+    if (most <= SCRATCH_MAX) kept = scratch
+    const ends: number[] = []
+    let at = 0
+    for (const { intent, number, text } of records) {
+      const start = at + (number === 0 ? PLAIN_HEADER : NUMBERED_HEADER)
+      const end = start + scratch.write(text, start)
+      const flags = number === 0 ? 0 : intent ? NUMBERED + INTENT : NUMBERED
+      scratch.writeUInt32BE(flags + end - start, at)
+      scratch.writeUInt32BE(crc32(scratch.subarray(start, end), number), at + 4)
+      if (number !== 0) scratch.writeUInt32BE(number, at + PLAIN_HEADER)
+      at = end
+      ends.push(end)
+    }
+    return { bytes: scratch.subarray(0, at), ends }
   }
-  return framed
 }
 
 /** The whole records of a file. One cut off or damaged, or zeros a power cut left, ends the reading: what follows cannot be framed. */

@@ -14,7 +14,7 @@ import {
 import { join } from 'node:path'
 import type { Clock, Timer } from '../shared/clock.ts'
 import type { Log } from '../shared/log.ts'
-import { frame, readRecords, recordBytes, type SpoolRecord } from './spool-records.ts'
+import { createFraming, readRecords } from './spool-records.ts'
 
 /**
  * The durable way of usage events from this process to accounting.
@@ -63,8 +63,9 @@ export interface Spool<Event> {
 
 export interface SpoolOptions<Event> {
   directory: string
-  encode(event: Event): Uint8Array
-  decode(payload: Uint8Array): Event
+  /** Text that says everything; `decode` reads it again. */
+  encode(event: Event): string
+  decode(text: string): Event
   /** What a call's intent and its event have in common, and no other call. */
   idOf(event: Event): string
   /** Delivers a batch durably; rejecting keeps it for later. */
@@ -138,6 +139,7 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
   mkdirSync(directory, { recursive: true })
 
   const soon = options.soon ?? setImmediate
+  const frame = createFraming()
   /** Events and intents of this turn. One write for all of them: a system call costs as much as encoding an event. */
   let gathered: Gathered<Event>[] = []
   let gatheredEvents = 0
@@ -262,20 +264,20 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
 
   /** Writes these entries as one; an intent stands from then on where it was written last. */
   function writeEntries(entries: readonly Gathered<Event>[]): Segment {
-    const records = entries.map(
-      ({ event, announced, intent }): SpoolRecord => ({
+    const { bytes: framed, ends } = frame(
+      entries.map(({ event, announced, intent }) => ({
         intent: announced,
         number: intent === null ? 0 : intent.number,
-        payload: options.encode(event),
-      }),
+        text: options.encode(event),
+      })),
     )
-    const segment = write(frame(records))
-    let at = segment.bytes
-    for (let index = records.length - 1; index >= 0; index -= 1) {
-      const { announced, intent } = entries[index] as Gathered<Event>
-      const size = recordBytes(records[index] as SpoolRecord)
-      at -= size
-      if (announced) place(intent as Intent, segment, at, size)
+    const segment = write(framed)
+    const from = segment.bytes - framed.length
+    let at = 0
+    for (const [index, { announced, intent }] of entries.entries()) {
+      const end = ends[index] as number
+      if (announced) place(intent as Intent, segment, from + at, end - at)
+      at = end
     }
     return segment
   }
@@ -300,7 +302,8 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
     // What a failed write left behind the last whole one is in memory.
     const file = readFileSync(path(segment.number)).subarray(0, segment.bytes)
     for (const { intent, payload, at } of readRecords(file)) {
-      if (!intent || segment.left?.has(at) === true) queue.push({ event: options.decode(payload), segment, cover: null })
+      if (!intent || segment.left?.has(at) === true)
+        queue.push({ event: options.decode(payload.toString('utf8')), segment, cover: null })
     }
   }
 

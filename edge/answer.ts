@@ -13,7 +13,7 @@ export function answerJson(
 
 /** Answers with the error envelope; `retry-after` in seconds when the error says when to come back. */
 export function answerError(exchange: Exchange, error: GatewayError, headers: Readonly<Record<string, string>> = {}): void {
-  const all: Record<string, string> = { ...headers }
+  const all: Record<string, string> = { ...error.headers, ...headers }
   if (error.retryAfter !== undefined) all['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfter / 1000)))
   answerJson(exchange, error.status, openaiErrorBody(error), all)
 }

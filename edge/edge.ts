@@ -135,7 +135,7 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
     return runtime
   }
 
-  const reads = (name: string) => readsHeader(name, runtime?.settings.keyHeaderName ?? null)
+  const reads = (name: string) => readsHeader(name, runtime?.settings ?? null)
   const copies = (method: string, path: string) => (method === 'POST' && routeOf(path)?.kind === 'inference' ? reads : null)
   const server = await createServer({ settings, clock, log, handler: handle, copies, extraHeaders: corsHeaders })
   metrics.onScrape(() => metrics.inFlight.with({}).set(server.running))

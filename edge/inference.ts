@@ -57,22 +57,26 @@ const PASSED_HEADERS: ReadonlySet<string> = new Set([
   'cache-control',
   'content-type',
   'accept',
+  'x-run-id',
+  'x-run-cap',
 ])
 /** What a call reads of its request besides credentials; the rest is not even copied. */
 const OWN_HEADERS: ReadonlySet<string> = new Set(['origin', 'x-forwarded-for'])
+const NO_HEADERS: readonly string[] = []
 /** A client's own call id is echoed when it is a plain token. */
 const SANE_ID = /^[A-Za-z0-9_.:-]{1,128}$/
 /** Added to what the attempts may take together, milliseconds: for the gateway itself. */
 const DEADLINE_SLACK = 10_000
 
 /** Whether a call needs a header of its request. */
-export function readsHeader(name: string, keyHeaderName: string | null): boolean {
+export function readsHeader(name: string, settings: Pick<RuntimeSettings, 'keyHeaderName' | 'customerHeaders'> | null): boolean {
   return (
     name.startsWith('x-litellm-') ||
     PASSED_HEADERS.has(name) ||
     CREDENTIAL_HEADERS.has(name) ||
     OWN_HEADERS.has(name) ||
-    name === keyHeaderName?.toLowerCase()
+    name === settings?.keyHeaderName?.toLowerCase() ||
+    settings?.customerHeaders.includes(name) === true
   )
 }
 
@@ -125,7 +129,7 @@ function callMessage(
     take: 1,
     endpoint: endpoint.name,
     identity,
-    headers: passedHeaders(exchange.headers, deps.settings()?.keyHeaderName ?? null),
+    headers: passedHeaders(exchange.headers, deps.settings()),
     clientIp: clientIp(exchange, deps.trustForwardedFor),
   }
   if (pathModel !== null) message.pathModel = pathModel
@@ -136,11 +140,12 @@ function callMessage(
   return message
 }
 
-function passedHeaders(headers: Readonly<Record<string, string>>, keyHeaderName: string | null): Record<string, string> {
+function passedHeaders(headers: Readonly<Record<string, string>>, settings: RuntimeSettings | null): Record<string, string> {
   const passed: Record<string, string> = {}
-  const key = keyHeaderName?.toLowerCase()
+  const key = settings?.keyHeaderName?.toLowerCase()
+  const customer = settings?.customerHeaders ?? NO_HEADERS
   for (const name in headers) {
-    if (!name.startsWith('x-litellm-') && !PASSED_HEADERS.has(name)) continue
+    if (!name.startsWith('x-litellm-') && !PASSED_HEADERS.has(name) && !customer.includes(name)) continue
     if (!CREDENTIAL_HEADERS.has(name) && name !== key) passed[name] = headers[name] as string
   }
   return passed

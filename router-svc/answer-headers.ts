@@ -1,5 +1,6 @@
 import type { GatewayError } from '../shared/errors.ts'
 import { formatDollars } from '../shared/money.ts'
+import { keySpend, limitHeaders } from './admission/limit-headers.ts'
 import type { Call } from './call.ts'
 import type { Headers } from './providers/provider.ts'
 import type { Route } from './runtime.ts'
@@ -49,6 +50,7 @@ export function answerHeaders(call: Call, route: Route | null, upstream: Headers
   if (identity.maxBudget !== null) headers['x-litellm-key-max-budget'] = formatDollars(identity.maxBudget)
   if (identity.tpmLimit !== null) headers['x-litellm-key-tpm-limit'] = String(identity.tpmLimit)
   if (identity.rpmLimit !== null) headers['x-litellm-key-rpm-limit'] = String(identity.rpmLimit)
+  if (call.ticket !== null) limitHeaders(headers, call.ticket, call.modelGroup)
   headers['x-litellm-attempted-retries'] = String(Math.max(0, call.attempts.length - 1))
   headers['x-litellm-attempted-fallbacks'] = '0'
   const total = now - call.startedMonotonic
@@ -60,13 +62,14 @@ export function answerHeaders(call: Call, route: Route | null, upstream: Headers
 /** Adds what a finished attempt cost. */
 export function costHeaders(headers: Record<string, string>, call: Call, cost: number): void {
   headers['x-litellm-response-cost'] = formatDollars(cost)
-  headers['x-litellm-key-spend'] = formatDollars(call.identity.spend + cost)
+  headers['x-litellm-key-spend'] = keySpend(call.ticket, call.identity.spend, cost)
 }
 
 /** Adds when to come back. */
 export function errorHeaders(headers: Record<string, string>, error: GatewayError): Record<string, string> {
   if (error.retryAfter !== undefined) headers['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfter / 1000)))
   headers['x-litellm-response-cost'] = '0'
+  if (error.headers !== undefined) Object.assign(headers, error.headers)
   return headers
 }
 

@@ -63,6 +63,7 @@ class LocalTry {
     const call = this.#call
     const begun = clock.monotonic()
     call.stop = () => this.#stop(new GatewayError('cancelled'))
+    call.end = (error) => this.#stop(error)
     const { total } = this.#timeouts
     const timer = wheel.set(total, () =>
       this.#stop(new GatewayError('provider_timeout', `litellm.Timeout: the attempt took longer than ${total / 1000} s.`)),
@@ -75,6 +76,7 @@ class LocalTry {
       if (!this.#committed) call.upstreamTime += clock.monotonic() - begun
       timer.cancel()
       call.stop = null
+      call.end = null
       call.incoming.onWritable = null
     }
   }
@@ -115,7 +117,10 @@ class LocalTry {
         this.#committed = true
         this.#output.start(this.#record, {})
       }
-      if (!this.#output.write(Buffer.from(text))) await this.#writable()
+      const more = this.#output.write(Buffer.from(text))
+      call.ticket?.progress(encoder.outputTokens)
+      if (this.#stopped !== null) throw this.#stopped
+      if (!more) await this.#writable()
     }
     return {
       kind: 'streamed',

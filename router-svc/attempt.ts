@@ -176,6 +176,7 @@ class Try implements ResponseSink {
     this.#sent = sent
     const { upstream } = sent
     this.#call.stop = () => this.#cancel()
+    this.#call.end = (error) => this.#fail(error)
     this.#watch()
     this.#call.incoming.onWritable = () => {
       // Silence that we asked for is not the provider's.
@@ -282,7 +283,9 @@ class Try implements ResponseSink {
       this.#call.upstreamTime += this.#deps.clock.monotonic() - this.#begun
       this.#output.start(this.#record, this.#headers)
     }
-    if (this.#output.write(bytes)) return
+    const more = this.#output.write(bytes)
+    this.#call.ticket?.progress(stream.outputTokens)
+    if (more || this.#settled) return
     this.#paused = true
     this.#http?.pause()
   }
@@ -348,6 +351,7 @@ class Try implements ResponseSink {
     this.#settled = true
     this.#timer?.cancel()
     this.#call.stop = null
+    this.#call.end = null
     this.#call.incoming.onWritable = null
     this.#resolve(result)
   }

@@ -4,7 +4,7 @@ import type { IncomingStream } from '../shared/bus/bus.ts'
 import { systemClock } from '../shared/clock.ts'
 import { type Call, type DecodeSettings, decode, openCall } from './call.ts'
 
-const SETTINGS: DecodeSettings = { allowClientSideCredentials: false, alwaysIncludeStreamUsage: false }
+const SETTINGS: DecodeSettings = { allowClientSideCredentials: false, alwaysIncludeStreamUsage: false, customerHeaders: [] }
 
 function decoded(fields: Record<string, unknown>, settings: Partial<DecodeSettings> = {}): Call {
   const head = { v: 1, callId: 'c', take: 1, endpoint: endpoint('acompletion')?.name, identity: { tags: [] }, headers: {} }

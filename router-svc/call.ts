@@ -6,6 +6,7 @@ import type { Attempt } from '../proto/usage.ts'
 import type { IncomingStream } from '../shared/bus/bus.ts'
 import type { Clock } from '../shared/clock.ts'
 import { GatewayError } from '../shared/errors.ts'
+import type { Ticket } from './admission/ticket.ts'
 import type { Dialect } from './dialects/dialect.ts'
 import { dialects } from './dialects/index.ts'
 
@@ -38,6 +39,14 @@ export interface Call {
   cancelled: string | null
   /** Stops what is running now; set by whoever runs. */
   stop: (() => void) | null
+  /** Ends what is running now with an error of ours, told to the client; set by whoever runs. */
+  end: ((error: GatewayError) => void) | null
+  /** Input tokens, about; null = not counted yet. */
+  inputTokens: number | null
+  /** What the call holds of its limits and budgets; null = nothing limits it. */
+  ticket: Ticket | null
+  /** Milliseconds for which the edge may give the refusal of this call to others of its key. */
+  refusedFor: number
 }
 
 /** What LiteLLM's own request fields and headers ask for (surface reference §1.2, §3.7). */
@@ -89,6 +98,10 @@ export function openCall(incoming: IncomingStream, clock: Clock): Call {
     firstTokenAt: null,
     cancelled: null,
     stop: null,
+    end: null,
+    inputTokens: null,
+    ticket: null,
+    refusedFor: 0,
   }
 }
 
@@ -96,7 +109,7 @@ export function openCall(incoming: IncomingStream, clock: Clock): Call {
 const CREDENTIAL_FIELDS = ['api_base', 'base_url', 'api_key', 'user_config'] as const
 
 /** The settings that reading a body depends on. */
-export type DecodeSettings = Pick<RuntimeSettings, 'allowClientSideCredentials' | 'alwaysIncludeStreamUsage'>
+export type DecodeSettings = Pick<RuntimeSettings, 'allowClientSideCredentials' | 'alwaysIncludeStreamUsage' | 'customerHeaders'>
 
 /**
  * Reads the body: JSON object → canonical request. Throws GatewayError `invalid_json`, `bad_request` or `unsafe_parameter` naming what is
@@ -119,7 +132,7 @@ export function decode(call: Call, raw: Uint8Array, settings: DecodeSettings): v
   const asked = isObject(streamOptions) ? streamOptions['include_usage'] : undefined
   // A client that says false means it, whatever the operator wants for those who say nothing.
   call.includeUsage = asked === undefined ? settings.alwaysIncludeStreamUsage : asked === true
-  call.options = optionsOf(call)
+  call.options = optionsOf(call, settings.customerHeaders)
 }
 
 function unsafe(param: string, settings: DecodeSettings): GatewayError {
@@ -149,7 +162,7 @@ function parseObject(raw: Uint8Array): Record<string, unknown> {
   return parsed
 }
 
-function optionsOf(call: Call): CallOptions {
+function optionsOf(call: Call, customerHeaders: readonly string[]): CallOptions {
   const { parsed, identity } = call
   const { headers } = call.message
   const metadata = isObject(parsed['metadata'])
@@ -162,7 +175,7 @@ function optionsOf(call: Call): CallOptions {
     timeout: seconds(parsed['timeout'] ?? parsed['request_timeout'] ?? headers['x-litellm-timeout']),
     streamTimeout: seconds(parsed['stream_timeout'] ?? headers['x-litellm-stream-timeout']),
     tags: tagsOf(parsed, metadata, headers['x-litellm-tags'], identity.tags),
-    endUser: endUserOf(parsed, metadata, headers),
+    endUser: endUserOf(parsed, metadata, headers, customerHeaders),
     metadata,
     sessionId: text(headers['x-litellm-trace-id']) ?? text(headers['x-litellm-session-id']) ?? text(parsed['litellm_session_id']),
   }
@@ -186,10 +199,12 @@ function endUserOf(
   parsed: Record<string, unknown>,
   metadata: Record<string, unknown> | null,
   headers: Record<string, string>,
+  customerHeaders: readonly string[],
 ): string | null {
   return (
     text(headers['x-litellm-customer-id']) ??
     text(headers['x-litellm-end-user-id']) ??
+    text(customerHeaders.map((name) => headers[name]).find((value) => value !== undefined && value !== '')) ??
     text(parsed['user']) ??
     (isObject(parsed['litellm_metadata']) ? text(parsed['litellm_metadata']['user']) : null) ??
     text(metadata?.['user_id'])

@@ -44,6 +44,12 @@ const identity = {
   maxBudget: null,
   tpmLimit: null,
   rpmLimit: null,
+  limits: [],
+  enforcedParams: [],
+  estimatedOutputTokens: null,
+  estimatedOutputTokensPerModel: {},
+  projectId: null,
+  metadata: {},
   userId: null,
   teamId: null,
   organizationId: null,
@@ -57,6 +63,14 @@ const settings = {
   retryAfter: 0,
   modelGroupAlias: {},
   maxRequestBytes: 1_000_000,
+  customerLimits: false,
+  tagLimits: false,
+  holdOutputTokens: 1_000,
+  countersAway: 'refuse',
+  providerBudgets: [],
+  enforcedParams: [],
+  serviceAccountEnforcedParams: [],
+  customerHeaders: [],
 } as unknown as RuntimeSettings
 
 function deployment(id: string, fields: Partial<Deployment> = {}): Deployment {
@@ -97,6 +111,7 @@ function make(deployments: Deployment[] = [deployment('one')], changes: Partial<
   const clock: TestClock = testClock()
   const sent: Sent[] = []
   const events: UsageEvent[] = []
+  const intents: UsageEvent[] = []
   const http: HttpClient = {
     send(request, sink) {
       const call: Sent = { request, sink, paused: false, aborted: false }
@@ -128,8 +143,13 @@ function make(deployments: Deployment[] = [deployment('one')], changes: Partial<
         events.push(event)
         written?.()
       },
+      intend: (event, written) => {
+        intents.push(event)
+        written()
+      },
     },
     tokens: { count: async (text) => Math.ceil(text.length / 4) },
+    admission: { admit: () => null, enter: () => null, settle() {}, running: 0, stop: async () => {} },
     observe: noObserver,
     random: () => 0,
     log: silentLog,
@@ -185,7 +205,7 @@ function make(deployments: Deployment[] = [deployment('one')], changes: Partial<
     const done = new Promise<void>((resolve) => handle(client.stream, resolve))
     return Object.assign(client, { done })
   }
-  return { clock, sent, events, call }
+  return { clock, sent, events, intents, call }
 }
 
 const chat = { model: 'gpt', messages: [{ role: 'user', content: 'hi' }] }
@@ -328,6 +348,30 @@ describe('a call', () => {
       attempts: [{ outcome: 'cancelled', usage: { output: 2, estimated: true } }],
     })
     expect(events[0]?.attempts[0]?.usage?.input).toBeGreaterThan(0)
+  })
+})
+
+describe('the intent of a call', () => {
+  it('is written before the provider is called, and says what to book if nobody ever reports', async () => {
+    const { call, intents, sent } = make()
+    const client = call({ ...chat, messages: [{ role: 'user', content: 'x'.repeat(400) }] })
+    await settled()
+    expect(sent).toHaveLength(1)
+    expect(intents).toHaveLength(1)
+    expect(intents[0]).toMatchObject({ callId: 'call-1', take: 1, outcome: 'unsettled', modelGroup: 'gpt' })
+    expect(intents[0]?.attempts[0]).toMatchObject({ deploymentId: 'one', outcome: 'unsettled' })
+    expect(intents[0]?.attempts[0]?.usage).toMatchObject({ estimated: true, output: 0 })
+    expect(intents[0]?.attempts[0]?.usage?.input).toBeGreaterThan(99)
+    sent[0]?.sink.head(200, {})
+    sent[0]?.sink.data(answer())
+    sent[0]?.sink.end()
+    await client.done
+  })
+
+  it('is not written for an answer made here', async () => {
+    const { call, intents } = make([deployment('one', { mockResponse: 'hello' })])
+    await call(chat).done
+    expect(intents).toEqual([])
   })
 })
 

@@ -5,14 +5,16 @@ import { costOf } from '../shared/cost.ts'
 import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
 import type { Log } from '../shared/log.ts'
 import { mayCall } from '../shared/model-access.ts'
+import type { Admission } from './admission/admission.ts'
 import { answerHeaders, costHeaders, errorHeaders } from './answer-headers.ts'
-import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, attempt } from './attempt.ts'
+import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, attempt, openAttempt } from './attempt.ts'
 import { attemptLocal, isLocal } from './attempt-local.ts'
 import { type Call, decode, openCall } from './call.ts'
-import { promptText, roughTokens, type TokenCounter } from './count-tokens.ts'
+import { checkRequest } from './check-request.ts'
+import { promptText, type TokenCounter } from './count-tokens.ts'
 import type { Observer } from './observe.ts'
 import { Reply } from './reply.ts'
-import { booking, usageEvent } from './report.ts'
+import { booking, intent, usageEvent } from './report.ts'
 import { decideRetry } from './retry.ts'
 import { strategies } from './routing/index.ts'
 import type { Strategy } from './routing/strategy.ts'
@@ -24,8 +26,9 @@ export interface HandleDeps extends AttemptDeps {
   codec: Codec
   /** The runtime in force; swapped whole by the mirror. */
   runtime(): RouterRuntime
-  spool: Pick<Spool<UsageEvent>, 'append'>
+  spool: Pick<Spool<UsageEvent>, 'append' | 'intend'>
   tokens: TokenCounter
+  admission: Admission
   observe: Observer
   random(): number
   log: Log
@@ -62,7 +65,11 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
   try {
     const runtime = deps.runtime()
     decode(call, incoming.body ?? (await incoming.collect(runtime.settings.maxRequestBytes)), runtime.settings)
+    checkRequest(call, runtime.settings)
     const resolution = resolve(call, runtime)
+    const admitted = deps.admission.admit(call, runtime.settings, resolution)
+    call.ticket = admitted instanceof Promise ? await admitted : admitted
+    if (call.cancelled !== null) throw new GatewayError('cancelled')
     const served = await serve(deps, call, runtime, resolution, reply)
     result = served.result
     route = served.route
@@ -106,7 +113,7 @@ async function serve(
   resolution: Resolution,
   reply: Reply,
 ): Promise<{ result: AttemptResult; route: Route }> {
-  const candidates = resolution.routes.filter((route) => !route.deployment.blocked && serves(route, call.endpoint.mode))
+  let candidates = resolution.routes.filter((route) => !route.deployment.blocked && serves(route, call.endpoint.mode))
   if (candidates.length === 0) throw noDeployment(call, resolution)
   const retries = call.options.numRetries ?? candidates[0]?.deployment.maxRetries ?? runtime.settings.numRetries
   const choose = strategies['simple-shuffle'] as Strategy
@@ -114,7 +121,20 @@ async function serve(
   for (;;) {
     const untried = tried.size === 0 ? candidates : candidates.filter((route) => !tried.has(route))
     const route = choose(untried.length > 0 ? untried : candidates, deps.random)
+    if (runtime.settings.providerBudgets.length > 0) {
+      const refused = await deps.admission.enter(call, runtime.settings, route)
+      if (refused !== null) {
+        candidates = candidates.filter((candidate) => candidate !== route)
+        if (candidates.length === 0) throw refused
+        continue
+      }
+    }
     tried.add(route)
+    if (!isLocal(call, route)) {
+      const writing = writeIntent(deps, call, route)
+      if (writing !== null) await writing
+    }
+    if (call.cancelled !== null) throw new GatewayError('cancelled')
     const result = await attemptOn(deps, call, runtime, route, reply)
     call.attempts.push(result.record)
     if (result.record.usage !== undefined) await priceAttempt(deps, call, route, result.record)
@@ -134,6 +154,20 @@ async function serve(
   }
 }
 
+/** A router that dies from here on leaves word of what it did to the next process with its spool. */
+function writeIntent(deps: HandleDeps, call: Call, route: Route): Promise<void> | null {
+  const open = openAttempt(route, call.attempts.length, deps.clock.now())
+  let written = false
+  let resume = (): void => {
+    written = true
+  }
+  deps.spool.intend(intent(call, open, deps.routerId), () => resume())
+  if (written) return null
+  return new Promise((resolve) => {
+    resume = resolve
+  })
+}
+
 function attemptOn(deps: HandleDeps, call: Call, runtime: RouterRuntime, route: Route, reply: Reply): Promise<AttemptResult> {
   const output = {
     start: (record: AttemptResult['record'], headers: Readonly<Record<string, string>>) =>
@@ -143,7 +177,7 @@ function attemptOn(deps: HandleDeps, call: Call, runtime: RouterRuntime, route: 
           'cache-control': 'no-cache',
           ...answerHeaders(call, route, headers, deps.clock.monotonic()),
         },
-        booking(deps.codec, call, record, roughTokens(promptText(call.request).length), deps.routerId),
+        booking(deps.codec, call, record, deps.routerId),
       ),
     write: (bytes: Uint8Array) => reply.write(bytes),
   }
@@ -162,8 +196,10 @@ function timeoutsOf(call: Call, route: Route, { settings }: RouterRuntime): Atte
 /** Reports first, then ends the answer: an event is on disk before the client knows that the call is over. */
 function finish(deps: HandleDeps, call: Call, reply: Reply, result: AttemptResult | GatewayError, route: Route | null): void {
   const { outcome, status, error } = endOf(call, result)
-  const cost = costOfCall(call)
+  const { cost, tokens } = usedBy(call)
   const event = usageEvent(call, { outcome, status, error }, deps.routerId, deps.clock.now())
+  // Before the event is on its way, so that the ledger never books a call that still holds more than it cost.
+  deps.admission.settle(call, cost, tokens)
   deps.observe.call(call, event, cost)
   deps.spool.append(event, () => answer(deps, call, reply, result, route, error, cost))
 }
@@ -216,10 +252,14 @@ async function priceAttempt(deps: HandleDeps, call: Call, route: Route, record: 
   record.rateVersion = route.prices.rateVersion
 }
 
-function costOfCall(call: Call): number {
-  let total = 0
-  for (const { cost } of call.attempts) total += cost ?? 0
-  return total
+/** Nano-dollars and tokens of all attempts; tokens read from a provider's cache do not count against limits (surface reference §3.5). */
+function usedBy(call: Call): { cost: number; tokens: number } {
+  const used = { cost: 0, tokens: 0 }
+  for (const { cost, usage } of call.attempts) {
+    used.cost += cost ?? 0
+    if (usage !== undefined) used.tokens += usage.input + usage.output - usage.cacheRead
+  }
+  return used
 }
 
 function noDeployment(call: Call, resolution: Resolution): GatewayError {

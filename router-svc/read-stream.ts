@@ -17,6 +17,8 @@ export interface StreamReader {
   readonly done: boolean
   /** Something of the answer itself was seen. */
   readonly firstToken: boolean
+  /** Output tokens that went by so far, about. */
+  readonly outputTokens: number
   /** What the provider reported, else an estimate of what went through so far. */
   usage(): TokenUsage
   /** The terminator, kept back until the call is reported. */
@@ -38,6 +40,10 @@ export class ChunkEncoder {
 
   get firstToken(): boolean {
     return this.#characters > 0
+  }
+
+  get outputTokens(): number {
+    return roughTokens(this.#characters)
   }
 
   push(canonical: unknown): string {
@@ -83,6 +89,10 @@ export class TranslatingReader implements StreamReader {
 
   get firstToken(): boolean {
     return this.#encoder.firstToken
+  }
+
+  get outputTokens(): number {
+    return this.#encoder.outputTokens
   }
 
   get reportedModel(): string | null {

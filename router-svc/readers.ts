@@ -57,6 +57,11 @@ class ForwardingReader implements StreamReader {
     return this.#stream.firstToken
   }
 
+  /** A delta is a token with OpenAI, several with others. */
+  get outputTokens(): number {
+    return Math.max(this.#stream.deltas, Math.floor(this.#stream.outputBytes / 4))
+  }
+
   get reportedModel(): string | null {
     return this.#stream.reportedModel
   }

@@ -37,11 +37,13 @@ export class Reply {
   }
 
   /** A whole answer at once. */
-  whole(status: number, headers: Record<string, string>, body: Uint8Array): void {
+  whole(status: number, headers: Record<string, string>, body: Uint8Array, refusedFor = 0): void {
     if (this.#done) return
     this.#open = true
     this.#over = true
-    this.#call.incoming.whole({ v: WIRE_VERSION, status, headers }, body)
+    const head: StartHead = { v: WIRE_VERSION, status, headers }
+    if (refusedFor > 0) head.refusedFor = refusedFor
+    this.#call.incoming.whole(head, body)
   }
 
   /** The proper end of a stream. */
@@ -60,6 +62,7 @@ export class Reply {
         error.status,
         { 'content-type': 'application/json', ...headers },
         Buffer.from(this.#call.dialect.encodeError(error)),
+        this.#call.refusedFor,
       )
       return
     }

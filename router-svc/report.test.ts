@@ -6,7 +6,8 @@ const END = { outcome: 'success', status: 200, error: null } as const
 
 function call(clientCallId: string | undefined, metadata: Record<string, unknown> | null): Call {
   return {
-    identity: {},
+    identity: { projectId: null },
+    ticket: null,
     message: { callId: 'ours', take: 1, ...(clientCallId === undefined ? {} : { clientCallId }) },
     endpoint: { name: 'acompletion' },
     options: { endUser: null, tags: [], metadata, sessionId: null },

@@ -2,6 +2,8 @@ import { type Attempt, NO_TOKENS, type Outcome, type TokenUsage, type UsageEvent
 import { WIRE_VERSION } from '../proto/version.ts'
 import type { Codec } from '../shared/bus/codec.ts'
 import { type GatewayError, toWire } from '../shared/errors.ts'
+import { extraScopes } from './admission/admission.ts'
+import { estimate } from './admission/estimate.ts'
 import type { Call } from './call.ts'
 
 /** How a call ended, as the client saw it. */
@@ -37,6 +39,9 @@ export function usageEvent(call: Call, end: CallEnd, routerId: string, now: numb
     attempts: call.attempts,
     routerId,
   }
+  if (identity.projectId !== null) event.projectId = identity.projectId
+  const scopes = extraScopes(call)
+  if (scopes.length > 0) event.scopes = scopes
   if (end.error !== null) event.error = toWire(end.error)
   if (message.clientIp !== undefined) event.clientIp = message.clientIp
   if (message.clientCallId !== undefined) event.metadata = { ...options.metadata, litellm_call_id: message.clientCallId }
@@ -49,17 +54,29 @@ export function usageEvent(call: Call, end: CallEnd, routerId: string, now: numb
 const BYTES_PER_STREAMED_TOKEN = 200
 
 /**
- * What the edge books if this router dies before it can report: the event as far as known when the answer starts, the open attempt with the
- * input counted roughly. The edge fills in the end and the output, estimated from the bytes it relayed.
+ * What is booked if this router dies before it can report: the event as far as known when an attempt begins, with the input counted roughly.
+ * Written to the spool, where the next process of this router finds it.
  */
-export function booking(codec: Codec, call: Call, open: Attempt, inputTokens: number, routerId: string): Uint8Array {
-  const usage: TokenUsage = { ...NO_TOKENS, input: inputTokens, estimated: true }
+export function intent(call: Call, open: Attempt, routerId: string): UsageEvent {
+  const usage: TokenUsage = { ...NO_TOKENS, input: inputTokensOf(call), estimated: true }
   const attempt: Attempt = { ...open, outcome: 'unsettled', usage }
-  const event = usageEvent(
+  return usageEvent(
     { ...call, attempts: [...call.attempts, attempt] },
     { outcome: 'unsettled', status: 200, error: null },
     routerId,
     open.startedAt,
   )
-  return codec.encode({ ...event, outputBytesPerToken: call.stream ? BYTES_PER_STREAMED_TOKEN : 4 })
 }
+
+/** The same for the edge, once the answer starts: it fills in the end and the output, estimated from the bytes it relayed. */
+export function booking(codec: Codec, call: Call, open: Attempt, routerId: string): Uint8Array {
+  return codec.encode({ ...intent(call, open, routerId), outputBytesPerToken: call.stream ? BYTES_PER_STREAMED_TOKEN : 4 })
+}
+
+/** Counted once per call. */
+function inputTokensOf(call: Call): number {
+  call.inputTokens ??= estimate(call.request, call.endpoint.mode, NO_OUTPUT).inputTokens
+  return call.inputTokens
+}
+
+const NO_OUTPUT = { output: 0, modelOutput: null }

@@ -11,6 +11,8 @@ import { type Counters, leaseId } from '../shared/counters/counters.ts'
 import { GatewayError, toWire } from '../shared/errors.ts'
 import type { HttpClient } from '../shared/http/client.ts'
 import type { Log } from '../shared/log.ts'
+import { createAdmission } from './admission/admission.ts'
+import { createLimitSource } from './admission/limit-source.ts'
 import { createTokenCounter } from './count-tokens.ts'
 import { createHandle } from './handle.ts'
 import { createLoopLag } from './loop-lag.ts'
@@ -117,7 +119,15 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     }
   })
 
+  const admission = createAdmission({
+    bus,
+    counters: deps.counters,
+    limits: createLimitSource({ bus, clock, log }),
+    clock,
+    log,
+  })
   const handle = createHandle({
+    admission,
     routerId: bus.id,
     codec,
     runtime: () => runtime as RouterRuntime,
@@ -199,6 +209,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
       await drain(0)
       beat.cancel()
       lag.stop()
+      await admission.stop()
       await mirror.stop()
       spool.close()
     },

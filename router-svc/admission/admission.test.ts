@@ -1,0 +1,299 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import type { Deployment, RuntimeSettings } from '../../proto/deployment.ts'
+import type { Limit } from '../../proto/limits.ts'
+import { type TestClock, testClock } from '../../shared/clock.ts'
+import type { Counters } from '../../shared/counters/counters.ts'
+import { createMemoryCounters } from '../../shared/counters/memory.ts'
+import { GatewayError } from '../../shared/errors.ts'
+import { silentLog } from '../../shared/log.ts'
+import type { Call } from '../call.ts'
+import type { Resolution, Route } from '../runtime.ts'
+import { type Admission, createAdmission, extraScopes } from './admission.ts'
+import type { NamedLimits } from './limit-source.ts'
+
+const DOLLAR = 1_000_000_000
+
+const limit = (fields: Partial<Limit> = {}): Limit => ({
+  scope: 'key|k',
+  kind: 'key',
+  owner: 'k',
+  spent: 0,
+  revision: 0,
+  resetAt: null,
+  ...fields,
+})
+
+const settings = {
+  customerLimits: false,
+  tagLimits: false,
+  holdOutputTokens: 1_000,
+  countersAway: 'refuse',
+  providerBudgets: [],
+} as unknown as RuntimeSettings
+
+/** A cent a request, and nothing else unless said. */
+const route = (prices: object = { perRequest: DOLLAR / 100 }, provider = 'openai'): Route =>
+  ({
+    deployment: { id: `${provider}-1` } as Deployment,
+    provider: { name: provider },
+    prices: { rateVersion: 'r', ...prices },
+    target: { maxOutputTokens: null },
+  }) as unknown as Route
+
+const resolution = (...routes: Route[]): Resolution => ({
+  group: 'gpt',
+  routes: routes.length > 0 ? routes : [route()],
+  served: [],
+})
+
+let number = 0
+function call(
+  limits: Limit[],
+  fields: { body?: object; headers?: Record<string, string>; endUser?: string; tags?: string[] } = {},
+): Call {
+  const request = { model: 'gpt', messages: [{ role: 'user', content: 'hi' }], max_tokens: 10, ...fields.body }
+  number += 1
+  return {
+    message: { callId: `call-${number}`, take: 1, headers: fields.headers ?? {} },
+    identity: {
+      keyHash: 'k',
+      keyAlias: null,
+      limits,
+      metadata: {},
+      estimatedOutputTokens: null,
+      estimatedOutputTokensPerModel: {},
+    },
+    endpoint: { mode: 'chat' },
+    request,
+    requestedModel: 'gpt',
+    modelGroup: 'gpt',
+    stream: (request as Record<string, unknown>)['stream'] === true,
+    options: { endUser: fields.endUser ?? null, tags: fields.tags ?? [] },
+    inputTokens: null,
+    ticket: null,
+    refusedFor: 0,
+    end: null,
+  } as unknown as Call
+}
+
+interface Scene {
+  clock: TestClock
+  counters: Counters
+  admission: Admission
+  named: { value: NamedLimits }
+  change: (payload: object) => void
+}
+
+let open: Scene | null = null
+afterEach(async () => {
+  await open?.admission.stop()
+  await open?.counters.close()
+  open = null
+})
+
+async function scene(): Promise<Scene> {
+  const clock = testClock()
+  const counters = createMemoryCounters({ clock })
+  await counters.rebuild(async () => [])
+  const named: Scene['named'] = { value: { customer: null, limits: [] } }
+  let change: (payload: unknown) => void = () => undefined
+  const admission = createAdmission({
+    bus: {
+      onChange: (_, handler) => {
+        change = handler
+        return { stop: async () => undefined }
+      },
+    },
+    counters,
+    limits: { find: () => named.value, stop: async () => undefined },
+    clock,
+    log: silentLog,
+  })
+  open = { clock, counters, admission, named, change: (payload) => change(payload) }
+  return open
+}
+
+async function admit(admission: Admission, one: Call, changes: Partial<RuntimeSettings> = {}, to = resolution()): Promise<Call> {
+  one.ticket = await admission.admit(one, { ...settings, ...changes }, to)
+  return one
+}
+
+describe('admission', () => {
+  it('asks the counters nothing for a call that nothing limits', async () => {
+    const { admission } = await scene()
+    expect(admission.admit(call([]), settings, resolution())).toBeNull()
+    expect(admission.admit(call([limit({ model: 'other', budget: 1 })]), settings, resolution())).toBeNull()
+    expect(admission.running).toBe(0)
+  })
+
+  it('lets exactly 500 calls of a cent into a budget of five dollars, and none after they were settled', async () => {
+    const { admission, counters } = await scene()
+    const budget = [limit({ budget: 5 * DOLLAR })]
+    const calls = await Promise.allSettled(Array.from({ length: 1_000 }, () => admit(admission, call(budget))))
+    const admitted = calls.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+    expect(admitted).toHaveLength(500)
+    for (const one of admitted) admission.settle(one, DOLLAR / 100, 12)
+    await expect(admit(admission, call(budget))).rejects.toMatchObject({ code: 'budget_exceeded', status: 429 })
+    expect((await counters.peek(['key|k']))[0]).toMatchObject({ held: 5 * DOLLAR, parallel: 0 })
+  })
+
+  it('gives back what a call held beyond its cost', async () => {
+    const { admission } = await scene()
+    const budget = [limit({ budget: DOLLAR / 100 })]
+    const first = await admit(admission, call(budget))
+    await expect(admit(admission, call(budget))).rejects.toMatchObject({ code: 'budget_exceeded' })
+    admission.settle(first, 0, 0)
+    await admit(admission, call(budget))
+  })
+
+  it('holds in every scope or in none', async () => {
+    const { admission, counters } = await scene()
+    const both = [limit({ budget: DOLLAR }), limit({ scope: 'team|t', kind: 'team', owner: 't', requests: 0 })]
+    await expect(admit(admission, call(both))).rejects.toMatchObject({ code: 'rate_limited' })
+    expect((await counters.peek(['key|k']))[0]).toMatchObject({ held: 0 })
+  })
+
+  it('does not ask budgets for a model that is explicitly free, but does for one without a price', async () => {
+    const { admission } = await scene()
+    const spent = [limit({ budget: DOLLAR, spent: 2 * DOLLAR, revision: 1 })]
+    const free = resolution(route({ input: 0, output: 0 }))
+    expect((await admit(admission, call(spent), {}, free)).ticket?.request.hold).toBe(0)
+    await expect(
+      admit(admission, call(spent), {}, resolution(route({ input: 1_000_000, output: 1_000_000 }))),
+    ).rejects.toMatchObject({
+      code: 'budget_exceeded',
+    })
+  })
+
+  it('uses a temporary increase until it ends', async () => {
+    const { admission, clock } = await scene()
+    const raised = [limit({ budget: DOLLAR, budgetUntil: clock.now() + 1_000, budgetAfter: 0 })]
+    await admit(admission, call(raised))
+    clock.advance(1_001)
+    await expect(admit(admission, call(raised))).rejects.toMatchObject({ code: 'budget_exceeded' })
+  })
+
+  it('matches a model limit with and without the provider’s name', async () => {
+    const { admission } = await scene()
+    const none = [limit({ scope: 'key|k|model|openai/gpt', model: 'openai/gpt', requests: 0 })]
+    await expect(admit(admission, call(none))).rejects.toThrow('model_per_key: k:openai/gpt')
+  })
+
+  it('takes customers and tags into account, and refuses a blocked customer', async () => {
+    const { admission, named } = await scene()
+    named.value = { customer: null, limits: [limit({ scope: 'tag|x', kind: 'tag', owner: 'x', requests: 1 })] }
+    const tagged = () => admit(admission, call([], { tags: ['x'] }), { tagLimits: true })
+    await tagged()
+    await expect(tagged()).rejects.toThrow('Rate limit exceeded for tag: x')
+    named.value = { customer: { limits: [], blocked: true, region: null, defaultModel: null }, limits: [] }
+    await expect(admit(admission, call([], { endUser: 'c' }), { customerLimits: true })).rejects.toMatchObject({
+      code: 'blocked_customer',
+    })
+  })
+
+  it('limits an answer that names no limit where the token limit is small', async () => {
+    const { admission } = await scene()
+    const one = await admit(admission, call([limit({ tokens: 400 })], { body: { max_tokens: undefined } }))
+    expect(one.request['max_tokens']).toBe(100)
+    const asked = await admit(admission, call([limit({ tokens: 400 })]))
+    expect(asked.request['max_tokens']).toBe(10)
+  })
+
+  it('refuses calls with limits while the counters are away, or lets them pass when the operator says so', async () => {
+    const { admission, counters } = await scene()
+    counters.admit = () => Promise.reject(new GatewayError('counters_away'))
+    await expect(admit(admission, call([limit({ requests: 1 })]))).rejects.toMatchObject({ code: 'counters_away', status: 503 })
+    expect((await admit(admission, call([limit({ requests: 1 })]), { countersAway: 'allow' })).ticket).toBeNull()
+  })
+
+  it('names further scopes for the ledger: models, windows, runs, the proxy', async () => {
+    const { admission } = await scene()
+    const limits = [
+      limit({ budget: DOLLAR }),
+      limit({ scope: 'key|k|model|gpt', model: 'gpt', budget: DOLLAR }),
+      limit({ scope: 'key|k|window|1d', budget: DOLLAR }),
+      limit({ scope: 'proxy', kind: 'proxy', owner: 'proxy', budget: DOLLAR }),
+    ]
+    const one = await admit(admission, call(limits, { headers: { 'x-run-id': 'r1', 'x-run-cap': '0.5' } }))
+    expect(extraScopes(one)).toEqual(['key|k|model|gpt', 'key|k|window|1d', 'proxy', 'run|k|r1'])
+  })
+
+  it('keeps leases of running calls alive, and makes them anew when the counters are rebuilt', async () => {
+    const { admission, counters, clock, change } = await scene()
+    const one = await admit(admission, call([limit({ budget: DOLLAR })]))
+    for (let minute = 0; minute < 6; minute += 1) clock.advance(10_000)
+    await counters.sweep(10)
+    expect(await counters.totals()).toMatchObject({ leases: 1 })
+    change({ rebuild: true })
+    admission.settle(one, 0, 0)
+    expect(await counters.totals()).toMatchObject({ leases: 0, held: 0 })
+  })
+})
+
+describe('the cap of a run', () => {
+  const run = { headers: { 'x-run-id': 'r1', 'x-run-cap': '0.02' } }
+
+  it('refuses calls once the run has spent it, and no call of another run or key', async () => {
+    const { admission } = await scene()
+    for (let time = 0; time < 2; time += 1) admission.settle(await admit(admission, call([], run)), DOLLAR / 100, 1)
+    await expect(admit(admission, call([], run))).rejects.toMatchObject({ code: 'run_cap_reached', status: 429 })
+    await admit(admission, call([], { headers: { 'x-run-id': 'r2', 'x-run-cap': '0.02' } }))
+  })
+
+  it('must be an amount of dollars', async () => {
+    const { admission } = await scene()
+    const bad = call([], { headers: { 'x-run-id': 'r1', 'x-run-cap': 'much' } })
+    await expect(admit(admission, bad)).rejects.toThrow('x-run-cap is not an amount of dollars')
+  })
+
+  it('lets a stream begin with what is left, and ends it there with a clear reason', async () => {
+    const { admission } = await scene()
+    const perToken = resolution(route({ input: 0, output: DOLLAR * 100 }))
+    const ends: GatewayError[] = []
+    const one = call([], { body: { stream: true, max_tokens: 5_000 }, headers: { 'x-run-id': 'r1', 'x-run-cap': '0.02' } })
+    one.end = (error) => ends.push(error)
+    await admit(admission, one, {}, perToken)
+    // 200 tokens at $100 a million are 2 cents.
+    expect(one.ticket?.reserved).toBe(128)
+    for (let tokens = 0; tokens < 300; tokens += 1) {
+      one.ticket?.progress(tokens)
+      await new Promise((resolve) => setImmediate(resolve))
+      if (ends.length > 0) {
+        expect(tokens).toBeLessThanOrEqual(200)
+        expect(tokens).toBeGreaterThan(180)
+        break
+      }
+    }
+    expect(ends[0]).toMatchObject({ code: 'run_cap_reached' })
+    expect(ends[0]?.message).toContain('r1')
+  })
+})
+
+describe('budgets of providers', () => {
+  const budgets = {
+    providerBudgets: [limit({ scope: 'provider|openai', kind: 'provider', owner: 'openai', budget: DOLLAR / 100 })],
+  }
+  const within = { ...settings, ...budgets }
+
+  it('are held with the call’s own limits under one lease, and refuse only that provider', async () => {
+    const { admission, counters } = await scene()
+    const one = await admit(admission, call([limit({ requests: 10 })]))
+    expect(await admission.enter(one, within, route())).toBeNull()
+    expect(extraScopes(one)).toEqual(['provider|openai'])
+    expect((await counters.peek(['key|k']))[0]?.requests).toBe(1)
+    const other = await admit(admission, call([limit({ requests: 10 })]))
+    expect(await admission.enter(other, within, route())).toMatchObject({ code: 'budget_exceeded' })
+    expect(await admission.enter(other, within, route(undefined, 'anthropic'))).toBeNull()
+    admission.settle(one, 0, 0)
+    admission.settle(other, 0, 0)
+    expect(await counters.totals()).toEqual({ leases: 0, held: 0 })
+  })
+
+  it('hold for calls without any other limit too', async () => {
+    const { admission, counters } = await scene()
+    const one = call([])
+    expect(await admission.enter(one, within, route())).toBeNull()
+    admission.settle(one, DOLLAR / 100, 5)
+    expect((await counters.peek(['provider|openai']))[0]?.held).toBe(DOLLAR / 100)
+  })
+})

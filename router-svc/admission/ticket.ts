@@ -1,0 +1,133 @@
+import type { Limit } from '../../proto/limits.ts'
+import type { AdmitRequest, AdmitScope, ScopeState } from '../../shared/counters/counters.ts'
+
+export interface TicketParts {
+  lease: string
+  limits: readonly Limit[]
+  scopes: readonly AdmitScope[]
+  /** Tokens to reserve. */
+  tokens: number
+  /** Output tokens the call may have; without a bound of its own the settings' guess. */
+  output: number
+  /** The call limits its output itself. */
+  bounded: boolean
+  /** Its hold grows with the stream. */
+  metered: boolean
+  /** Nano-dollars the call costs at most with so many output tokens; null = nothing is held. */
+  costOf: ((outputTokens: number) => number) | null
+}
+
+/** From here on a stream asks for more: half of what is reserved is left, so that the answer need not wait. */
+const ASK_AT = 0.5
+/** How much more it asks for: several times as much, and when that is not there a little. */
+const GROWTH = 4
+const SMALL_STEP = 16
+
+/**
+ * What an admitted call holds, and the meter of a stream.
+ *
+ * States of the meter: calm (less than half of the reserve is used) → asking (an extension is under way) → calm, or last (refused: what is
+ * reserved is all there is) → out (the reserve is used: the stream ends).
+ */
+export class Ticket {
+  readonly limits: readonly Limit[]
+  readonly metered: boolean
+  /** The limits without those of a provider or a deployment. */
+  base: readonly Limit[]
+  states: readonly ScopeState[] = []
+  readonly #parts: TicketParts
+  #request: AdmitRequest
+  #reserved = 0
+  #askAt = Number.POSITIVE_INFINITY
+  #asking = false
+  #last = false
+  #out = false
+  #extend: ((hold: number) => boolean | Promise<boolean>) | null = null
+  #exhausted: (() => void) | null = null
+
+  constructor(parts: TicketParts) {
+    this.#parts = parts
+    this.limits = parts.limits
+    this.base = parts.limits
+    this.metered = parts.metered
+    this.#request = { lease: parts.lease, scopes: parts.scopes, tokens: parts.tokens, hold: 0 }
+    this.reserve(Number.POSITIVE_INFINITY)
+  }
+
+  get request(): AdmitRequest {
+    return this.#request
+  }
+
+  /** Output tokens the hold covers. */
+  get reserved(): number {
+    return this.#reserved
+  }
+
+  /** Sets the hold for at most `output` tokens. */
+  reserve(output: number): void {
+    this.#reserved = Math.min(output, this.#parts.output)
+    this.#request = { ...this.#request, hold: this.#costOf(this.#reserved) }
+    this.#askAt = this.#reserved * ASK_AT
+  }
+
+  meter(extend: (hold: number) => boolean | Promise<boolean>, exhausted: () => void): void {
+    this.#extend = extend
+    this.#exhausted = exhausted
+    this.#last = this.#full
+    if (this.#last) this.#askAt = Number.POSITIVE_INFINITY
+  }
+
+  /** So many output tokens have gone by. Called for every chunk: nearly always one comparison. */
+  progress(output: number): void {
+    if (output < this.#askAt) return
+    if (!this.#last) this.#grow(output)
+    else if (output >= this.#reserved && !this.#out && !this.#full) {
+      this.#out = true
+      this.#exhausted?.()
+    }
+  }
+
+  stopMeter(): void {
+    this.#extend = null
+    this.#exhausted = null
+    this.#askAt = Number.POSITIVE_INFINITY
+  }
+
+  /** All the call may ever use is reserved. */
+  get #full(): boolean {
+    return this.#parts.bounded && this.#reserved >= this.#parts.output
+  }
+
+  #costOf(output: number): number {
+    return this.#parts.costOf?.(output) ?? 0
+  }
+
+  #grow(output: number): void {
+    if (this.#asking || this.#extend === null) return
+    this.#asking = true
+    const most = this.#parts.bounded ? this.#parts.output : Number.POSITIVE_INFINITY
+    const steps = [Math.min(most, this.#reserved * GROWTH), Math.min(most, this.#reserved + SMALL_STEP)]
+    const ask = async (): Promise<void> => {
+      for (const reserved of steps) {
+        const hold = this.#costOf(reserved)
+        if (!(await this.#extend?.(hold))) continue
+        this.#reserved = reserved
+        this.#request = { ...this.#request, hold }
+        this.#askAt = this.#full ? Number.POSITIVE_INFINITY : reserved * ASK_AT
+        return
+      }
+      this.#last = true
+      this.#askAt = this.#reserved
+    }
+    ask()
+      // The counters went away in the middle of an answer: what is reserved is all that is sure.
+      .catch(() => {
+        this.#last = true
+        this.#askAt = this.#reserved
+      })
+      .finally(() => {
+        this.#asking = false
+        this.progress(output)
+      })
+  }
+}

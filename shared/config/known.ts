@@ -42,7 +42,7 @@ export const KNOWN_LITELLM_SETTINGS = words(`
   default_fallbacks content_policy_fallbacks context_window_fallbacks allowed_fails cache cache_params enable_redis_auth_cache
   enable_caching_on_provider_specific_optional_params disable_end_user_cost_tracking
   disable_end_user_cost_tracking_prometheus_only enable_end_user_cost_tracking_prometheus_only max_ui_session_budget
-  default_team_settings include_cost_in_streaming_usage
+  include_cost_in_streaming_usage
   priority_reservation priority_reservation_settings public_model_groups public_mcp_servers public_agent_groups model_group_settings
   add_user_information_to_llm_headers mcp_aliases mcp_semantic_tool_filter responses_api
   use_chat_completions_url_for_anthropic_messages route_all_chat_openai_to_responses enable_preview_features
@@ -53,8 +53,7 @@ export const KNOWN_LITELLM_SETTINGS = words(`
   custom_prometheus_tags prometheus_metrics_config prometheus_initialize_budget_metrics prometheus_emit_stream_label store_audit_logs
   ssl_verify ssl_certificate ssl_security_level default_redis_ttl default_in_memory_ttl s3_callback_params datadog_params
   aws_sqs_callback_params prompts global_prompt_directory guardrails banned_keywords_list llm_guard_mode presidio_ad_hoc_recognizers
-  output_parse_pii telemetry model_alias_map
-   `)
+  output_parse_pii telemetry model_alias_map`)
 
 export const KNOWN_ROUTER_SETTINGS = words(`
   routing_strategy routing_strategy_args retry_policy model_group_retry_policy max_fallbacks fallbacks default_fallbacks

@@ -76,7 +76,7 @@ export function costOf(usage: TokenUsage, prices: Prices, options: CostOptions =
     if (usage.units !== undefined && prices.perUnit !== undefined) cost.units = unitsAt(usage.units, prices.perUnit)
     if (usage.toolCalls !== undefined && prices.perToolCall !== undefined)
       cost.toolUse = callsAt(usage.toolCalls, prices.perToolCall)
-    if (prices.perElapsed !== undefined && options.elapsed !== undefined && usage.units?.['audio_ms_in'] === undefined) {
+    if (prices.perElapsed !== undefined && options.elapsed !== undefined && !hasLength(usage)) {
       cost.units = Math.min(MOST, cost.units + priced(count(options.elapsed), prices.perElapsed))
     }
     cost.request = Math.min(MOST, prices.perRequest ?? 0)
@@ -88,7 +88,12 @@ export function costOf(usage: TokenUsage, prices: Prices, options: CostOptions =
 
 /** Whether a model is free by explicit prices of 0 (then budgets do not hold it up), which a model without known prices is not. */
 export function isFree(prices: Prices | null | undefined): boolean {
-  return prices != null && prices.input === 0 && prices.output === 0 && (prices.perRequest ?? 0) === 0
+  if (prices == null || prices.input !== 0 || prices.output !== 0) return false
+  return (prices.perRequest ?? 0) === 0 && (prices.perElapsed ?? 0) === 0 && noneOf(prices.perUnit) && noneOf(prices.perToolCall)
+}
+
+function noneOf(prices: Readonly<Record<string, number>> | undefined): boolean {
+  return prices === undefined || Object.values(prices).every((price) => price === 0)
 }
 
 export interface WorstOptions {
@@ -313,6 +318,11 @@ function priced(amount: number, price: number): number {
   }
   const up = rest > PER / 2 || (rest === PER / 2 && quotient % 2 === 1)
   return Math.min(MOST, up ? quotient + 1 : quotient)
+}
+
+/** Whether usage says itself how long the audio or video of a call is. */
+function hasLength({ units }: TokenUsage): boolean {
+  return units !== undefined && Object.keys(units).some((name) => /^(audio|video)_ms_/.test(name))
 }
 
 /** The same rounded up, for what is held. */

@@ -59,7 +59,9 @@ const prices = {
   input_cost_per_audio_token: price().nullish().describe('Dollars per audio token of the input; default the input price.'),
   output_cost_per_audio_token: price().nullish().describe('Dollars per audio token of the output; default the output price.'),
   input_cost_per_request: dollars().nullish().describe('Dollars per request, beside the tokens.'),
-  input_cost_per_query: dollars().nullish().describe('Dollars per query or search unit, where usage counts them (rerank, search).'),
+  input_cost_per_query: dollars()
+    .nullish()
+    .describe('Dollars per query or search unit, where usage counts them (rerank, search).'),
 }
 
 /** `litellm_params` of one deployment. Names that are not declared: see `runtime.ts`, `sortParams`. */

@@ -13,7 +13,8 @@ import {
   RESTRICTIONS,
 } from './known.ts'
 import { nearest } from './nearest.ts'
-import { isTierName, TOOL_PRICES } from './prices.ts'
+import { fieldOf, isActingPrice } from './price-fields.ts'
+import { pricesOfFields } from './prices.ts'
 import type { Path } from './references.ts'
 import { targetOf } from './target.ts'
 
@@ -78,8 +79,8 @@ function model(findings: Findings, entry: Record<string, unknown>, path: Path, c
   const info = mappingOf(entry['model_info'])
   for (const name of Object.keys(info)) suggest(findings, name, fieldNames(modelInfoSchema), [...path, 'model_info', name])
 
-  tierPrices(findings, params, [...path, 'litellm_params'])
-  tierPrices(findings, info, [...path, 'model_info'])
+  undeclaredPrices(findings, params, [...path, 'litellm_params'])
+  undeclaredPrices(findings, info, [...path, 'model_info'])
 
   const name = params['model']
   if (typeof name !== 'string' || name === '' || name === '*') return
@@ -98,7 +99,7 @@ function paramNames(findings: Findings, params: Record<string, unknown>, path: P
   const declared = fieldNames(deploymentParamsSchema)
   for (const name of Object.keys(params)) {
     if (declared.includes(name) || OPENAI_PARAMS.has(name)) continue
-    if (isTierName(name) || TOOL_PRICES.includes(name)) continue
+    if (isActingPrice(name)) continue
     if (KNOWN_PARAMS.has(name) || isPriceName(name)) {
       findings.notes.push({
         path: [...path, name],
@@ -110,15 +111,28 @@ function paramNames(findings: Findings, params: Record<string, unknown>, path: P
   }
 }
 
-/** Prices above a threshold have the threshold in their name, so that no schema can list them. */
-function tierPrices(findings: Findings, fields: Record<string, unknown>, path: Path): void {
+/** Most prices have a threshold, a tier or a variant in their name, so that no schema can list them. */
+function undeclaredPrices(findings: Findings, fields: Record<string, unknown>, path: Path): void {
   for (const [name, value] of Object.entries(fields)) {
-    if (!isTierName(name) || value === null) continue
-    const number = typeof value === 'string' && value.trim() === '' ? Number.NaN : Number(value)
-    if (!(number >= 0 && number < 1)) {
-      findings.problems.push({ path: [...path, name], message: 'expected dollars per token, for example 0.0000025' })
+    if (value === null || !isActingPrice(name) || declaredPrice(name)) continue
+    const at = [...path, name]
+    if (fieldOf(name) !== null) {
+      const number = typeof value === 'string' && value.trim() === '' ? Number.NaN : Number(value)
+      if (!(number >= 0 && number < 1)) {
+        findings.problems.push({ path: at, message: 'expected dollars per token, for example 0.0000025' })
+      }
+      continue
+    }
+    try {
+      if (pricesOfFields('config', { [name]: value }, null) === null) throw new RangeError(`${name} is not a price`)
+    } catch (error) {
+      findings.problems.push({ path: at, message: error instanceof Error ? error.message : 'not a price' })
     }
   }
+}
+
+function declaredPrice(name: string): boolean {
+  return fieldNames(deploymentParamsSchema).includes(name)
 }
 
 function suggest(findings: Findings, name: string, candidates: readonly string[], path: Path): void {

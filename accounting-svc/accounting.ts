@@ -82,7 +82,20 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
   const ledger = createLedger({ db, price: createPricing({ catalog, deployment: runtime.deployment }), log })
 
   const router: RequestRouter = createRequestRouter({
-    routes: allRoutes({ keys, budgets, users, db, runtime, catalog, ready, database: () => answers(db), router: () => router }),
+    routes: allRoutes({
+      keys,
+      budgets,
+      users,
+      db,
+      config: () => config,
+      bus,
+      clock,
+      runtime,
+      catalog,
+      ready,
+      database: () => answers(db),
+      router: () => router,
+    }),
     authenticate: async (header, path) =>
       unlessPublic(runtime.settings, path) ??
       authenticate(header, { identities, clock, keyHeaderName: runtime.settings.keyHeaderName }),

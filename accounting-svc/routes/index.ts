@@ -1,4 +1,7 @@
+import type { Bus } from '../../shared/bus/bus.ts'
 import type { Catalog } from '../../shared/catalog/catalog.ts'
+import type { Clock } from '../../shared/clock.ts'
+import type { Config } from '../../shared/config/config.ts'
 import type { Database } from '../../shared/db/db.ts'
 import type { Budgets } from '../identity/budgets.ts'
 import type { Keys } from '../identity/keys.ts'
@@ -9,8 +12,8 @@ import { healthRoutes } from './health.ts'
 import { keyRoutes } from './keys.ts'
 import { modelRoutes } from './models.ts'
 import { openapiRoutes } from './openapi.ts'
+import { reportRoutes } from './reports.ts'
 import type { RequestRouter, Route } from './route.ts'
-import { spendRoutes } from './spend.ts'
 import { userRoutes } from './users.ts'
 
 /** Every management route. Adding one is adding it to a list of its topic, or a topic here. */
@@ -19,6 +22,9 @@ export function allRoutes(deps: {
   budgets: Budgets
   users: Users
   db: Database
+  config: () => Config
+  bus: Bus
+  clock: Clock
   runtime: Runtime
   catalog: Catalog
   ready: () => boolean
@@ -30,7 +36,7 @@ export function allRoutes(deps: {
     ...keyRoutes(deps.keys),
     ...budgetRoutes(deps.budgets),
     ...userRoutes(deps.users),
-    ...spendRoutes(deps.db),
+    ...reportRoutes(deps),
     ...modelRoutes(deps.runtime, deps.catalog),
     ...healthRoutes(deps),
     ...openapiRoutes({ document: () => deps.router().document(), list: () => deps.router().list() }),

@@ -156,9 +156,16 @@ describe('GET /spend/logs', () => {
     expect(await logs('?start_date=2026-11-01', program.key)).toMatchObject([{ startTime: '2026-11-22', spend: 0.333333333 }])
   })
 
-  it('answers 422 to what is no date and 400 to a date that does not exist', async () => {
-    expect((await gateway.call('GET', '/spend/logs?start_date=yesterday')).status).toBe(422)
-    expect((await gateway.call('GET', '/spend/logs?start_date=2026-13-45')).status).toBe(400)
+  it('answers 400 to what is no date, naming the field', async () => {
+    for (const [query, field] of [
+      ['start_date=yesterday', 'start_date'],
+      ['start_date=2026-13-45', 'start_date'],
+      ['start_date=2026-02-30', 'start_date'],
+      ['start_date=2026-11-21&end_date=2026-11-20', 'end_date'],
+    ]) {
+      const { status, body } = await gateway.call('GET', `/spend/logs?${query}`)
+      expect([status, (body as { error: { param: string } }).error.param], query).toEqual([400, field])
+    }
   })
 
   it('streams more rows than a page, each once and in order, also where many began in one millisecond', async () => {

@@ -1,303 +1,420 @@
-import type { Identity } from '../../proto/identity.ts'
+import { type Identity, MASTER_KEY_ALIAS } from '../../proto/identity.ts'
+import { scopes } from '../../proto/limits.ts'
+import type { Bus } from '../../shared/bus/bus.ts'
+import type { Clock } from '../../shared/clock.ts'
+import type { Config } from '../../shared/config/config.ts'
 import type { Database } from '../../shared/db/db.ts'
-import { GatewayError } from '../../shared/errors.ts'
+import { nanoOf } from '../../shared/money.ts'
 import { dollars } from '../dollars.ts'
-import { readsAll } from '../identity/access.ts'
+import { adminOnly, readsAll } from '../identity/access.ts'
+import { auditEntry, CHANGED_BY } from '../identity/audit.ts'
 import { tokenOf } from '../identity/keys.ts'
+import { audit } from '../sql/audit.ts'
+import type { ReportFilter } from '../sql/report-filter.ts'
+import { entityNames, keyNames } from '../sql/report-names.ts'
 import {
-  type LedgerPosition,
-  type LedgerRow,
-  type ReportRow,
-  readLedger,
-  reportDays,
-  reportEndUsers,
-  type SpendFilter,
-  sumDays,
-} from '../sql/reports.ts'
-import { type Route, route, z } from './route.ts'
-import { jsonStream } from './stream.ts'
+  customerNames,
+  keysBySpend,
+  type OwnerSpend,
+  type SpendSum,
+  spendOf,
+  sumLabels,
+  sumSpend,
+  tagNames,
+  totalSpend,
+  usersBySpend,
+  zeroSpend,
+} from '../sql/spend-sums.ts'
+import { type Columns, csvStream, wantsCsv } from './csv.ts'
+import { dates, daysOf, daysOrMonth, format, listOf, momentOf, reachOf, spanOf } from './report-input.ts'
+import { type Route, type RouteCall, route, z } from './route.ts'
 
-const DAY = 86_400_000
-/** Ledger rows read at once while a long answer streams. */
-const PAGE = 1000
+export interface SpendDeps {
+  db: Database
+  clock: Clock
+  config: () => Config
+  bus: Bus
+  /** Tells the counters what was spent in scopes after it changed; absent while there are none. */
+  tellCounters?: (spent: readonly { scope: string; spent: number; revision: number }[]) => Promise<void>
+}
 
-const date = () => z.string().regex(/^\d{4}-\d{2}-\d{2}/, 'expected YYYY-MM-DD')
+const limit = (most: number, usual: number) => z.coerce.number().int().min(1).max(most).default(usual)
+const rows = z.array(z.looseObject({}))
 
-const logRow = z.object({
-  request_id: z.string(),
-  call_type: z.string(),
-  api_key: z.string().describe('SHA-256 of the key'),
-  spend: z.number().describe('Dollars'),
-  total_tokens: z.number(),
-  prompt_tokens: z.number(),
-  completion_tokens: z.number(),
-  startTime: z.iso.datetime(),
-  endTime: z.iso.datetime(),
-  completionStartTime: z.iso.datetime().nullable(),
-  request_duration_ms: z.number(),
-  model: z.string(),
-  model_id: z.string(),
-  model_group: z.string(),
-  custom_llm_provider: z.string(),
-  api_base: z.string(),
-  user: z.string(),
-  metadata: z.record(z.string(), z.unknown()),
-  cache_hit: z.string(),
-  request_tags: z.array(z.string()),
-  team_id: z.string().nullable(),
-  organization_id: z.string().nullable(),
-  end_user: z.string(),
-  requester_ip_address: z.string().nullable(),
-  session_id: z.string(),
-  status: z.enum(['success', 'failure']),
-})
+/** One column of a CSV file for each of these fields of a row that is shown in JSON. */
+function fields<Name extends string>(...names: Name[]): Columns<Record<Name, unknown>> {
+  return Object.fromEntries(names.map((name) => [name, (row: Record<Name, unknown>) => row[name]]))
+}
 
-const daySum = z.looseObject({
-  startTime: z.string(),
-  spend: z.number(),
-  users: z.record(z.string(), z.number()),
-  models: z.record(z.string(), z.number()),
-})
+/** /spend/keys, /spend/users, /spend/tags, /global/spend…, /provider/budgets: sums over owners, models and days, in LiteLLM's shapes. */
+export function spendRoutes(deps: SpendDeps): Route[] {
+  const { db, clock } = deps
 
-/** /spend/… and /global/spend/…: what was used and what it cost, in LiteLLM's shapes. */
-export function spendRoutes(db: Database): Route[] {
+  /** The filter of days (the last 30 unless they are given), held to what the caller may see. */
+  const filterOf = async (
+    call: Pick<RouteCall<unknown>, 'identity'> & { input: { start_date?: string | undefined; end_date?: string | undefined } },
+    needed = false,
+  ): Promise<ReportFilter> => ({
+    ...spanOf(needed ? daysOf(call.input) : daysOrMonth(call.input, clock.now())),
+    reach: await reachOf(db, call.identity),
+  })
+
   return [
     route({
       method: 'GET',
-      path: '/spend/logs',
+      path: '/spend/keys',
       tag: 'spend',
-      summary: 'Calls and what they cost: sums per day, or with summarize=false the rows of the ledger',
+      summary: 'Keys and what they spent in their present window, the most expensive first',
       access: 'key',
-      input: z.object({
-        start_date: date().optional(),
-        end_date: date().optional(),
-        api_key: z.string().optional().describe('The key or its SHA-256'),
-        user_id: z.string().optional(),
-        request_id: z.string().optional().describe('Id of a call, or the x-litellm-call-id its client sent'),
-        summarize: z.stringbool().default(true),
-      }),
-      output: z.array(z.union([logRow, daySum])),
-      handle({ input, identity, signal }) {
-        const range = rangeOf(input.start_date, input.end_date)
-        const filter = narrowed({ ...range }, identity)
-        if (filter === null) return []
-        if (!narrowTo(filter, 'keyHash', input.api_key === undefined ? undefined : tokenOf(input.api_key))) return []
-        if (!narrowTo(filter, 'userId', input.user_id)) return []
-        if (input.request_id !== undefined) filter.callId = input.request_id
-        const sums = input.summarize && range.from !== undefined && input.request_id === undefined
-        return sums ? summary(db, filter) : jsonStream(ledgerRows(db, filter, signal), spendLog)
+      input: z.object({ ...format, limit: limit(10_000, 1000), page: limit(1_000_000, 1) }),
+      output: rows,
+      async handle(call) {
+        const { input, identity } = call
+        const reach = await reachOf(db, identity)
+        const found = await keysBySpend(db, reach === 'all' ? null : reach, input.limit, (input.page - 1) * input.limit)
+        const shown = found.map(showOwner)
+        return wantsCsv(call) ? csvStream(shown, KEY_COLUMNS, 'keys') : shown
       },
     }),
     route({
       method: 'GET',
-      path: '/global/spend/report',
+      path: '/spend/users',
       tag: 'spend',
-      summary: 'Spend per day by team, customer or key',
+      summary: 'Users and what they spent in their present window, the most expensive first',
+      access: 'key',
+      input: z.object({ ...format, user_id: z.string().optional(), limit: limit(10_000, 1000), page: limit(1_000_000, 1) }),
+      output: rows,
+      async handle(call) {
+        const { input, identity } = call
+        const asked = input.user_id === undefined ? null : [input.user_id]
+        const mine = identity.userId === null ? [] : [identity.userId]
+        const ids = readsAll(identity) ? asked : mine.filter((id) => asked === null || asked.includes(id))
+        const found = await usersBySpend(db, ids, input.limit, (input.page - 1) * input.limit)
+        const shown = found.map(showOwner)
+        return wantsCsv(call) ? csvStream(shown, USER_COLUMNS, 'users') : shown
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/spend/tags',
+      tag: 'spend',
+      summary: 'Spend by tag',
+      access: 'key',
+      input: z.object({ ...dates, ...format }),
+      output: rows,
+      async handle(call) {
+        const { start_date, end_date } = call.input
+        // Without any date: since the beginning.
+        const filter: ReportFilter =
+          start_date === undefined && end_date === undefined ? { reach: await reachOf(db, call.identity) } : await filterOf(call)
+        const shown = (await sumLabels(db, 'tag', ['label'], filter, { top: 10_000 })).map((row) => ({
+          individual_request_tag: row.label,
+          log_count: row.calls,
+          total_spend: dollars(BigInt(row.cost_nano)),
+        }))
+        return wantsCsv(call) ? csvStream(shown, fields('individual_request_tag', 'log_count', 'total_spend'), 'tags') : shown
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/global/spend',
+      tag: 'spend',
+      summary: 'Spend of everything: in the present window of the gateway’s budget, or in the last 30 days where it has none',
+      access: 'admin',
+      input: z.object({}),
+      output: z.object({ spend: z.number(), max_budget: z.number().nullable() }),
+      async handle() {
+        const budget = deps.config().litellm_settings.max_budget
+        const [window] = budget == null ? [] : await spendOf(db, [scopes.proxy])
+        const spent =
+          budget == null
+            ? BigInt((await totalSpend(db, spanOf(daysOrMonth({}, clock.now())))).cost_nano)
+            : BigInt(window?.spent_nano ?? 0)
+        return { spend: dollars(spent), max_budget: budget == null ? null : dollars(nanoOf(budget)) }
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/global/spend/logs',
+      tag: 'spend',
+      summary: 'Spend per day',
+      access: 'key',
+      input: z.object({ ...dates, ...format, api_key: z.string().optional() }),
+      output: rows,
+      async handle(call) {
+        const filter = await filterOf(call)
+        if (call.input.api_key) filter.keyHash = [tokenOf(call.input.api_key)]
+        const shown = (await sumSpend(db, ['day'], filter)).map((row) => ({ date: row.day, spend: cost(row) }))
+        return wantsCsv(call) ? csvStream(shown, fields('date', 'spend'), 'spend-by-day') : shown
+      },
+    }),
+    topRoute('keys', 'Keys by spend', 'key_hash', async (sums) => {
+      const names = await keyNames(
+        db,
+        sums.map((row) => row.key_hash ?? ''),
+      )
+      return sums.map((row) => {
+        const name = names.get(row.key_hash ?? '')
+        return {
+          api_key: row.key_hash,
+          key_alias: name?.key_alias ?? null,
+          key_name: name?.key_name ?? null,
+          total_spend: cost(row),
+        }
+      })
+    }),
+    topRoute('models', 'Models by spend', 'model', async (sums) =>
+      sums.map((row) => ({ model: row.model, total_spend: cost(row) })),
+    ),
+    topRoute('provider', 'Providers by spend', 'provider', async (sums) =>
+      sums.map((row) => ({ provider: row.provider === '' ? 'Unknown' : row.provider, spend: cost(row) })),
+    ),
+    route({
+      method: 'GET',
+      path: '/global/spend/teams',
+      tag: 'spend',
+      summary: 'Spend per day and team',
+      access: 'key',
+      input: z.object({ ...dates, ...format }),
+      output: z.looseObject({}),
+      async handle(call) {
+        const sums = await sumSpend(db, ['day', 'team_id'], await filterOf(call))
+        const ids = [...new Set(sums.map((row) => row.team_id ?? ''))]
+        const aliases = await entityNames(db, 'team', ids)
+        const nameOf = (id = ''): string => (id === '' ? 'Unassigned' : (aliases.get(id) ?? id))
+        if (wantsCsv(call)) {
+          const columns: Columns<SpendSum> = {
+            date: (row) => row.day,
+            team_id: (row) => row.team_id,
+            team: (row) => nameOf(row.team_id),
+            spend: cost,
+          }
+          return csvStream(sums, columns, 'spend-by-team')
+        }
+        return teamSeries(sums, nameOf)
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/global/spend/tags',
+      tag: 'spend',
+      summary: 'Spend by tag',
+      access: 'key',
+      input: z.object({ ...dates, ...format, tags: z.string().optional().describe('Only these, separated by commas') }),
+      output: z.looseObject({}),
+      async handle(call) {
+        const labels = listOf(call.input.tags)
+        const sums = await sumLabels(db, 'tag', ['label'], await filterOf(call), {
+          labels: labels?.includes('all-tags') ? undefined : labels,
+          top: 10_000,
+        })
+        const shown = sums.map((row) => ({ name: row.label, spend: dollars(BigInt(row.cost_nano)), log_count: row.calls }))
+        return wantsCsv(call) ? csvStream(shown, fields('name', 'spend', 'log_count'), 'spend-by-tag') : { spend_per_tag: shown }
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/global/spend/all_tag_names',
+      tag: 'spend',
+      summary: 'Every tag that was ever used or made',
+      access: 'admin',
+      input: z.object({}),
+      output: z.object({ tag_names: z.array(z.string()) }),
+      handle: async () => ({ tag_names: await tagNames(db) }),
+    }),
+    route({
+      method: 'POST',
+      path: '/global/spend/end_users',
+      tag: 'spend',
+      summary: 'Customers by spend',
+      access: 'key',
+      input: z.object({
+        ...format,
+        api_key: z.string().nullish(),
+        startTime: z.string().nullish().describe('A moment; its whole day counts'),
+        endTime: z.string().nullish(),
+        limit: limit(10_000, 100),
+      }),
+      output: rows,
+      async handle(call) {
+        const { input } = call
+        const day = (text: string | null | undefined, field: string): string | undefined => {
+          const time = momentOf(text ?? undefined, field, false)
+          return time === undefined ? undefined : new Date(time).toISOString().slice(0, 10)
+        }
+        const days = { start_date: day(input.startTime, 'startTime'), end_date: day(input.endTime, 'endTime') }
+        const filter = await filterOf({ identity: call.identity, input: days })
+        if (input.api_key) filter.keyHash = [tokenOf(input.api_key)]
+        const shown = (await sumLabels(db, 'customer', ['label'], filter, { top: input.limit })).map((row) => ({
+          end_user: row.label,
+          total_count: row.calls,
+          total_spend: dollars(BigInt(row.cost_nano)),
+        }))
+        return wantsCsv(call) ? csvStream(shown, fields('end_user', 'total_count', 'total_spend'), 'customers') : shown
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/global/all_end_users',
+      tag: 'spend',
+      summary: 'Ids of customers, in order',
       access: 'admin',
       input: z.object({
-        start_date: date().optional(),
-        end_date: date().optional(),
-        group_by: z.enum(['team', 'customer', 'api_key']).default('team'),
-        api_key: z.string().optional(),
-        internal_user_id: z.string().optional(),
-        team_id: z.string().optional(),
-        customer_id: z.string().optional(),
+        limit: limit(100_000, 100_000),
+        after: z.string().optional().describe('The last one of the page before'),
       }),
-      output: z.array(z.looseObject({})),
-      async handle({ input }) {
-        const range = rangeOf(input.start_date, input.end_date)
-        if (range.from === undefined || range.to === undefined) {
-          throw new GatewayError('bad_request', 'start_date and end_date are both needed, as YYYY-MM-DD.', {
-            type: 'bad_request_error',
-          })
-        }
-        const filter: SpendFilter = { ...range }
-        if (input.api_key !== undefined) filter.keyHash = tokenOf(input.api_key)
-        if (input.internal_user_id !== undefined) filter.userId = input.internal_user_id
-        if (input.team_id !== undefined) filter.teamId = input.team_id
-        if (input.customer_id !== undefined) filter.endUser = input.customer_id
-        if (input.group_by === 'api_key' || input.api_key !== undefined) return byKey(await reportDays(db, 'key', filter))
-        if (input.group_by === 'customer' || input.customer_id !== undefined) {
-          return byDay(await reportEndUsers(db, filter), 'customers', 'customer')
-        }
-        return byDay(await reportDays(db, 'team', filter), 'teams', 'team_name')
+      output: z.object({ end_users: z.array(z.string()) }),
+      handle: async ({ input }) => ({ end_users: await customerNames(db, input.limit, input.after) }),
+    }),
+    route({
+      method: 'POST',
+      path: '/global/spend/reset',
+      tag: 'spend',
+      summary: 'Sets the spend of every present window to 0; the ledger and its reports stay as they are',
+      access: 'admin',
+      input: z.looseObject({}),
+      output: z.object({ message: z.string(), status: z.string() }),
+      async handle({ identity, header }) {
+        if (identity.keyHash !== MASTER_KEY_ALIAS) throw adminOnly(identity, '/global/spend/reset')
+        await resetSpend(deps, identity, header(CHANGED_BY))
+        return { message: 'Spend for all API Keys and Teams reset successfully', status: 'success' }
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/provider/budgets',
+      tag: 'spend',
+      summary: 'Budgets of providers and what is spent of them',
+      access: 'admin',
+      input: z.object({}),
+      output: z.object({ providers: z.record(z.string(), z.looseObject({})) }),
+      async handle() {
+        const budgets = Object.entries(deps.config().router_settings.provider_budget_config ?? {})
+        const windows = await spendOf(
+          db,
+          budgets.map(([name]) => scopes.provider(name)),
+        )
+        const states = new Map(windows.map((row) => [row.scope, row]))
+        const shown = budgets.map(([name, entry]) => {
+          const amount = entry.budget_limit ?? entry.max_budget
+          const state = states.get(scopes.provider(name))
+          return [
+            name,
+            {
+              budget_limit: amount == null ? null : dollars(nanoOf(amount)),
+              time_period: entry.time_period ?? entry.budget_duration ?? null,
+              spend: dollars(state?.spent_nano ?? 0),
+              budget_reset_at: state?.reset_at ?? null,
+            },
+          ]
+        })
+        return { providers: Object.fromEntries(shown) }
       },
     }),
   ]
-}
 
-/** Whole UTC days, both included. */
-function rangeOf(start: string | undefined, end: string | undefined): { from?: number; to?: number } {
-  const from = dayOf(start, 'start_date')
-  const to = dayOf(end, 'end_date')
-  return { ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to: to + DAY }) }
-}
-
-function dayOf(text: string | undefined, field: string): number | undefined {
-  if (text === undefined) return undefined
-  const time = Date.parse(`${text.slice(0, 10)}T00:00:00Z`)
-  if (Number.isNaN(time))
-    throw new GatewayError('bad_request', `${field} is not a date.`, { type: 'bad_request_error', param: field })
-  return time
-}
-
-/** `filter` held to what `identity` may see: everything, or what its user or its key used. */
-function narrowed(filter: SpendFilter, identity: Identity): SpendFilter | null {
-  if (readsAll(identity)) return filter
-  return identity.userId === null ? { ...filter, keyHash: identity.keyHash } : { ...filter, userId: identity.userId }
-}
-
-/** Sets one more condition; false when it contradicts one that is there, so that nothing can be found. */
-function narrowTo(filter: SpendFilter, field: 'keyHash' | 'userId', value: string | undefined): boolean {
-  if (value === undefined) return true
-  if (filter[field] !== undefined && filter[field] !== value) return false
-  filter[field] = value
-  return true
-}
-
-async function summary(db: Database, filter: SpendFilter): Promise<unknown[]> {
-  const days = new Map<
-    string,
-    { keys: Map<string, number>; users: Map<string, number>; models: Map<string, number>; spend: number }
-  >()
-  for (const row of await sumDays(db, filter)) {
-    const day = days.get(row.day) ?? { keys: new Map(), users: new Map(), models: new Map(), spend: 0 }
-    days.set(row.day, day)
-    day.spend += row.cost_nano
-    add(day.keys, row.key_hash, row.cost_nano)
-    add(day.users, row.user_id, row.cost_nano)
-    add(day.models, row.model, row.cost_nano)
-  }
-  return [...days].map(([day, sums]) => ({
-    ...inDollars(sums.keys),
-    startTime: day,
-    spend: dollars(sums.spend),
-    users: inDollars(sums.users),
-    models: inDollars(sums.models),
-  }))
-}
-
-function add(sums: Map<string, number>, name: string, nano: number): void {
-  sums.set(name, (sums.get(name) ?? 0) + nano)
-}
-
-function inDollars(sums: Map<string, number>): Record<string, unknown> {
-  return Object.fromEntries([...sums].map(([name, nano]) => [name, dollars(nano)]))
-}
-
-/** All rows of a filter, a page at a time, so that a year of calls costs no more memory than a page. */
-async function* ledgerRows(db: Database, filter: SpendFilter, signal: AbortSignal): AsyncGenerator<LedgerRow> {
-  let after: LedgerPosition | null = null
-  while (!signal.aborted) {
-    const page: LedgerRow[] = await readLedger(db, filter, PAGE, after)
-    yield* page
-    after = page.at(-1) ?? null
-    if (page.length < PAGE) return
-  }
-}
-
-/** A ledger row as a row of LiteLLM's SpendLogs table. */
-export function spendLog(row: LedgerRow): Record<string, unknown> {
-  return {
-    request_id: row.call_id,
-    call_type: row.endpoint,
-    api_key: row.key_hash,
-    spend: dollars(row.cost_nano),
-    total_tokens: row.input_tokens + row.output_tokens,
-    prompt_tokens: row.input_tokens,
-    completion_tokens: row.output_tokens,
-    startTime: row.started_at,
-    endTime: row.ended_at,
-    completionStartTime: row.first_token_at,
-    request_duration_ms: row.ended_at.getTime() - row.started_at.getTime(),
-    model: row.model ?? row.requested_model,
-    model_id: row.deployment_id ?? '',
-    model_group: row.model_group,
-    custom_llm_provider: row.provider ?? '',
-    api_base: row.api_base ?? '',
-    user: row.user_id ?? '',
-    metadata: {
-      ...row.metadata,
-      user_api_key: row.key_hash,
-      user_api_key_alias: row.key_alias,
-      user_api_key_team_id: row.team_id,
-      user_api_key_user_id: row.user_id,
-      status: row.outcome === 'success' ? 'success' : 'failure',
-      ...(row.error_code === null
-        ? {}
-        : {
-            error_information: { error_code: String(row.status), error_class: row.error_code, error_message: row.error_message },
-          }),
-      turnpike: {
-        entry: row.entry,
-        outcome: row.outcome,
-        take: row.take,
-        attempt: row.attempt,
-        rate_version: row.rate_version,
-        estimated: row.estimated,
-        cache_read_tokens: row.cache_read_tokens,
-        cache_write_tokens: row.cache_write_tokens,
-        reasoning_tokens: row.reasoning_tokens,
+  /** A report of the most expensive values of one column. */
+  function topRoute(
+    name: string,
+    summary: string,
+    column: 'key_hash' | 'model' | 'provider',
+    show: (sums: SpendSum[]) => Promise<Record<string, unknown>[]>,
+  ): Route {
+    return route({
+      method: 'GET',
+      path: `/global/spend/${name}`,
+      tag: 'spend',
+      summary,
+      access: 'key',
+      input: z.object({ ...dates, ...format, limit: limit(10_000, 100) }),
+      output: rows,
+      async handle(call) {
+        const sums = await sumSpend(db, [column], await filterOf(call), call.input.limit)
+        const shown = await show(sums.filter((row) => column !== 'model' || row.model !== ''))
+        if (!wantsCsv(call)) return shown
+        const names = {
+          key_hash: ['api_key', 'key_alias', 'key_name', 'total_spend'],
+          model: ['model', 'total_spend'],
+          provider: ['provider', 'spend'],
+        }
+        return csvStream(shown, fields(...names[column]), `spend-by-${name}`)
       },
-    },
-    cache_hit: row.cache_hit ? 'True' : 'False',
-    cache_key: '',
-    request_tags: row.tags,
-    team_id: row.team_id,
-    organization_id: row.organization_id,
-    end_user: row.end_user ?? '',
-    requester_ip_address: row.client_ip,
-    messages: {},
-    response: {},
-    proxy_server_request: {},
-    session_id: row.session_id ?? row.call_id,
-    status: row.outcome === 'success' ? 'success' : 'failure',
-    agent_id: null,
+    })
   }
 }
 
-function byDay(rows: readonly ReportRow[], listName: string, ownerName: string): unknown[] {
-  return groups(rows, (row) => row.day).map(([day, ofDay]) => ({
-    group_by_day: day,
-    [listName]: groups(ofDay, (row) => row.owner).map(([owner, ofOwner]) => ({
-      [ownerName]: ofOwner[0]?.owner_name ?? owner,
-      total_spend: dollars(total(ofOwner, 'cost_nano')),
-      metadata: ofOwner.map((row) => ({
-        model: row.model,
-        spend: dollars(row.cost_nano),
-        total_tokens: row.input_tokens + row.output_tokens,
-        api_key: row.key_hash,
-      })),
-    })),
-  }))
+function cost(row: SpendSum): unknown {
+  return dollars(BigInt(row.cost_nano))
 }
 
-function byKey(rows: readonly ReportRow[]): unknown[] {
-  return groups(rows, (row) => row.owner).map(([key, ofKey]) => ({
-    api_key: key,
-    ...totals(ofKey),
-    model_details: groups(ofKey, (row) => row.model).map(([model, ofModel]) => ({ model, ...totals(ofModel) })),
-  }))
+function showOwner({ spent_nano, max_budget_nano, ...row }: OwnerSpend): Record<string, unknown> {
+  return { ...row, spend: dollars(spent_nano), max_budget: max_budget_nano === null ? null : dollars(max_budget_nano) }
 }
 
-function totals(rows: readonly ReportRow[]): Record<string, unknown> {
+const KEY_COLUMNS = fields(
+  'token',
+  'key_name',
+  'key_alias',
+  'user_id',
+  'team_id',
+  'organization_id',
+  'spend',
+  'max_budget',
+  'budget_duration',
+  'budget_reset_at',
+  'expires',
+  'blocked',
+)
+const USER_COLUMNS = fields(
+  'user_id',
+  'user_alias',
+  'user_email',
+  'user_role',
+  'organization_id',
+  'spend',
+  'max_budget',
+  'budget_duration',
+  'budget_reset_at',
+)
+
+/** Days with a field for each team, as the dashboard draws them. */
+function teamSeries(sums: readonly SpendSum[], nameOf: (id: string | undefined) => string): Record<string, unknown> {
+  const days = new Map<string, Map<string, bigint>>()
+  const totals = new Map<string, bigint>()
+  for (const row of sums) {
+    const name = nameOf(row.team_id)
+    const day = days.get(row.day ?? '') ?? new Map<string, bigint>()
+    days.set(row.day ?? '', day)
+    day.set(name, (day.get(name) ?? 0n) + BigInt(row.cost_nano))
+    totals.set(name, (totals.get(name) ?? 0n) + BigInt(row.cost_nano))
+  }
+  const sorted = [...totals].toSorted(([, a], [, b]) => (a < b ? 1 : a > b ? -1 : 0))
   return {
-    total_cost: dollars(total(rows, 'cost_nano')),
-    total_input_tokens: total(rows, 'input_tokens'),
-    total_output_tokens: total(rows, 'output_tokens'),
+    daily_spend: [...days].map(([date, teams]) => ({
+      date,
+      ...Object.fromEntries([...teams].map(([name, nano]) => [name, dollars(nano)])),
+    })),
+    teams: sorted.map(([name]) => name),
+    total_spend_per_team: sorted.map(([name, nano]) => ({ team_id: name, total_spend: dollars(nano) })),
   }
 }
 
-function total(rows: readonly ReportRow[], field: 'cost_nano' | 'input_tokens' | 'output_tokens'): number {
-  return rows.reduce((sum, row) => sum + row[field], 0)
-}
+/** Scopes the counters are told of at once. */
+const TOLD_AT_ONCE = 1000
 
-function groups<Row>(rows: readonly Row[], nameOf: (row: Row) => string): [string, Row[]][] {
-  const found = new Map<string, Row[]>()
-  for (const row of rows) {
-    const group = found.get(nameOf(row))
-    if (group === undefined) found.set(nameOf(row), [row])
-    else group.push(row)
+/**
+ * Zeroes every window, then tells the counters and the edges. Should it die in between, the next booking in a scope brings its counter up to
+ * date: its revision is newer.
+ */
+async function resetSpend(deps: SpendDeps, identity: Identity, changedBy: string | undefined): Promise<void> {
+  const zeroed = await deps.db.transaction(async (tx) => {
+    const zeroedScopes = await zeroSpend(tx)
+    await audit(tx, auditEntry(identity, changedBy, 'updated', 'spend', '*', null, { spend: 0, scopes: zeroedScopes.length }))
+    return zeroedScopes
+  })
+  for (let start = 0; start < zeroed.length; start += TOLD_AT_ONCE) {
+    await deps.tellCounters?.(zeroed.slice(start, start + TOLD_AT_ONCE))
   }
-  return [...found]
+  deps.bus.announce('identity', {})
+  deps.bus.announce('budget', {})
 }

@@ -1,15 +1,25 @@
 import type { Transaction } from '../../shared/db/db.ts'
+import { conditionsOf, type ReportFilter, where } from './report-filter.ts'
 
-/** What a spend report is about. Times are Unix milliseconds, `to` excluded. */
-export interface SpendFilter {
-  from?: number
-  to?: number
-  keyHash?: string
-  userId?: string
-  teamId?: string
-  endUser?: string
+/** Which entries of the ledger: who and when as in every report, and what only entries know. */
+export interface LogFilter extends ReportFilter {
   /** The gateway's id of the call, or the one its client gave it. */
   callId?: string
+  sessionId?: string
+  deploymentId?: string
+  /** Nano-dollars, both included. */
+  minCost?: number
+  maxCost?: number
+  succeeded?: boolean
+  /** A code of the closed list, or an HTTP status. */
+  errorCode?: string
+  /** Part of the message, in any case. */
+  errorMessage?: string
+  /** Part of the alias, in any case. */
+  keyAlias?: string
+  tag?: string
+  endpoint?: string
+  cacheHit?: boolean
 }
 
 /** A ledger row as reports read it. */
@@ -18,6 +28,7 @@ export interface LedgerRow {
   take: number
   attempt: number
   entry: string
+  calls: number
   started_at: Date
   key_hash: string
   key_alias: string | null
@@ -60,11 +71,12 @@ export type LedgerPosition = Pick<LedgerRow, 'started_at' | 'call_id' | 'take' |
 /** The next rows of the ledger, newest first, after `after`. */
 export function readLedger(
   db: Transaction,
-  filter: SpendFilter,
+  filter: LogFilter,
   limit: number,
   after: LedgerPosition | null,
 ): Promise<LedgerRow[]> {
-  const { conditions, values } = conditionsOf(filter)
+  const values: unknown[] = []
+  const conditions = logConditions(filter, values)
   if (after !== null) {
     const start = values.length
     values.push(after.started_at, after.call_id, after.take, after.attempt, after.entry)
@@ -72,108 +84,113 @@ export function readLedger(
       `(started_at, call_id, take, attempt, entry) < ($${start + 1}::timestamptz, $${start + 2}, $${start + 3}::smallint, $${start + 4}::smallint, $${start + 5})`,
     )
   }
-  values.push(limit)
   return db.query<LedgerRow>(
     `select * from ledger ${where(conditions)}
-     order by started_at desc, call_id desc, take desc, attempt desc, entry desc limit $${values.length}`,
+     order by started_at desc, call_id desc, take desc, attempt desc, entry desc limit $${values.push(limit)}`,
     values,
   )
 }
 
-/** Dollars of one day by key, user and model. */
-export interface DaySum {
-  day: string
-  key_hash: string
-  user_id: string
-  model: string
-  cost_nano: number
-}
+/** What a page of the ledger may be sorted by. */
+export const LOG_SORTS = {
+  startTime: 'started_at',
+  endTime: 'ended_at',
+  spend: 'cost_nano',
+  total_tokens: 'input_tokens + output_tokens',
+  prompt_tokens: 'input_tokens',
+  completion_tokens: 'output_tokens',
+  request_duration_ms: 'ended_at - started_at',
+  model: 'model',
+  model_group: 'model_group',
+} as const
+export type LogSort = keyof typeof LOG_SORTS
 
-/** Daily sums from the roll-up: days from `from` to before `to`. */
-export function sumDays(db: Transaction, filter: SpendFilter): Promise<DaySum[]> {
-  const { conditions, values } = dailyConditions(filter)
-  return db.query<DaySum>(
-    `select day, key_hash, user_id, model, sum(cost_nano)::bigint as cost_nano from daily_spend ${where(conditions)}
-     group by day, key_hash, user_id, model order by day, key_hash, user_id, model`,
+/** A page of the ledger by number. */
+export function ledgerPage(
+  db: Transaction,
+  filter: LogFilter,
+  sort: { by: LogSort; descending: boolean },
+  limit: number,
+  offset: number,
+): Promise<LedgerRow[]> {
+  const values: unknown[] = []
+  const conditions = logConditions(filter, values)
+  const direction = sort.descending ? 'desc' : 'asc'
+  // The second key makes pages disjoint; it costs nothing where the first is the time.
+  const order = `${LOG_SORTS[sort.by]} ${direction}${sort.by === 'model' || sort.by === 'model_group' ? ' nulls last' : ''}, ${sort.by === 'startTime' ? '' : 'started_at desc, '}call_id ${direction}, take, attempt, entry`
+  return db.query<LedgerRow>(
+    `select * from ledger ${where(conditions)} order by ${order} limit $${values.push(limit)} offset $${values.push(offset)}`,
     values,
   )
 }
 
-/** One line of a report: what `owner` used of a model through a key on a day. */
-export interface ReportRow {
-  day: string
-  owner: string
-  owner_name: string | null
-  model: string
+/** How many entries there are, counted up to `most`. */
+export async function countLedger(db: Transaction, filter: LogFilter, most: number): Promise<number> {
+  const values: unknown[] = []
+  const conditions = logConditions(filter, values)
+  const rows = await db.query<{ count: number }>(
+    `select count(*)::int as count from (select 1 from ledger ${where(conditions)} limit $${values.push(most)}) counted`,
+    values,
+  )
+  return rows[0]?.count ?? 0
+}
+
+function logConditions(filter: LogFilter, values: unknown[]): string[] {
+  const conditions = conditionsOf('ledger', filter, values)
+  const add = (value: unknown, condition: (bound: string) => string): void => {
+    if (value !== undefined) conditions.push(condition(`$${values.push(value)}`))
+  }
+  add(filter.callId, (id) => `(call_id = ${id} or left(metadata ->> 'litellm_call_id', 128) = ${id})`)
+  add(filter.sessionId, (id) => `(session_id = ${id} or (session_id is null and call_id = ${id}))`)
+  add(filter.deploymentId, (id) => `deployment_id = ${id}`)
+  add(filter.minCost, (nano) => `cost_nano >= ${nano}::bigint`)
+  add(filter.maxCost, (nano) => `cost_nano <= ${nano}::bigint`)
+  add(filter.endpoint, (name) => `endpoint = ${name}`)
+  add(filter.tag, (tag) => `tags ? ${tag}`)
+  // Whatever names an error names a failure, and those have an index of their own.
+  if (filter.succeeded !== undefined) conditions.push(filter.succeeded ? `outcome = 'success'` : `outcome <> 'success'`)
+  add(filter.errorCode, (code) => `error_code is not null and (error_code = ${code} or status::text = ${code})`)
+  add(filter.errorMessage, (text) => `error_code is not null and strpos(lower(error_message), lower(${text})) > 0`)
+  add(
+    filter.keyAlias,
+    (alias) => `key_hash in (
+      select token from keys where strpos(lower(key_alias), lower(${alias})) > 0
+      union select object_id from archive where table_name = 'keys' and strpos(lower("row" ->> 'key_alias'), lower(${alias})) > 0)`,
+  )
+  if (filter.cacheHit !== undefined) conditions.push(filter.cacheHit ? 'cache_hit' : 'not cache_hit')
+  return conditions
+}
+
+/** Calls refused for going too fast, per day and per `by`. */
+export function countRefusals(
+  db: Transaction,
+  filter: ReportFilter,
+  by: 'model_group' | 'api_base',
+): Promise<{ day: string; name: string; count: number }[]> {
+  const values: unknown[] = []
+  const conditions = conditionsOf('ledger', filter, values)
+  return db.query(
+    `select (started_at at time zone 'UTC')::date as day, coalesce(${by}, '') as name, sum(calls)::bigint as count from ledger
+     ${where([...conditions, 'error_code is not null', 'status = 429'])} group by 1, 2 order by 1, 2`,
+    values,
+  )
+}
+
+/** Calls answered from the cache. */
+export interface CacheHits {
   key_hash: string
-  cost_nano: number
-  input_tokens: number
+  endpoint: string
+  model: string
+  calls: number
   output_tokens: number
 }
 
-/** Use by team, or by key when `owner` is `key`, from the roll-up. */
-export function reportDays(db: Transaction, owner: 'team' | 'key' | 'user', filter: SpendFilter): Promise<ReportRow[]> {
-  const { conditions, values } = dailyConditions(filter, 'd.')
-  const column = { team: 'd.team_id', key: 'd.key_hash', user: 'd.user_id' }[owner]
-  return db.query<ReportRow>(
-    `select d.day, ${column} as owner, ${owner === 'team' ? 't.team_alias' : 'null'} as owner_name, d.model, d.key_hash,
-       sum(d.cost_nano)::bigint as cost_nano, sum(d.input_tokens)::bigint as input_tokens, sum(d.output_tokens)::bigint as output_tokens
-     from daily_spend d ${owner === 'team' ? 'left join teams t on t.team_id = d.team_id' : ''} ${where(conditions)}
-     group by 1, 2, 3, 4, 5 order by 1, 2, 4, 5`,
+export function sumCacheHits(db: Transaction, filter: ReportFilter): Promise<CacheHits[]> {
+  const values: unknown[] = []
+  const conditions = conditionsOf('ledger', filter, values)
+  return db.query<CacheHits>(
+    `select key_hash, endpoint, coalesce(model, '') as model, sum(calls)::bigint as calls, sum(output_tokens)::bigint as output_tokens
+     from ledger ${where([...conditions, 'cache_hit'])} group by 1, 2, 3`,
     values,
   )
-}
-
-/** Use by end user, from the ledger: end users are too many for the roll-up. */
-export function reportEndUsers(db: Transaction, filter: SpendFilter): Promise<ReportRow[]> {
-  const { conditions, values } = conditionsOf(filter)
-  return db.query<ReportRow>(
-    `select started_at::date as day, end_user as owner, null as owner_name, coalesce(model, '') as model, key_hash,
-       sum(cost_nano)::bigint as cost_nano, sum(input_tokens)::bigint as input_tokens, sum(output_tokens)::bigint as output_tokens
-     from ledger ${where([...conditions, 'end_user is not null'])}
-     group by 1, 2, 4, 5 order by 1, 2, 4, 5`,
-    values,
-  )
-}
-
-function conditionsOf(filter: SpendFilter): { conditions: string[]; values: unknown[] } {
-  const conditions: string[] = []
-  const values: unknown[] = []
-  const add = (condition: string, value: unknown): void => {
-    if (value === undefined) return
-    values.push(value)
-    conditions.push(`${condition} $${values.length}`)
-  }
-  add('started_at >=', filter.from === undefined ? undefined : new Date(filter.from).toISOString())
-  add('started_at <', filter.to === undefined ? undefined : new Date(filter.to).toISOString())
-  add('key_hash =', filter.keyHash)
-  add('user_id =', filter.userId)
-  add('team_id =', filter.teamId)
-  add('end_user =', filter.endUser)
-  if (filter.callId !== undefined) {
-    values.push(filter.callId)
-    conditions.push(`(call_id = $${values.length} or left(metadata ->> 'litellm_call_id', 128) = $${values.length})`)
-  }
-  return { conditions, values }
-}
-
-function dailyConditions(filter: SpendFilter, prefix = ''): { conditions: string[]; values: unknown[] } {
-  const { from, to, keyHash, userId, teamId } = filter
-  const conditions: string[] = []
-  const values: unknown[] = []
-  const add = (condition: string, value: string | undefined): void => {
-    if (value === undefined) return
-    values.push(value)
-    conditions.push(`${prefix}${condition} $${values.length}`)
-  }
-  add('day >=', from === undefined ? undefined : new Date(from).toISOString().slice(0, 10))
-  add('day <', to === undefined ? undefined : new Date(to).toISOString().slice(0, 10))
-  add('key_hash =', keyHash)
-  add('user_id =', userId)
-  add('team_id =', teamId)
-  return { conditions, values }
-}
-
-function where(conditions: readonly string[]): string {
-  return conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`
 }

@@ -1,0 +1,170 @@
+import type { Transaction } from '../../shared/db/db.ts'
+import { conditionsOf, type ReportFilter, where } from './report-filter.ts'
+
+/** Whose activity: an owner that is part of the daily sums, or one of the labels that have sums of their own. */
+export type ActivityOwner = 'user' | 'team' | 'organization' | 'tag' | 'customer'
+
+/** The zone days are counted in: UTC, minutes that local time is behind UTC (`Date.getTimezoneOffset`), or an IANA name. */
+export type Zone = 'UTC' | { behind: number } | { name: string }
+
+/** What one owner used of one model through one key on one day. Names that are unknown are ''. */
+export interface ActivityRow {
+  day: string
+  entity: string
+  key_hash: string
+  model_group: string
+  model: string
+  provider: string
+  endpoint: string
+  /** Nano-dollars; a sum over many rows may pass what a number counts exactly, so it is a decimal text. */
+  cost_nano: string
+  input_tokens: number
+  output_tokens: number
+  cache_read_tokens: number
+  cache_write_tokens: number
+  calls: number
+  successful_calls: number
+  failed_calls: number
+}
+
+export interface ActivityQuery {
+  owner: ActivityOwner
+  filter: ReportFilter
+  /** Only these owners; empty list = those that are not unknown; absent = all. */
+  entities?: readonly string[]
+  withoutEntities?: readonly string[]
+  zone: Zone
+  /** Local days, `YYYY-MM-DD`, both included. */
+  firstDay: string
+  lastDay: string
+}
+
+const SUMS = [
+  'input_tokens',
+  'output_tokens',
+  'cache_read_tokens',
+  'cache_write_tokens',
+  'calls',
+  'successful_calls',
+  'failed_calls',
+]
+const NAMES = ['model_group', 'model', 'provider', 'endpoint']
+const COLUMNS: Partial<Record<ActivityOwner, string>> = { user: 'user_id', team: 'team_id', organization: 'organization_id' }
+
+const summed = [`sum(cost_nano)::text as cost_nano`, ...SUMS.map((column) => `sum(${column})::bigint as ${column}`)].join(', ')
+
+/**
+ * The source of activity: `from` is a table or a subquery with `day`, `entity`, the names and the sums. UTC days are read from the
+ * daily sums. Days of another zone begin in the middle of those, so they are added up from the ledger itself.
+ */
+function sourceOf(query: ActivityQuery, values: unknown[]): { from: string; order: string } {
+  const { owner, filter, zone } = query
+  const column = COLUMNS[owner]
+  const bind = (value: unknown): string => `$${values.push(value)}`
+  const narrowed = (entity: string): string[] => [
+    ...(query.entities === undefined
+      ? []
+      : query.entities.length === 0
+        ? [`${entity} <> ''`]
+        : [`${entity} = any(${bind(query.entities)}::text[])`]),
+    ...(query.withoutEntities === undefined || query.withoutEntities.length === 0
+      ? []
+      : [`not ${entity} = any(${bind(query.withoutEntities)}::text[])`]),
+  ]
+  if (zone !== 'UTC')
+    return {
+      from: localDays(query, values, bind, narrowed),
+      order: 'day desc, entity, key_hash, model_group, model, provider, endpoint',
+    }
+  const days = [`day >= ${bind(query.firstDay)}::date`, `day <= ${bind(query.lastDay)}::date`]
+  if (column === undefined) {
+    const conditions = [`kind = ${bind(owner)}`, ...days, ...narrowed('label'), ...conditionsOf('label', filter, values)]
+    return {
+      from: `(select *, label as entity from daily_label_spend ${where(conditions)}) a`,
+      order:
+        'kind desc, day desc, label desc, key_hash desc, team_id desc, model_group desc, model desc, provider desc, endpoint desc',
+    }
+  }
+  const conditions = [...days, ...narrowed(column), ...conditionsOf('daily', filter, values)]
+  return {
+    from: `(select *, ${column} as entity from daily_spend ${where(conditions)}) a`,
+    order: `day desc, key_hash desc, user_id desc, team_id desc, organization_id desc, model_group desc, model desc, provider desc, endpoint desc`,
+  }
+}
+
+function localDays(
+  query: ActivityQuery,
+  values: unknown[],
+  bind: (value: unknown) => string,
+  narrowed: (entity: string) => string[],
+): string {
+  const { owner, filter, zone } = query
+  const at =
+    zone === 'UTC' ? `'UTC'` : 'name' in zone ? `${bind(zone.name)}::text` : `make_interval(mins => ${bind(-zone.behind)}::int)`
+  const midnight = (day: string, days: number): string => `((${bind(day)}::date + ${days})::timestamp at time zone ${at})`
+  const column = COLUMNS[owner]
+  const entity = column ?? (owner === 'tag' ? 'tag' : 'end_user')
+  const conditions = [
+    `started_at >= ${midnight(query.firstDay, 0)}`,
+    `started_at < ${midnight(query.lastDay, 1)}`,
+    ...(column === undefined ? [`${entity} is not null`] : []),
+    ...narrowed(`coalesce(${entity}, '')`),
+    ...conditionsOf('ledger', filter, values),
+  ]
+  return `(select (started_at at time zone ${at})::date as day, coalesce(${entity}, '') as entity, key_hash,
+      ${NAMES.map((name) => `coalesce(${name}, '') as ${name}`).join(', ')}, sum(cost_nano) as cost_nano,
+      ${SUMS.slice(0, 5)
+        .map((sum) => `sum(${sum}) as ${sum}`)
+        .join(', ')},
+      sum(calls) filter (where outcome = 'success') as successful_calls, sum(calls) filter (where outcome <> 'success') as failed_calls
+    from ledger ${owner === 'tag' ? `cross join lateral jsonb_array_elements_text(tags) as tag` : ''} ${where(conditions)}
+    group by 1, 2, 3, 4, 5, 6, 7) a`
+}
+
+const ROW = `day, entity, key_hash, ${NAMES.join(', ')}`
+const PLAIN = [`cost_nano::text as cost_nano`, ...SUMS.map((sum) => `coalesce(${sum}, 0)::bigint as ${sum}`)].join(', ')
+
+/** A page of activity, latest day first. */
+export function activityPage(db: Transaction, query: ActivityQuery, limit: number, offset: number): Promise<ActivityRow[]> {
+  const values: unknown[] = []
+  const { from, order } = sourceOf(query, values)
+  return db.query<ActivityRow>(
+    `select ${ROW}, ${PLAIN} from ${from} order by ${order} limit $${values.push(limit)} offset $${values.push(offset)}`,
+    values,
+  )
+}
+
+/** How many rows a page is cut from, counted up to `most`. */
+export async function countActivity(db: Transaction, query: ActivityQuery, most: number): Promise<number> {
+  const values: unknown[] = []
+  const { from } = sourceOf(query, values)
+  const rows = await db.query<{ count: number }>(
+    `select count(*)::int as count from (select 1 from ${from} limit $${values.push(most)}) counted`,
+    values,
+  )
+  return rows[0]?.count ?? 0
+}
+
+/** Activity added up over everything but these columns; those it is not grouped by are ''. */
+export function sumActivity(
+  db: Transaction,
+  query: ActivityQuery,
+  by: readonly ('day' | 'entity' | 'key_hash' | 'model_group' | 'model' | 'provider' | 'endpoint')[],
+  most?: { orderBy: 'cost_nano' | 'calls'; limit: number },
+): Promise<ActivityRow[]> {
+  const values: unknown[] = []
+  const { from } = sourceOf(query, values)
+  const names = ['day', 'entity', 'key_hash', ...NAMES]
+    .map((name) => ((by as readonly string[]).includes(name) ? name : `${name === 'day' ? 'null::date' : `''`} as ${name}`))
+    .join(', ')
+  const order =
+    most === undefined
+      ? by.includes('day')
+        ? 'order by day desc'
+        : ''
+      : `order by sum(${most.orderBy}) desc, ${by.join(', ')} limit ${most.limit}`
+  return db.query<ActivityRow>(
+    `select ${names}, ${summed} from ${from} ${by.length === 0 ? '' : `group by ${by.join(', ')}`} ${order}`,
+    values,
+  )
+}

@@ -18,6 +18,7 @@ import { answerHealth, answerLiveness, answerReadiness, readiness } from './heal
 import { createInference, readsHeader } from './inference.ts'
 import { answerModel, answerModels } from './models.ts'
 import { createObserver } from './observe.ts'
+import { createRefusals } from './refusals.ts'
 import { createRoutes, methodsOf, type Target } from './routes.ts'
 import { createServer, type ServerSettings } from './server.ts'
 
@@ -69,8 +70,10 @@ export interface Edge {
 export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDeps): Promise<Edge> {
   let runtime: RuntimeSnapshot | null = null
   let draining = false
+  const refusals = createRefusals({ bus, clock })
   const mirror = await (await bus.bucket(bus.subjects.runtimeBucket)).mirror('runtime', (value) => {
     const snapshot = value as RuntimeSnapshot | undefined
+    refusals.clear()
     if (snapshot !== undefined && readable(snapshot.v)) runtime = snapshot
   })
   const runtimeSettings = () => runtime?.settings ?? null
@@ -83,6 +86,7 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
     clock,
     log,
     authenticate,
+    refusals,
     settings: runtimeSettings,
     observe,
     callLimit: settings.callLimit,
@@ -154,7 +158,7 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
     async stop() {
       beats.cancel()
       server.stop()
-      await Promise.all([identities.stop(), mirror.stop()])
+      await Promise.all([identities.stop(), refusals.stop(), mirror.stop()])
     },
   }
 }

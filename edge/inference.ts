@@ -15,6 +15,7 @@ import { type Authenticate, CREDENTIAL_HEADERS } from './auth/authenticate.ts'
 import { INFERENCE_GROUPS } from './auth/check-identity.ts'
 import { takeBody } from './body.ts'
 import type { Exchange } from './exchange.ts'
+import type { Refusals } from './refusals.ts'
 import { Relay, type RelayEnd } from './relay.ts'
 import { type Booking, unsettledEvent } from './unsettled.ts'
 
@@ -24,6 +25,7 @@ export interface InferenceDeps {
   clock: Clock
   log: Log
   authenticate: Authenticate
+  refusals: Refusals
   settings: () => RuntimeSettings | null
   observe: (observed: ObservedCall) => void
   /** Milliseconds a call may take when neither settings nor client say. */
@@ -82,7 +84,7 @@ export function readsHeader(name: string, settings: Pick<RuntimeSettings, 'keyHe
 
 /** THE HOT PATH. */
 export function createInference(deps: InferenceDeps): Infer {
-  const { bus, clock, authenticate, observe } = deps
+  const { bus, clock, authenticate, refusals, observe } = deps
   const subject = bus.subjects.call(LANE)
 
   return async function infer(exchange, endpoint, pathModel) {
@@ -95,12 +97,22 @@ export function createInference(deps: InferenceDeps): Infer {
     try {
       const found = authenticate(exchange, INFERENCE_GROUPS)
       identity = found instanceof Promise ? await found : found
+      const caller = identity
+      const refusal = refusals.find(caller, endpoint.name)
+      if (refusal !== null) {
+        const { head, body } = refusal
+        exchange.respond(head.status, head.headers, body)
+        done({ status: head.status, head, error: null, bytes: body.length, refusal: null })
+        return
+      }
+      const asOf = refusals.changes
       const body = await takeBody(exchange, BODY_INLINE_MAX)
-      const head = callMessage(deps, exchange, id, endpoint, pathModel, identity)
+      const head = callMessage(deps, exchange, id, endpoint, pathModel, caller)
       if (own !== null) head.clientCallId = own
       const relay = new Relay(exchange, {
         onEnd: (end) => {
           settleLost(deps, end)
+          if (end.refusal !== null) refusals.remember(caller, endpoint.name, end.refusal, asOf)
           done(end)
         },
       })
@@ -109,7 +121,7 @@ export function createInference(deps: InferenceDeps): Infer {
       const error = toGatewayError(thrown)
       if (error.code === 'internal') deps.log.error({ err: error.cause, callId: id }, 'a call failed inside the edge')
       answerError(exchange, error)
-      done({ status: error.status, head: null, error, bytes: 0 })
+      done({ status: error.status, head: null, error, bytes: 0, refusal: null })
     }
   }
 }

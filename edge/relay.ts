@@ -5,7 +5,9 @@ import { fromWire, type GatewayError, openaiErrorBody } from '../shared/errors.t
 import { sseEvent } from '../shared/http/sse.ts'
 import { answerError } from './answer.ts'
 import type { Exchange } from './exchange.ts'
+import { REFUSAL_BODY_MAX, type Refusal } from './refusals.ts'
 
+const NOTHING = new Uint8Array(0)
 /** Keep caches away, and nginx from collecting the whole answer. */
 const STREAM_HEADERS = { 'cache-control': 'no-cache', 'x-accel-buffering': 'no' }
 
@@ -18,6 +20,8 @@ export interface RelayEnd {
   error: GatewayError | null
   /** Bytes of the answer handed to the client. */
   bytes: number
+  /** The answer as a whole when it is a refusal that holds for a while. */
+  refusal: Refusal | null
 }
 
 export interface RelayOptions {
@@ -40,6 +44,8 @@ export class Relay implements ReplySink {
   #sending = false
   #over = false
   #bytes = 0
+  /** The body of a refusal so far; null once it is too large to keep. */
+  #refusal: Uint8Array | null = NOTHING
   /** Bytes written but not granted back, since the socket was behind. */
   #owed = 0
 
@@ -67,6 +73,7 @@ export class Relay implements ReplySink {
     if (this.#over) return
     this.#send()
     this.#bytes += bytes.length
+    if (this.#head?.refusedFor !== undefined) this.#keep(bytes)
     if (this.#exchange.write(bytes)) this.#stream?.consumed(bytes.length)
     else this.#owed += bytes.length
   }
@@ -99,6 +106,11 @@ export class Relay implements ReplySink {
     this.#exchange.start(head.status, isEventStream(head) ? { ...STREAM_HEADERS, ...head.headers } : head.headers)
   }
 
+  #keep(bytes: Uint8Array): void {
+    if (this.#refusal === null) return
+    this.#refusal = this.#refusal.length + bytes.length > REFUSAL_BODY_MAX ? null : Buffer.concat([this.#refusal, bytes])
+  }
+
   #drained(buffered: number): void {
     const left = this.#owed - buffered
     if (this.#over || left <= 0) return
@@ -109,7 +121,10 @@ export class Relay implements ReplySink {
   #finish(status: number, error: GatewayError | null): void {
     if (this.#over) return
     this.#over = true
-    this.#options.onEnd({ status, head: this.#head, error, bytes: this.#bytes })
+    const head = this.#head
+    const refused = head?.refusedFor !== undefined && error === null && status === head.status && this.#refusal !== null
+    const refusal = refused ? { head, body: this.#refusal as Uint8Array } : null
+    this.#options.onEnd({ status, head, error, bytes: this.#bytes, refusal })
   }
 }
 

@@ -5,6 +5,7 @@ import type { Bus } from '../../shared/bus/bus.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { Log } from '../../shared/log.ts'
+import { concerned } from './change.ts'
 
 export interface IdentitySettings {
   /** Milliseconds a resolved identity is used before it is asked for again. */
@@ -138,23 +139,11 @@ export function createIdentities(deps: { bus: Bus; clock: Clock; log: Log; setti
   }
 }
 
-/**
- * Drops what a change names by `keyHash`, `keyHashes`, `teamId`, `userId` or `organizationId`; everything when it names nothing known. The
- * master key's identity carries an alias for a hash, so both are compared.
- */
+/** Drops what a change names; everything when it names nobody known. */
 function drop(held: Map<string, Held>, payload: unknown): void {
-  const change = (typeof payload === 'object' && payload !== null ? payload : {}) as Record<string, unknown>
-  const hashes = [change['keyHash'], ...(Array.isArray(change['keyHashes']) ? change['keyHashes'] : [])]
-  const named = new Set(hashes.filter((value) => typeof value === 'string'))
-  const owner = (['teamId', 'userId', 'organizationId'] as const).filter((field) => typeof change[field] === 'string')
-  if (named.size === 0 && owner.length === 0) {
-    held.clear()
-    return
-  }
-  for (const [keyHash, { identity }] of held) {
-    const hit = named.has(keyHash) || named.has(identity.keyHash) || owner.some((field) => identity[field] === change[field])
-    if (hit) held.delete(keyHash)
-  }
+  const hit = concerned(payload)
+  if (hit === null) held.clear()
+  else for (const [keyHash, { identity }] of held) if (hit(keyHash, identity)) held.delete(keyHash)
 }
 
 /** A credential as errors may show it: its last four characters, none of a short one. */

@@ -23,6 +23,8 @@ import { keepPartitions } from './ledger/partitions.ts'
 import { createPricing } from './ledger/price.ts'
 import { createRuntime, watchLimits } from './models/runtime.ts'
 import { allRoutes } from './routes/index.ts'
+import { createPriceBook } from './models/price-book.ts'
+import { watchPrices } from './models/prices.ts'
 import { createRequestRouter, type RequestRouter } from './routes/route.ts'
 
 /** The numbered SQL files. */
@@ -78,8 +80,21 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
   const keys = createKeys({ db, identities, config: () => config, clock })
   const budgets = createBudgets({ db, bus, config: () => config, clock })
   const users = createUsers({ db, bus, keys, config: () => config, clock })
-  const runtime = await createRuntime({ bus, db, clock, config, env, sealer, catalog, open: identities.open, log })
-  const ledger = createLedger({ db, price: createPricing({ catalog, deployment: runtime.deployment }), log })
+  const priceBook = createPriceBook({ db, catalog, clock })
+  await priceBook.load()
+  const runtime = await createRuntime({
+    bus,
+    db,
+    clock,
+    config,
+    env,
+    sealer,
+    catalog,
+    prices: priceBook,
+    open: identities.open,
+    log,
+  })
+  const ledger = createLedger({ db, price: createPricing(priceBook), log })
 
   const router: RequestRouter = createRequestRouter({
     routes: allRoutes({
@@ -111,6 +126,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     watchLimits({ bus, runtime, log }),
     serveTunnel(bus, router, { bodyLimit: BODY_LIMIT, log }),
     consumeUsage({ bus, ledger, log }),
+    watchPrices({ bus, clock, book: priceBook, runtime, log }),
   ]
   const databaseState = tellDatabaseState({ bus, db, clock })
   const door: Door | null = deps.listen == null ? null : await listen(router, deps.listen)

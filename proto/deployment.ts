@@ -60,6 +60,26 @@ export interface Prices extends TokenPrices {
   marginFixed?: number
 }
 
+/** Taken off and added to whatever a call costs, as `Prices` has it. */
+export type CostAdjustment = Pick<Prices, 'discount' | 'margin' | 'marginFixed'>
+
+/** Prices set through the API for a provider's model. The newest that began before a call holds for it. */
+export interface PriceOverride {
+  provider: string
+  model: string
+  prices: Prices
+  /** Unix milliseconds. */
+  effectiveFrom: number
+}
+
+/** How models are priced that no deployment has prices for (those a wildcard stands for). */
+export interface Pricing {
+  /** Those in effect when this was published, one a model. */
+  overrides: PriceOverride[]
+  /** By provider; `global` holds the margin of all others. */
+  adjustments: Record<string, CostAdjustment>
+}
+
 /** One way to serve a model group: LiteLLM's `model_list` entry, resolved and validated. */
 export interface Deployment {
   /** `model_info.id`, or a SHA-256 over model group and parameters (stable between restarts). */
@@ -101,7 +121,10 @@ export interface Deployment {
   accessGroups: string[]
   /** Everything under `model_info`, returned by `/model/info`. */
   info: Record<string, unknown>
+  /** Null = by the model a wildcard is filled with. */
   prices: Prices | null
+  /** The model whose list prices hold, where that is another (`base_model`). */
+  pricedAs?: { provider: string; model: string }
   /** Catalogue facts: context window and so on. */
   maxInputTokens: number | null
   maxOutputTokens: number | null
@@ -159,4 +182,5 @@ export interface RuntimeSnapshot {
   revision: number
   deployments: Deployment[]
   settings: RuntimeSettings
+  pricing?: Pricing
 }

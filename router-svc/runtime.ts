@@ -3,6 +3,7 @@ import type { Mode } from '../proto/endpoints.ts'
 import type { Catalog } from '../shared/catalog/catalog.ts'
 import type { Sealer } from '../shared/config/secrets.ts'
 import type { Served } from '../shared/model-access.ts'
+import { pricedCatalog } from '../shared/pricing.ts'
 import type { Provider, Target } from './providers/provider.ts'
 
 /** One way a call can go: a deployment with everything that can be decided before a call comes. */
@@ -59,7 +60,8 @@ const WILDCARD_CACHE = 1_000
  * Builds the runtime once per snapshot: wildcards compiled and sorted, credentials opened, headers made, so that a call only
  * looks up.
  */
-export function compileRuntime(snapshot: RuntimeSnapshot, deps: CompileDeps): RouterRuntime {
+export function compileRuntime(snapshot: RuntimeSnapshot, given: CompileDeps): RouterRuntime {
+  const deps = { ...given, catalog: pricedCatalog(given.catalog, snapshot.pricing) }
   const exact = new Map<string, Resolution>()
   const byId = new Map<string, Resolution>()
   const byUpstream = new Map<string, Resolution>()

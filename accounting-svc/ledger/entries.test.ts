@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest'
 import type { Attempt } from '../../proto/usage.ts'
 import { attempt, event, usage } from '../gateway-fixture.ts'
 import { cleanJson, entriesOf } from './entries.ts'
-import { createPricing } from './price.ts'
 
 const free = () => ({ cost: 7, rateVersion: 'r1' })
 
@@ -80,22 +79,5 @@ describe('cleanJson', () => {
       }),
     )
     expect(JSON.parse(cleanJson('a\\u0000b\\\0'))).toBe('a\\u0000b\\')
-  })
-})
-
-describe('createPricing', () => {
-  const listed = { rateVersion: 'list', input: 1_000_000_000, output: 2_000_000_000 }
-  const own = { rateVersion: 'own', input: 5_000_000_000, output: 0 }
-
-  it('takes the prices of the deployment, then those of the catalogue, then the word of the router', () => {
-    const price = createPricing({
-      catalog: { prices: (provider) => (provider === 'openai' ? listed : null) },
-      deployment: (id) => (id === 'd1' ? ({ prices: own } as never) : undefined),
-    })
-    expect(price(attempt(), usage())).toEqual({ cost: 50_000, rateVersion: 'own' })
-    expect(price(attempt({ deploymentId: 'gone' }), usage())).toEqual({ cost: 20_000, rateVersion: 'list' })
-    const unlisted = attempt({ deploymentId: 'gone', provider: 'other', cost: 9, rateVersion: 'router' })
-    expect(price(unlisted, usage())).toEqual({ cost: 9, rateVersion: 'router' })
-    expect(price(attempt({ deploymentId: 'gone', provider: 'other' }), usage())).toEqual({ cost: 0, rateVersion: null })
   })
 })

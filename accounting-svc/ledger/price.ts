@@ -1,21 +1,35 @@
-import type { Deployment } from '../../proto/deployment.ts'
+import type { Prices } from '../../proto/deployment.ts'
 import type { Attempt, TokenUsage } from '../../proto/usage.ts'
-import type { Catalog } from '../../shared/catalog/catalog.ts'
 import { costOf } from '../../shared/cost.ts'
+import type { PriceBook } from '../models/price-book.ts'
 import type { Priced } from './entries.ts'
 
 /**
- * What an attempt costs by the prices accounting knows: those of the deployment, else those the catalogue has for the moment it
- * started. Only where neither is known does the word of the router count.
+ * What an attempt costs by the prices accounting knows, those that held when it started. Only where none are known does the word of
+ * the router count.
  */
-export function createPricing(deps: {
-  catalog: Pick<Catalog, 'prices'>
-  deployment: (id: string) => Deployment | undefined
-}): (attempt: Attempt, usage: TokenUsage) => Priced {
-  const { catalog, deployment } = deps
+export function createPricing(book: Pick<PriceBook, 'pricesOf'>): (attempt: Attempt, usage: TokenUsage) => Priced {
   return (attempt, usage) => {
-    const prices = deployment(attempt.deploymentId)?.prices ?? catalog.prices(attempt.provider, attempt.model, attempt.startedAt)
-    if (prices != null) return { cost: costOf(usage, prices).total, rateVersion: prices.rateVersion }
+    const prices = book.pricesOf(attempt)
+    if (prices !== null && covers(prices, usage)) return pricedBy(prices, attempt, usage)
     return { cost: attempt.cost ?? 0, rateVersion: attempt.rateVersion ?? null }
   }
+}
+
+/** What an attempt costs by given prices. Pure. */
+export function pricedBy(
+  prices: Prices,
+  attempt: { startedAt: number; endedAt: number; serviceTier?: string | null | undefined },
+  usage: TokenUsage,
+): { cost: number; rateVersion: string } {
+  const elapsed = attempt.endedAt - attempt.startedAt
+  return {
+    cost: costOf(usage, prices, { tier: attempt.serviceTier ?? undefined, elapsed }).total,
+    rateVersion: prices.rateVersion,
+  }
+}
+
+/** Prices that only pass on what the provider says know nothing where it says nothing. */
+function covers(prices: Prices, usage: TokenUsage): boolean {
+  return prices.reported !== true || usage.reportedCost !== undefined || prices.input !== undefined || prices.output !== undefined
 }

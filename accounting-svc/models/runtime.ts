@@ -8,6 +8,7 @@ import { deploymentsOf, settingsOf } from '../../shared/config/runtime.ts'
 import type { Sealer } from '../../shared/config/secrets.ts'
 import type { Database } from '../../shared/db/db.ts'
 import type { Log } from '../../shared/log.ts'
+import type { PriceBook } from './price-book.ts'
 import { type LimitSettingsNow, limitSettingsNow } from './router-budgets.ts'
 
 /** Key of the one value in the runtime bucket. */
@@ -20,6 +21,8 @@ export interface Runtime {
   deployment(id: string): Deployment | undefined
   /** Builds everything from a new configuration and publishes it; a configuration that cannot be built leaves the old one in place and rejects. */
   use(config: Config): Promise<void>
+  /** Publishes again with the prices that hold now; `elsewhere`: another process has published them, and only this one's copy is old. */
+  reprice(elsewhere?: boolean): Promise<void>
   /** Publishes again when customers or tags came to be limited, or no longer are. */
   recheckLimits(): Promise<void>
 }
@@ -33,11 +36,12 @@ export async function createRuntime(deps: {
   env: Record<string, string | undefined>
   sealer: Sealer
   catalog: Catalog
+  prices: PriceBook
   /** No master key is set: every caller is an admin. */
   open: boolean
   log: Log
 }): Promise<Runtime> {
-  const { bus, env, sealer, catalog, log } = deps
+  const { bus, env, sealer, catalog, prices, log } = deps
   const bucket = await bus.bucket(bus.subjects.runtimeBucket)
   let deployments: Deployment[] = []
   let settings: RuntimeSettings
@@ -48,17 +52,21 @@ export async function createRuntime(deps: {
   async function publish(built: Pick<RuntimeSnapshot, 'deployments' | 'settings'>): Promise<void> {
     const present = (await bucket.get(RUNTIME)) as RuntimeSnapshot | undefined
     const revision = (present?.revision ?? 0) + 1
-    const snapshot: RuntimeSnapshot = { v: WIRE_VERSION, revision, ...built }
+    const snapshot: RuntimeSnapshot = { v: WIRE_VERSION, revision, ...built, pricing: prices.pricing() }
     await bucket.put(RUNTIME, snapshot)
-    deployments = built.deployments
+    keep(built.deployments)
     settings = built.settings
-    byId = new Map(deployments.map((deployment) => [deployment.id, deployment]))
     bus.announce('deployment', { revision })
     log.info({ revision, deployments: deployments.length }, 'runtime published')
   }
 
+  function keep(built: Deployment[]): void {
+    deployments = built
+    byId = new Map(deployments.map((deployment) => [deployment.id, deployment]))
+  }
+
   async function use(next: Config): Promise<void> {
-    const built = deploymentsOf(next, env, sealer, { catalog })
+    const built = prices.use(next, deploymentsOf(next, env, sealer, { catalog }))
     const limits = await limitSettingsNow(deps, next, built)
     await publish({ deployments: built, settings: { ...settingsOf(next), ...limits, open: deps.open } })
     config = next
@@ -81,6 +89,11 @@ export async function createRuntime(deps: {
     },
     deployment: (id) => byId.get(id),
     use: (next) => inTurn(() => use(next)),
+    reprice: (elsewhere = false) =>
+      inTurn(async () => {
+        if (elsewhere) keep(prices.again())
+        else await publish({ deployments: prices.again(), settings })
+      }),
     recheckLimits: () =>
       inTurn(async () => {
         const now = await limitSettingsNow(deps, config, deployments)

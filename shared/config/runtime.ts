@@ -143,6 +143,7 @@ export function deploymentOf(given: unknown, env: Environment, sealer: Sealer, o
     accessGroups: info.access_groups ?? [],
     info: { ...info },
     prices: pricesOf(params, info, known, catalog),
+    ...(baseModel === null ? {} : { pricedAs: known }),
     maxInputTokens: info.max_input_tokens ?? facts?.maxInputTokens ?? null,
     maxOutputTokens: info.max_output_tokens ?? info.max_tokens ?? facts?.maxOutputTokens ?? null,
     blocked: info.blocked ?? false,

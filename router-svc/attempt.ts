@@ -4,7 +4,7 @@ import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
 import type { HttpClient, OutgoingCall, ResponseSink } from '../shared/http/client.ts'
 import type { Call } from './call.ts'
 import type { Headers } from './providers/provider.ts'
-import type { StreamReader } from './read-stream.ts'
+import { estimate, type StreamReader } from './read-stream.ts'
 import type { UnaryReader } from './read-unary.ts'
 import { streamReader, unaryReader } from './readers.ts'
 import type { Route } from './runtime.ts'
@@ -340,7 +340,8 @@ class Try implements ResponseSink {
   #cancel(): void {
     if (this.#settled) return
     this.#http?.abort()
-    const usage = this.#stream?.usage()
+    // The provider has the request: what it does not get to say is estimated, the input by whoever books it.
+    const usage = this.#stream?.usage() ?? estimate(0)
     this.#settle({
       kind: 'cancelled',
       record: closeAttempt(this.#record, this.#deps, 'cancelled', null, usage),

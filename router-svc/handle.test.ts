@@ -375,6 +375,20 @@ describe('the intent of a call', () => {
   })
 })
 
+describe('a call that is left', () => {
+  it('before its answer came is billed for its input, estimated: the provider has it', async () => {
+    const { call, events, sent } = make()
+    const client = call({ ...chat, messages: [{ role: 'user', content: 'x'.repeat(400) }] })
+    await settled()
+    client.stream.onCancel?.('client closed the connection')
+    await client.done
+    expect(sent[0]?.aborted).toBe(true)
+    expect(events[0]?.outcome).toBe('cancelled')
+    expect(events[0]?.attempts[0]?.usage).toMatchObject({ input: 100, output: 0, estimated: true })
+    expect(events[0]?.attempts[0]?.cost).toBe(200_000)
+  })
+})
+
 describe('a streamed call', () => {
   it('sends what came, keeps the terminator until it is reported, and takes out usage nobody asked for', async () => {
     const { sent, events, call } = make()

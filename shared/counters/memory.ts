@@ -100,8 +100,9 @@ class MemoryCounters implements Counters {
       const scope = this.#scope(wanted.scope, now)
       const limit = lacking(scope, wanted, request)
       if (limit !== null) {
+        const state = stateOf(scope, wanted, now)
         if (old !== undefined) this.#count(old, 1)
-        return { granted: false, index, limit, state: stateOf(scope, wanted, now) }
+        return { granted: false, index, limit, state }
       }
       scopes.push(scope)
     }

@@ -4,16 +4,21 @@ import type { Clock } from '../../shared/clock.ts'
 import type { Config } from '../../shared/config/config.ts'
 import type { Database } from '../../shared/db/db.ts'
 import type { Budgets } from '../identity/budgets.ts'
+import { createCustomers } from '../identity/customers.ts'
 import type { Keys } from '../identity/keys.ts'
+import { createTags } from '../identity/tags.ts'
 import type { Users } from '../identity/users.ts'
 import type { Runtime } from '../models/runtime.ts'
+import { auditRoutes } from './audit.ts'
 import { budgetRoutes } from './budgets.ts'
+import { customerRoutes } from './customers.ts'
 import { healthRoutes } from './health.ts'
 import { keyRoutes } from './keys.ts'
 import { modelRoutes } from './models.ts'
 import { openapiRoutes } from './openapi.ts'
 import { reportRoutes } from './reports.ts'
 import type { RequestRouter, Route } from './route.ts'
+import { tagRoutes } from './tags.ts'
 import { userRoutes } from './users.ts'
 
 /** Every management route. Adding one is adding it to a list of its topic, or a topic here. */
@@ -36,6 +41,9 @@ export function allRoutes(deps: {
     ...keyRoutes(deps.keys),
     ...budgetRoutes(deps.budgets),
     ...userRoutes(deps.users),
+    ...customerRoutes(createCustomers(deps)),
+    ...tagRoutes(createTags({ ...deps, deployment: deps.runtime.deployment })),
+    ...auditRoutes(deps.db),
     ...reportRoutes(deps),
     ...modelRoutes(deps.runtime, deps.catalog),
     ...healthRoutes(deps),

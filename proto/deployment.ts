@@ -100,6 +100,9 @@ export interface Deployment {
   rpm: number | null
   tpm: number | null
   maxParallelRequests: number | null
+  /** Per minute, for every key that has no limit of its own on this model. */
+  keyRpm?: number
+  keyTpm?: number
   /** Nano-dollars it may cost per window; null = for ever. */
   budget?: { limit: number; duration: string | null }
   order: number | null

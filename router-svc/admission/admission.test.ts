@@ -199,6 +199,17 @@ describe('admission', () => {
     expect(asked.request['max_tokens']).toBe(10)
   })
 
+  it('gives a key the deployment’s default limit on a model it has none of its own on', async () => {
+    const { admission } = await scene()
+    const one = route()
+    one.deployment.keyRpm = 1
+    const limited = () => admit(admission, call([]), {}, resolution(one))
+    await limited()
+    await expect(limited()).rejects.toThrow('model_per_key: k:gpt')
+    const own = limit({ scope: 'key|k|model|gpt', model: 'gpt', requests: 5 })
+    await admit(admission, call([own]), {}, resolution(one))
+  })
+
   it('refuses calls with limits while the counters are away, or lets them pass when the operator says so', async () => {
     const { admission, counters } = await scene()
     counters.admit = () => Promise.reject(new GatewayError('counters_away'))

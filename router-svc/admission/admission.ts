@@ -19,7 +19,7 @@ import type { Resolution, Route } from '../runtime.ts'
 import { estimate } from './estimate.ts'
 import type { LimitSource } from './limit-source.ts'
 import { type Refused, refusal, repeatableFor } from './refusal.ts'
-import { applies, budgetOf, isExtra, isFreeOf, outputReserve, tokenCap } from './scopes-of-call.ts'
+import { applies, budgetOf, defaultModelLimit, isExtra, isFreeOf, outputReserve, tokenCap } from './scopes-of-call.ts'
 import { Ticket } from './ticket.ts'
 
 /**
@@ -87,6 +87,8 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     all: readonly Limit[],
   ): Ticket | null | Promise<Ticket | null> {
     const limits = all.filter((limit) => applies(limit, call, resolution))
+    const byDefault = defaultModelLimit(call, resolution, limits)
+    if (byDefault !== null) limits.push(byDefault)
     const run = runLimit(call)
     if (run !== null) limits.push(run)
     if (limits.length === 0) return null

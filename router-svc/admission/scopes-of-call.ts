@@ -1,5 +1,5 @@
 import type { RuntimeSettings } from '../../proto/deployment.ts'
-import type { Limit } from '../../proto/limits.ts'
+import { type Limit, scopes } from '../../proto/limits.ts'
 import { isFree } from '../../shared/cost.ts'
 import type { Call } from '../call.ts'
 import type { Resolution, Route } from '../runtime.ts'
@@ -38,6 +38,31 @@ export function outputReserve(call: Call, settings: RuntimeSettings): number {
     estimatedOutputTokens ??
     settings.holdOutputTokens
   )
+}
+
+/**
+ * What a deployment gives every key that has no limit of its own on its model (`default_api_key_rpm_limit`, `default_api_key_tpm_limit`);
+ * of several deployments the first that says so. Null = nothing.
+ */
+export function defaultModelLimit(call: Call, resolution: Resolution, own: readonly Limit[]): Limit | null {
+  if (own.some(({ kind, model }) => kind === 'key' && model !== undefined)) return null
+  for (const { deployment } of resolution.routes) {
+    const { keyRpm: requests, keyTpm: tokens } = deployment
+    if (requests === undefined && tokens === undefined) continue
+    const { keyHash } = call.identity
+    return {
+      scope: scopes.model(scopes.key(keyHash), resolution.group),
+      kind: 'key',
+      owner: keyHash,
+      model: resolution.group,
+      ...(requests === undefined ? {} : { requests }),
+      ...(tokens === undefined ? {} : { tokens }),
+      spent: 0,
+      revision: 0,
+      resetAt: null,
+    }
+  }
+  return null
 }
 
 /** Token limits below this make an answer without a limit of its own too large to admit; LiteLLM's number and share (surface reference §3.5). */

@@ -78,6 +78,10 @@ export const deploymentParamsSchema = z.looseObject({
   rpm: count().nullish().describe('Requests per minute this deployment takes.'),
   tpm: count().nullish().describe('Tokens per minute this deployment takes.'),
   max_parallel_requests: count().nullish().describe('Calls this deployment serves at once.'),
+  default_api_key_rpm_limit: count()
+    .nullish()
+    .describe('Requests per minute of a key that has no limit of its own on this model.'),
+  default_api_key_tpm_limit: count().nullish().describe('Tokens per minute of a key that has no limit of its own on this model.'),
   max_budget: dollars().nullish().describe('Dollars this deployment may cost per budget_duration.'),
   budget_duration: duration().nullish().describe('Window of max_budget, for example 1d; default for ever.'),
   order: numeric({ integer: true }).nullish().describe('Lower is preferred; higher ones are used when the lower ones fail.'),

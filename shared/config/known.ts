@@ -26,7 +26,7 @@ export const KNOWN_PARAMS = words(`
   azure_ad_token tenant_id client_id client_secret azure_scope vertex_project vertex_location vertex_credentials gcs_bucket_name
   region_name aws_access_key_id aws_secret_access_key aws_session_token aws_region_name aws_session_name aws_profile_name aws_role_name
   aws_web_identity_token aws_sts_endpoint aws_bedrock_runtime_endpoint aws_bedrock_project_id aws_external_id s3_bucket_name
-  s3_encryption_key_id watsonx_region_name project_id space_id itpm otpm default_api_key_tpm_limit default_api_key_rpm_limit
+  s3_encryption_key_id watsonx_region_name project_id space_id itpm otpm
    tag_regex cooldown_time silent_model keepalive_seconds allow_client_keepalive_override modify_params
   supports_system_message cache_control_injection_points merge_reasoning_content_in_choices use_chat_completions_api roles
   initial_prompt_value final_prompt_value bos_token eos_token hf_model_name input_type guardrails prompt_id ssl_verify max_file_size_mb

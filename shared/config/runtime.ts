@@ -123,6 +123,8 @@ export function deploymentOf(given: unknown, env: Environment, sealer: Sealer, o
     rpm: params.rpm ?? null,
     tpm: params.tpm ?? null,
     maxParallelRequests: params.max_parallel_requests ?? null,
+    ...(params.default_api_key_rpm_limit == null ? {} : { keyRpm: params.default_api_key_rpm_limit }),
+    ...(params.default_api_key_tpm_limit == null ? {} : { keyTpm: params.default_api_key_tpm_limit }),
     ...(params.max_budget == null
       ? {}
       : { budget: { limit: nanoOf(params.max_budget), duration: params.budget_duration ?? null } }),

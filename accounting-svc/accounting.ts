@@ -21,10 +21,10 @@ import { createLedger } from './ledger/book.ts'
 import { consumeUsage } from './ledger/consume.ts'
 import { keepPartitions } from './ledger/partitions.ts'
 import { createPricing } from './ledger/price.ts'
-import { createRuntime, watchLimits } from './models/runtime.ts'
-import { allRoutes } from './routes/index.ts'
 import { createPriceBook } from './models/price-book.ts'
 import { watchPrices } from './models/prices.ts'
+import { createRuntime, watchLimits } from './models/runtime.ts'
+import { allRoutes } from './routes/index.ts'
 import { createRequestRouter, type RequestRouter } from './routes/route.ts'
 
 /** The numbered SQL files. */
@@ -106,6 +106,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
       bus,
       clock,
       runtime,
+      book: priceBook,
       catalog,
       ready,
       database: () => answers(db),
@@ -124,9 +125,9 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     serveIdentities(bus, identities),
     serveLimits({ bus, db, clock, config: () => config }),
     watchLimits({ bus, runtime, log }),
+    watchPrices({ bus, clock, book: priceBook, runtime, log }),
     serveTunnel(bus, router, { bodyLimit: BODY_LIMIT, log }),
     consumeUsage({ bus, ledger, log }),
-    watchPrices({ bus, clock, book: priceBook, runtime, log }),
   ]
   const databaseState = tellDatabaseState({ bus, db, clock })
   const door: Door | null = deps.listen == null ? null : await listen(router, deps.listen)

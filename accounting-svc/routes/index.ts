@@ -8,6 +8,8 @@ import { createCustomers } from '../identity/customers.ts'
 import type { Keys } from '../identity/keys.ts'
 import { createTags } from '../identity/tags.ts'
 import type { Users } from '../identity/users.ts'
+import type { PriceBook } from '../models/price-book.ts'
+import { createPriceOverrides } from '../models/prices.ts'
 import type { Runtime } from '../models/runtime.ts'
 import { auditRoutes } from './audit.ts'
 import { budgetRoutes } from './budgets.ts'
@@ -16,6 +18,7 @@ import { healthRoutes } from './health.ts'
 import { keyRoutes } from './keys.ts'
 import { modelRoutes } from './models.ts'
 import { openapiRoutes } from './openapi.ts'
+import { priceRoutes } from './prices.ts'
 import { reportRoutes } from './reports.ts'
 import type { RequestRouter, Route } from './route.ts'
 import { tagRoutes } from './tags.ts'
@@ -31,6 +34,7 @@ export function allRoutes(deps: {
   bus: Bus
   clock: Clock
   runtime: Runtime
+  book: PriceBook
   catalog: Catalog
   ready: () => boolean
   database: () => Promise<boolean>
@@ -46,6 +50,7 @@ export function allRoutes(deps: {
     ...auditRoutes(deps.db),
     ...reportRoutes(deps),
     ...modelRoutes(deps.runtime, deps.catalog),
+    ...priceRoutes({ ...deps, overrides: createPriceOverrides(deps) }),
     ...healthRoutes(deps),
     ...openapiRoutes({ document: () => deps.router().document(), list: () => deps.router().list() }),
   ]

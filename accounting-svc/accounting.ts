@@ -77,7 +77,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
   const partitions = await keepPartitions({ db, clock, log })
 
   const identities = createIdentities({ db, bus, clock, config: () => config, masterKey: deps.masterKey })
-  const keys = createKeys({ db, identities, config: () => config, clock })
+  const keys = createKeys({ db, identities, counters: deps.counters, config: () => config, env, clock, log })
   const budgets = createBudgets({ db, bus, config: () => config, clock })
   const users = createUsers({ db, bus, keys, config: () => config, clock })
   const priceBook = createPriceBook({ db, catalog, clock })

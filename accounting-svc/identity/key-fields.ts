@@ -1,11 +1,20 @@
+import { scopes } from '../../proto/limits.ts'
+import { hashKey } from '../../shared/config/secrets.ts'
 import { GatewayError } from '../../shared/errors.ts'
-import { nanoOf } from '../../shared/money.ts'
-import { dollars } from '../dollars.ts'
-import { nextReset, timeAfter } from '../ledger/budgets.ts'
-import type { KeyRow } from '../sql/keys.ts'
+import { dollars, dollarsOrNull, nanoField } from '../dollars.ts'
+import { timeAfter } from '../ledger/budgets.ts'
+import type { KeyRow, KeyView } from '../sql/keys.ts'
+import type { Spends } from '../sql/limits.ts'
+import { budgetObject } from './budgets.ts'
+import { keyOwner, modelBudgets } from './limits.ts'
 
 /** What a client sends to make or change a key, already checked against its schema (routes/keys.ts). Dollars, durations, names. */
 export type KeyFields = Record<string, unknown>
+
+/** A key as management routes take it, or the hash they take instead → hash. */
+export function tokenOf(keyOrHash: string): string {
+  return keyOrHash.startsWith('sk-') ? hashKey(keyOrHash) : keyOrHash
+}
 
 /** Columns whose value is stored as it is sent. Null puts the default back. */
 const PLAIN = [
@@ -36,6 +45,7 @@ const PLAIN = [
   'throttle_on_budget_exceeded',
   'default_estimated_output_tokens',
   'default_estimated_output_tokens_per_model',
+  'budget_duration',
   'auto_rotate',
   'rotation_interval',
 ] as const satisfies readonly (keyof KeyRow)[]
@@ -92,16 +102,9 @@ export function columnsOf(fields: KeyFields, now: number, present: Record<string
     if (fields[name] === undefined) continue
     columns[name] = fields[name] ?? EMPTY[name] ?? null
   }
-  if (fields['spend'] != null) columns['spend_nano'] = nano(fields['spend'], 'spend')
-  if (fields['max_budget'] !== undefined) columns['max_budget_nano'] = nanoOrNull(fields['max_budget'], 'max_budget')
-  if (fields['soft_budget'] !== undefined) columns['soft_budget_nano'] = nanoOrNull(fields['soft_budget'], 'soft_budget')
+  if (fields['max_budget'] !== undefined) columns['max_budget_nano'] = nanoField(fields['max_budget'], 'max_budget')
+  if (fields['soft_budget'] !== undefined) columns['soft_budget_nano'] = nanoField(fields['soft_budget'], 'soft_budget')
   if (fields['duration'] !== undefined) columns['expires'] = expiry(fields['duration'], now)
-  if (fields['budget_duration'] !== undefined) {
-    const duration = fields['budget_duration'] as string | null
-    columns['budget_duration'] = duration
-    columns['budget_reset_at'] = duration === null ? null : new Date(nextReset(now, duration))
-  }
-  if (fields['key_rotation_at'] !== undefined) columns['key_rotation_at'] = fields['key_rotation_at']
   const routes = typeof fields['key_type'] === 'string' ? KEY_TYPES[fields['key_type']] : undefined
   if (routes !== undefined && routes.length > 0 && fields['allowed_routes'] == null) columns['allowed_routes'] = routes
   const metadata = metadataOf(fields, now, present)
@@ -140,37 +143,41 @@ function expiry(duration: unknown, now: number): Date | null {
   return duration === null || duration === '-1' ? null : new Date(timeAfter(now, String(duration)))
 }
 
-/** An empty text stands for "no budget": the LiteLLM dashboard sends it. */
-function nanoOrNull(value: unknown, field: string): number | null {
-  return value === null || value === '' ? null : nano(value, field)
-}
-
-function nano(value: unknown, field: string): number {
-  try {
-    return nanoOf(value as number | string)
-  } catch {
-    throw new GatewayError('bad_request', `${field} is not an amount of dollars this gateway can count exactly.`, {
-      type: 'bad_request_error',
-      param: field,
-    })
-  }
-}
-
 /** A key as management routes show it: every column but the hash, money in dollars. */
-export function keyInfo(row: KeyRow): Record<string, unknown> {
-  const { token: _, spend_nano, max_budget_nano, soft_budget_nano, ...rest } = row
+export function keyInfo(key: KeyView): Record<string, unknown> {
+  const { token: _, owner_organization_id: __, spend_nano, max_budget_nano, soft_budget_nano, budget, ...rest } = key
   return {
     ...rest,
     spend: dollars(spend_nano),
-    max_budget: max_budget_nano === null ? null : dollars(max_budget_nano),
-    soft_budget: soft_budget_nano === null ? null : dollars(soft_budget_nano),
-    litellm_budget_table: null,
+    max_budget: dollarsOrNull(max_budget_nano),
+    soft_budget: dollarsOrNull(soft_budget_nano),
+    model_spend: {},
+    litellm_budget_table: budget === null ? null : budgetObject(budget, key.budget_reset_at),
     object_permission_id: null,
   }
 }
 
+/** The same with what its models cost in their present windows. `spends` holds their scopes. */
+export function keyInfoWithUsage(key: KeyView, spends: Spends): Record<string, unknown> {
+  const { scope, own, budget } = keyOwner(key, key.budget, { keyParallel: null })
+  const used = Object.entries(modelBudgets(own, budget)).flatMap(([model, entry]) => {
+    const spent = spends[scopes.model(scope, model)]?.spent ?? 0
+    return entry.budget === null ? [] : [{ model, spent: dollars(spent), budget: entry.budget, duration: entry.duration }]
+  })
+  return {
+    ...keyInfo(key),
+    model_spend: Object.fromEntries(used.map(({ model, spent }) => [model, spent])),
+    model_max_budget_usage: Object.fromEntries(
+      used.map(({ model, spent, budget: most, duration }) => [
+        model,
+        { current_spend: spent, budget_limit: dollars(most), time_period: duration },
+      ]),
+    ),
+  }
+}
+
 /** The same with the hash and with the fields kept inside metadata beside it, as /key/generate answers. */
-export function keyObject(row: KeyRow): Record<string, unknown> {
-  const inside = Object.fromEntries(IN_METADATA.map((name) => [name, row.metadata[name] ?? null]))
-  return { ...inside, ...keyInfo(row), token: row.token, token_id: row.token }
+export function keyObject(key: KeyView): Record<string, unknown> {
+  const inside = Object.fromEntries(IN_METADATA.map((name) => [name, key.metadata[name] ?? null]))
+  return { ...inside, ...keyInfo(key), token: key.token, token_id: key.token }
 }

@@ -21,16 +21,32 @@ const BOUNDED = ['max_budget', 'budget_duration', 'max_parallel_requests', 'tpm_
  * empty; `upperbound_key_generate_params` fills what is missing and refuses what is larger with GatewayError `bad_request`.
  */
 export function withConfigLimits(fields: KeyFields, config: Config, now: number): KeyFields {
-  const { default_key_generate_params: defaults, upperbound_key_generate_params: bounds } = config.litellm_settings
+  const { default_key_generate_params: defaults } = config.litellm_settings
   const result: KeyFields = { ...fields }
   for (const name of DEFAULTED) {
     if (empty(result[name]) && defaults?.[name] != null) result[name] = defaults[name]
   }
-  for (const name of BOUNDED) {
+  return { ...result, ...bounded(result, BOUNDED, config, now) }
+}
+
+/**
+ * The fields of a change after the configuration had its say: only what it names is held to `upperbound_key_generate_params`, and a
+ * limit that it takes away becomes the most there is. Throws GatewayError `bad_request` for what is larger.
+ */
+export function withinBounds(fields: KeyFields, config: Config, now: number): KeyFields {
+  const named = BOUNDED.filter((name) => fields[name] !== undefined)
+  return { ...fields, ...bounded(fields, named, config, now) }
+}
+
+function bounded(fields: KeyFields, names: readonly (typeof BOUNDED)[number][], config: Config, now: number): KeyFields {
+  const bounds = config.litellm_settings.upperbound_key_generate_params
+  const result: KeyFields = {}
+  for (const name of names) {
     const most = bounds?.[name]
     if (most == null) continue
-    const value = result[name]
-    if (empty(value)) result[name] = most
+    const value = fields[name]
+    // "-1" stands for no end.
+    if (empty(value) || value === '-1') result[name] = most
     else if (size(value, now) > size(most, now)) {
       throw new GatewayError('bad_request', `${name} is over max limit set in config - user_value=${value}; max_value=${most}`, {
         type: 'bad_request_error',

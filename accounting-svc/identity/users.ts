@@ -204,7 +204,7 @@ export function createUsers(deps: { db: Database; bus: Bus; keys: Keys; config: 
       changed(user.user_id)
       if (fields['auto_create_key'] === false) return userInfo(user)
       const forKey = Object.fromEntries(FOR_KEY.flatMap((name) => (fields[name] == null ? [] : [[name, fields[name]]])))
-      const key = await keys.generate({ ...forKey, user_id: user.user_id }, writer.actor).catch(async (error: unknown) => {
+      const key = await keys.generate({ ...forKey, user_id: user.user_id }, writer).catch(async (error: unknown) => {
         await undo(user, writer)
         throw error
       })
@@ -228,7 +228,7 @@ export function createUsers(deps: { db: Database; bus: Bus; keys: Keys; config: 
       )
       // Keys first: whatever happens next, they open nothing any more.
       const tokens = await keysOfUsers(db, ids)
-      if (tokens.length > 0) await keys.remove(tokens, [], writer.actor)
+      if (tokens.length > 0) await keys.remove(tokens, [], writer)
       await db.transaction(async (tx) => {
         await archiveRows(
           tx,

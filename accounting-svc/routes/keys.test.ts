@@ -23,6 +23,7 @@ beforeAll(async () => {
       ('ann', 'internal_user', 'ann@example.com', '{}'), ('bob', 'internal_user', null, '{}'),
       ('eve', 'internal_user_viewer', null, '{}'), ('root', 'proxy_admin', null, '{}'), ('watch', 'proxy_admin_viewer', null, '{}');
     insert into organizations (organization_id) values ('o1');
+    insert into budgets (budget_id, max_budget_nano, rpm_limit) values ('b1', 1000000000, 7);
     insert into teams (team_id, team_alias, organization_id, models, model_aliases) values ('t1', 'Team one', 'o1', '{a,b}', '{"fast": "a"}')`)
 })
 afterAll(() => gateway.close())
@@ -402,7 +403,8 @@ describe('changing a key', () => {
       models: ['b'],
       max_budget: 1,
       metadata: { keep: 1, tags: ['y'] },
-      expires: null,
+      // "-1" asks for no end; the configuration allows 30 days.
+      expires: new Date(clock.now() + 30 * 86_400_000).toISOString(),
       rpm_limit: 5,
     })
     expect((await post('/key/update', { key, max_budget: null, models: null, rpm_limit: null })).body).toMatchObject({
@@ -490,6 +492,24 @@ describe('the identity subject', () => {
         maxBudget: 2_000_000_000,
         rpmLimit: 3,
         tpmLimit: 4,
+        projectId: null,
+        limits: [
+          {
+            scope: `key|${token}`,
+            kind: 'key',
+            owner: token,
+            requests: 3,
+            tokens: 4,
+            budget: 2_000_000_000,
+            spent: 250_000_000,
+            revision: 1,
+            resetAt: null,
+          },
+        ],
+        enforcedParams: [],
+        estimatedOutputTokens: null,
+        estimatedOutputTokensPerModel: {},
+        budgetFallbacks: {},
       },
     })
   })

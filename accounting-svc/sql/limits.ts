@@ -1,17 +1,9 @@
+import type { Spent } from '../../shared/counters/counters.ts'
 import type { Transaction } from '../../shared/db/db.ts'
-import type { KeyRow } from './keys.ts'
+import type { BudgetRow } from './budgets.ts'
+import { KEY_COLUMNS, type KeyRow } from './keys.ts'
 
-/** A row of `budgets`. Money is nano-dollars. */
-export interface BudgetRow {
-  budget_id: string
-  max_budget_nano: number | null
-  soft_budget_nano: number | null
-  max_parallel_requests: number | null
-  tpm_limit: number | null
-  rpm_limit: number | null
-  model_max_budget: Record<string, unknown>
-  budget_duration: string | null
-}
+export type { BudgetRow }
 
 /** What was spent in the present window of a scope, nano-dollars; times are Unix milliseconds. */
 export interface SpendState {
@@ -88,7 +80,7 @@ const STATE = `jsonb_build_object('spent', s.spent_nano, 'revision', s.revision,
 /** The whole of a key in one look-up; a hash that was rotated away stands for the key that took its place until it is revoked. */
 export async function findIdentity(db: Transaction, token: string, now: Date): Promise<IdentityRow | undefined> {
   const rows = await db.query<KeyRow & { found: Omit<IdentityRow, 'key' | 'revokeAt'>; revoke_at: Date | null }>(
-    `select k.*, asked.revoke_at, jsonb_build_object(
+    `select ${KEY_COLUMNS}, asked.revoke_at, jsonb_build_object(
        'keyBudget', ${budget('kb')}, 'memberBudget', ${budget('mb')}, 'organizationBudget', ${budget('ob')},
        'projectBudget', ${budget('pb')},
        'user', case when u.user_id is null then null else jsonb_build_object('user_role', u.user_role, 'user_email', u.user_email,
@@ -195,4 +187,25 @@ export async function anyLimited(db: Transaction): Promise<{ customers: boolean;
        exists (select 1 from tags where budget_id is not null) as tags`,
   )
   return rows[0] ?? { customers: true, tags: true }
+}
+
+/** Sets what was spent in a scope, nano-dollars; what counters are to be told. */
+export async function setSpend(tx: Transaction, scope: string, spent: number): Promise<Spent> {
+  const rows = await tx.query<Spent>(
+    `insert into spend (scope, spent_nano, revision) values ($1, $2, 1)
+     on conflict (scope) do update set spent_nano = excluded.spent_nano, revision = spend.revision + 1, updated_at = now()
+     returning scope, spent_nano as spent, revision`,
+    [scope, spent],
+  )
+  return rows[0] as Spent
+}
+
+/** Gives scopes other names, with what was spent in them and their windows; what counters are to be told. */
+export function renameSpends(tx: Transaction, names: readonly { from: string; to: string }[]): Promise<Spent[]> {
+  return tx.query<Spent>(
+    `update spend s set scope = name.new, revision = s.revision + 1, updated_at = now()
+     from unnest($1::text[], $2::text[]) as name (old, new) where s.scope = name.old
+     returning s.scope, s.spent_nano as spent, s.revision`,
+    [names.map(({ from }) => from), names.map(({ to }) => to)],
+  )
 }

@@ -756,6 +756,39 @@ export function busSuite(name: string, make: () => Promise<BusHarness>): void {
         expect(attempts).toEqual([[{ id: 1 }], [{ id: 1 }]])
       })
 
+      it('are consumed when they were handled, not while they wait, are being handled or failed', async () => {
+        expect(await until(router.consumed('ledger'))).toBe(true)
+        const appended = edge.append('0', [{ id: 1 }])
+        const [started, release, again] = [later(), later(), later()]
+        const turn = () => new Promise<void>((resolve) => setTimeout(resolve, 5))
+        let tries = 0
+        router.consume('ledger', { batch: 10, wait: 10 }, async () => {
+          tries += 1
+          if (tries > 1) return again.promise
+          started.resolve()
+          await release.promise
+          throw new Error('database away')
+        })
+        await until(started.promise)
+        expect(await until(router.consumed('ledger'))).toBe(false)
+        release.resolve()
+        await until(
+          (async () => {
+            while (tries < 2) {
+              expect(await router.consumed('ledger')).toBe(false)
+              await turn()
+            }
+          })(),
+        )
+        again.resolve()
+        await until(appended)
+        await until(
+          (async () => {
+            while (!(await router.consumed('ledger'))) await turn()
+          })(),
+        )
+      })
+
       it('wait for a consumer, and for the next one when it restarts', async () => {
         const appended = edge.append('0', [{ id: 1 }])
         const failed = later()

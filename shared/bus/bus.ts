@@ -40,6 +40,11 @@ export interface Bus {
    * again after a pause. Several consumers of one name share the work.
    */
   consume(name: string, options: ConsumeOptions, handle: (events: unknown[]) => Promise<void>): Service
+  /**
+   * Whether nothing that was appended still waits for the consumers of this name or is being handled by one. Rejects with GatewayError
+   * while the bus cannot say.
+   */
+  consumed(name: string): Promise<boolean>
 
   /** A key-value bucket; values are small enough to hold in memory everywhere. */
   bucket(name: string): Promise<Bucket>

@@ -72,6 +72,11 @@ export class MemoryQueue {
     }
   }
 
+  /** Nothing waits and nothing is being handled. */
+  get empty(): boolean {
+    return this.#entries.length === 0 && this.#handedOut === 0
+  }
+
   close(): void {
     this.#closed = true
     for (const consumer of this.#consumers) consumer.wait?.cancel()

@@ -306,6 +306,10 @@ class Member implements Bus, Link {
     return this.#service(this.#hub.queue.consume(options, handle))
   }
 
+  async consumed(): Promise<boolean> {
+    return this.#hub.queue.empty
+  }
+
   async bucket(name: string): Promise<Bucket> {
     const bucket = this.#hub.buckets.get(name) ?? new MemoryBucket(this.#hub)
     this.#hub.buckets.set(name, bucket)

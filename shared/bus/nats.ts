@@ -288,6 +288,17 @@ class NatsBus implements Bus, Link {
     return service
   }
 
+  async consumed(name: string): Promise<boolean> {
+    const stream = this.subjects.usageStream
+    try {
+      await ensureConsumer(this.#manager, stream, name)
+      const { num_pending, num_ack_pending } = await this.#manager.consumers.info(stream, name)
+      return num_pending + num_ack_pending === 0
+    } catch (thrown) {
+      throw toGatewayError(thrown)
+    }
+  }
+
   async bucket(name: string): Promise<Bucket> {
     this.#buckets.add(name)
     const kv = await whenUp(this.#options, () => this.#ensureBucket(name))

@@ -1,6 +1,7 @@
 import { activityRoutes } from './activity.ts'
 import { globalActivityRoutes } from './global-activity.ts'
 import { globalReportRoutes } from './global-report.ts'
+import { reconcileRoutes } from './reconcile.ts'
 import type { Route } from './route.ts'
 import { type SpendDeps, spendRoutes } from './spend.ts'
 import { spendLogRoutes } from './spend-logs.ts'
@@ -13,5 +14,6 @@ export function reportRoutes(deps: SpendDeps): Route[] {
     ...globalReportRoutes(deps.db),
     ...globalActivityRoutes(deps.db),
     ...activityRoutes(deps.db),
+    ...reconcileRoutes(deps.db),
   ]
 }

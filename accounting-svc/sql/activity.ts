@@ -117,7 +117,7 @@ function localDays(
         .map((sum) => `sum(${sum}) as ${sum}`)
         .join(', ')},
       sum(calls) filter (where outcome = 'success') as successful_calls, sum(calls) filter (where outcome <> 'success') as failed_calls
-    from ledger ${owner === 'tag' ? `cross join lateral jsonb_array_elements_text(tags) as tag` : ''} ${where(conditions)}
+    from ledger ${owner === 'tag' ? `cross join lateral (select distinct tag from jsonb_array_elements_text(tags) as tag) as each` : ''} ${where(conditions)}
     group by 1, 2, 3, 4, 5, 6, 7) a`
 }
 

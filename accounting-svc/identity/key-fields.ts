@@ -181,3 +181,8 @@ export function keyObject(key: KeyView): Record<string, unknown> {
   const inside = Object.fromEntries(IN_METADATA.map((name) => [name, key.metadata[name] ?? null]))
   return { ...inside, ...keyInfo(key), token: key.token, token_id: key.token }
 }
+
+/** What was asked for is said back, also where nothing is stored under that name. */
+export function echo(fields: KeyFields): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
+}

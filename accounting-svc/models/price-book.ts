@@ -19,12 +19,17 @@ export interface PriceBook {
   /** What routers need for models that no deployment names. */
   pricing(): Pricing
   /** The prices that hold for an attempt: those of the moment it started. Null when none are known. */
-  pricesOf(attempt: Pick<Attempt, 'deploymentId' | 'provider' | 'model' | 'startedAt'>): Prices | null
-  /** Prices of a version: the catalogue's of today for a model, the configuration's or the API's; undefined for others. */
-  version(rateVersion: string): Prices | undefined
+  pricesOf(attempt: PricedAttempt): Prices | null
+  /**
+   * What attempts cost by a version that stands beside ledger entries, null where it says nothing about one: the catalogue's prices all
+   * models it has, the API's one model, the configuration's the deployments it names. Undefined for a version that is not known (any more).
+   */
+  atVersion(rateVersion: string): ((attempt: PricedAttempt) => Prices | null) | undefined
   /** Unix milliseconds at which prices next change by themselves; null = never. */
   nextChange(): number | null
 }
+
+export type PricedAttempt = Pick<Attempt, 'deploymentId' | 'provider' | 'model' | 'startedAt'>
 
 /** A configured price set beats the catalogue; its version begins with this. */
 const CONFIGURED = 'config:'
@@ -88,13 +93,25 @@ export function createPriceBook(deps: { db: Database; catalog: Catalog; clock: P
       const prices = unadjusted(byId.get(deploymentId), provider, model, startedAt)
       return prices === null ? null : adjusted(prices, adjustmentOf(adjustments, provider))
     },
-    version(rateVersion) {
-      const [base = ''] = rateVersion.split('~')
-      return (
-        overrides.find(({ prices }) => prices.rateVersion === base)?.prices ??
-        configured.find(({ prices }) => prices?.rateVersion === base)?.prices ??
-        undefined
-      )
+    atVersion(rateVersion) {
+      const [base = '', suffix] = rateVersion.split('~')
+      const adjustment = suffix === undefined ? undefined : adjustmentIn(suffix)
+      const as = (prices: Prices | null): Prices | null => (prices === null ? null : adjusted(prices, adjustment))
+      const named = overrides.filter(({ prices }) => prices.rateVersion === base)
+      if (named.length > 0) {
+        return ({ provider, model }) => as(named.find((one) => one.provider === provider && one.model === model)?.prices ?? null)
+      }
+      if (configured.some(({ prices }) => prices?.rateVersion === base)) {
+        return ({ deploymentId }) => {
+          const prices = byId.get(deploymentId)?.prices ?? null
+          return prices?.rateVersion === base ? as(prices) : null
+        }
+      }
+      if (base !== catalog.version) return undefined
+      return ({ deploymentId, provider, model, startedAt }) => {
+        const known = byId.get(deploymentId)?.pricedAs
+        return as(catalog.prices(known?.provider ?? provider, known?.model ?? model, startedAt))
+      }
     },
     nextChange() {
       const now = clock.now()
@@ -121,4 +138,10 @@ export function adjustmentsOf(config: Pick<Config, 'litellm_settings'>): Record<
     if (fixed > 0) of(provider).marginFixed = Number(scaleDecimal(fixed, 9))
   }
   return adjustments
+}
+
+/** The end of a version that `adjusted` made. */
+function adjustmentIn(suffix: string): CostAdjustment {
+  const [discount = 0, margin = 0, marginFixed = 0] = suffix.split(':').map(Number)
+  return { discount, margin, marginFixed }
 }

@@ -35,6 +35,7 @@ export function allRoutes(deps: {
   users: Users
   db: Database
   config: () => Config
+import { repriceRoutes } from './reprice.ts'
   bus: Bus
   clock: Clock
   runtime: Runtime
@@ -62,3 +63,4 @@ export function allRoutes(deps: {
     ...openapiRoutes({ document: () => deps.router().document(), list: () => deps.router().list() }),
   ]
 }
+    ...repriceRoutes(deps),

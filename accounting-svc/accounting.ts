@@ -17,10 +17,14 @@ import { NOBODY, unlessPublic } from './identity/open-routes.ts'
 import { createIdentities, serveIdentities } from './identity/publish.ts'
 import { serveLimits } from './identity/serve-limits.ts'
 import { createUsers } from './identity/users.ts'
+import { startJobs } from './jobs/jobs.ts'
+import { makePartitions } from './jobs/partitions.ts'
+import { rebuildAtStart } from './jobs/rebuild-counters.ts'
 import { createLedger } from './ledger/book.ts'
 import { consumeUsage } from './ledger/consume.ts'
-import { keepPartitions } from './ledger/partitions.ts'
+import { createCustomerNames } from './ledger/customers.ts'
 import { createPricing } from './ledger/price.ts'
+import { createProjection } from './ledger/projection.ts'
 import { createPriceBook } from './models/price-book.ts'
 import { watchPrices } from './models/prices.ts'
 import { createRuntime, watchLimits } from './models/runtime.ts'
@@ -68,18 +72,18 @@ export interface Accounting {
  * serves the management API through its own listener and through the edges. Rejects when the database is away or newer.
  */
 export async function createAccounting(deps: AccountingDeps): Promise<Accounting> {
-  const { bus, db, env, clock, log, sealer, catalog } = deps
+  const { bus, db, env, clock, log, sealer, catalog, counters } = deps
   let { config } = deps
   let draining = false
   const ready = (): boolean => !draining && bus.ready && db.connected
 
   await migrate(db, MIGRATIONS, log)
-  const partitions = await keepPartitions({ db, clock, log })
+  await makePartitions(db, clock)
 
   const identities = createIdentities({ db, bus, clock, config: () => config, masterKey: deps.masterKey })
-  const keys = createKeys({ db, identities, counters: deps.counters, config: () => config, env, clock, log })
+  const keys = createKeys({ db, identities, counters, config: () => config, env, clock, log })
   const budgets = createBudgets({ db, bus, config: () => config, clock })
-  const users = createUsers({ db, bus, keys, config: () => config, clock })
+  const users = createUsers({ db, bus, keys, counters: deps.counters, config: () => config, clock, log })
   const priceBook = createPriceBook({ db, catalog, clock })
   await priceBook.load()
   const runtime = await createRuntime({
@@ -94,7 +98,17 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     open: identities.open,
     log,
   })
-  const ledger = createLedger({ db, price: createPricing(priceBook), log })
+  const projection = createProjection({ counters, clock, log })
+  const customerNames = createCustomerNames({ db, log })
+  const ledger = createLedger({
+    db,
+    price: createPricing(priceBook),
+    log,
+    async onBooked({ leases, spent, customers }) {
+      await projection.book(leases, spent)
+      await customerNames.seen(customers)
+    },
+  })
 
   const router: RequestRouter = createRequestRouter({
     routes: allRoutes({
@@ -105,9 +119,12 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
       config: () => config,
       bus,
       clock,
+      sealer,
       runtime,
       book: priceBook,
       catalog,
+      counters: deps.counters,
+      log,
       ready,
       database: () => answers(db),
       router: () => router,
@@ -130,6 +147,8 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     consumeUsage({ bus, ledger, log }),
   ]
   const databaseState = tellDatabaseState({ bus, db, clock })
+  await rebuildAtStart({ counters, bus, db, clock, log })
+  const jobs = startJobs({ db, bus, counters, projection, config: () => config, clock, log })
   const door: Door | null = deps.listen == null ? null : await listen(router, deps.listen)
 
   return {
@@ -148,8 +167,8 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     },
     async stop() {
       draining = true
-      partitions.stop()
-      await Promise.all([databaseState.stop(), ...services.map((service) => service.stop()), door?.stop()])
+      await Promise.all([databaseState.stop(), ...services.map((service) => service.stop()), door?.stop(), jobs.stop()])
+      await projection.stop()
     },
   }
 }

@@ -16,8 +16,11 @@ export interface Sums {
   amounts: bigint[]
 }
 
-/** Adds up entries (or reversals: their numbers are negative). Everything comes out sorted, so that writers lock in one order. */
-export function sumEntries(entries: readonly SummedEntry[]): Sums {
+/**
+ * Adds up entries (or reversals: their numbers are negative). Everything comes out sorted, so that writers lock in one order. `counts`
+ * says whether an entry adds to the spend of a scope; every one by default.
+ */
+export function sumEntries(entries: readonly SummedEntry[], counts?: (scope: string, startedAt: number) => boolean): Sums {
   const daily = new Map<string, DailyRow>()
   const labels = new Map<string, LabelRow>()
   const spend = new Map<string, bigint>()
@@ -29,7 +32,10 @@ export function sumEntries(entries: readonly SummedEntry[]): Sums {
     if (entry.tags.length > 0) for (const tag of new Set(entry.tags)) addToLabel(labels, entry, day, 'tag', tag)
     if (entry.cost === 0) continue
     const cost = BigInt(entry.cost)
-    for (const scope of scopesOf(entry)) spend.set(scope, (spend.get(scope) ?? 0n) + cost)
+    for (const scope of scopesOf(entry)) {
+      if (counts !== undefined && !counts(scope, entry.startedAt)) continue
+      spend.set(scope, (spend.get(scope) ?? 0n) + cost)
+    }
   }
   const spent = [...spend].filter(([, amount]) => amount !== 0n).sort(byName)
   return {

@@ -1,4 +1,5 @@
 import type { Transaction } from '../../shared/db/db.ts'
+import type { EntryOwners } from '../ledger/scopes.ts'
 
 /** One ledger entry as it is stored. Times are Unix milliseconds, money nano-dollars, `otherUsage` and `metadata` JSON text. */
 export interface EntryRow {
@@ -238,6 +239,24 @@ export function reverseUnsettled(tx: Transaction, calls: readonly BookedEntry[])
        cache_write_tokens as "cacheWriteTokens"`,
     [calls.map((call) => call.callId), calls.map((call) => call.take), calls.map((call) => call.startedAt)],
     'ledger_reverse',
+  )
+}
+
+export interface CallName {
+  callId: string
+  take: number
+}
+
+/** Which of these calls, begun in the last days, are booked, and whose money each entry is. */
+export function findBookedCalls(db: Transaction, calls: readonly CallName[]): Promise<(CallName & EntryOwners)[]> {
+  return db.query<CallName & EntryOwners>(
+    `select l.call_id as "callId", l.take, l.key_hash as "keyHash", l.user_id as "userId", l.team_id as "teamId",
+       l.organization_id as "organizationId", l.project_id as "projectId", l.end_user as "endUser", l.tags, l.extra_scopes as "extraScopes"
+     from ledger l
+     where l.call_id = any($1::text[]) and l.started_at > now() - interval '8 days'
+       and exists (select from unnest($1::text[], $2::int[]) as c(call_id, take) where c.call_id = l.call_id and c.take = l.take)`,
+    [calls.map((call) => call.callId), calls.map((call) => call.take)],
+    'ledger_booked',
   )
 }
 

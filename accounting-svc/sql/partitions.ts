@@ -28,3 +28,25 @@ async function exists(db: Pick<Database, 'query'>, name: string): Promise<boolea
   const rows = await db.query('select from pg_class where relname = $1 and relnamespace = current_schema()::regnamespace', [name])
   return rows.length > 0
 }
+
+/** Names of the monthly partitions, oldest first: `ledger_2026_11`. */
+export async function findLedgerPartitions(db: Database): Promise<string[]> {
+  const rows = await db.query<{ name: string }>(
+    `select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
+     where i.inhparent = 'ledger'::regclass and c.relname ~ '^ledger_[0-9]{4}_[0-9]{2}$' order by 1`,
+  )
+  return rows.map(({ name }) => name)
+}
+
+/**
+ * Drops a monthly partition with all its entries. Gives up after two seconds when it cannot have the ledger for itself, because bookings
+ * wait behind it.
+ */
+export async function dropLedgerPartition(db: Database, name: string): Promise<void> {
+  if (!/^ledger_\d{4}_\d{2}$/.test(name)) throw new Error(`${name} is not the name of a monthly partition`)
+  await db.transaction(async (tx) => {
+    await tx.query(`set local lock_timeout = '2s'`)
+    await tx.query(`alter table ledger detach partition ${name}`)
+    await tx.query(`drop table ${name}`)
+  })
+}

@@ -59,3 +59,54 @@ export async function clearWindow(tx: Transaction, scope: string): Promise<void>
     'spend_no_window',
   )
 }
+
+/** A scope whose window is over. */
+export interface DueWindow {
+  scope: string
+  duration: string | null
+}
+
+/**
+ * Windows that were to close by `now`, at most `most`, locked until the transaction ends. Rows that a booking holds are left out instead
+ * of waited for: it takes its locks in an order of its own, and the two would wait for each other.
+ */
+export function lockDueWindows(tx: Transaction, now: number, most: number): Promise<DueWindow[]> {
+  return tx.query<DueWindow>(
+    `select scope, budget_duration as duration from spend where reset_at <= to_timestamp($1::double precision / 1000)
+     order by reset_at limit $2 for no key update skip locked`,
+    [now, most],
+    'spend_due',
+  )
+}
+
+/** The same for one scope that is due, waiting for its row: while nothing else is locked nobody can be kept waiting by that for long. */
+export async function lockDueWindow(tx: Transaction, now: number, scope: string): Promise<DueWindow[]> {
+  return tx.query<DueWindow>(
+    `select scope, budget_duration as duration from spend where scope = $2 and reset_at <= to_timestamp($1::double precision / 1000)
+     for no key update`,
+    [now, scope],
+    'spend_due_one',
+  )
+}
+
+/** Names of scopes whose window was to close by `now`, at most `most`. */
+export async function findDueWindows(db: Transaction, now: number, most: number): Promise<string[]> {
+  const rows = await db.query<{ scope: string }>(
+    'select scope from spend where reset_at <= to_timestamp($1::double precision / 1000) order by reset_at limit $2',
+    [now, most],
+    'spend_due_names',
+  )
+  return rows.map(({ scope }) => scope)
+}
+
+/** Opens new windows: nothing is spent in them. A reset time of null closes it for good. */
+export function resetSpent(tx: Transaction, scopes: readonly string[], resetAt: readonly (number | null)[]): Promise<Spent[]> {
+  return tx.query<Spent>(
+    `update spend s set spent_nano = 0, revision = revision + 1, updated_at = ${THIS_HOUR},
+       reset_at = to_timestamp(r.reset_at / 1000)
+     from unnest($1::text[], $2::double precision[]) as r(scope, reset_at) where s.scope = r.scope
+     returning s.scope, ${SPENT}, revision`,
+    [scopes, resetAt],
+    'spend_reset',
+  )
+}

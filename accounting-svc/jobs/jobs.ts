@@ -1,0 +1,44 @@
+import type { Bus } from '../../shared/bus/bus.ts'
+import type { Clock } from '../../shared/clock.ts'
+import type { Config } from '../../shared/config/config.ts'
+import type { Counters } from '../../shared/counters/counters.ts'
+import type { Database } from '../../shared/db/db.ts'
+import type { Log } from '../../shared/log.ts'
+import type { Projection } from '../ledger/projection.ts'
+import { keepPartitions } from './partitions.ts'
+import { rebuildCounters } from './rebuild-counters.ts'
+import { resetBudgets } from './reset-budgets.ts'
+import { createSchedule, type Schedule } from './schedule.ts'
+import { sweepLeases } from './sweep-leases.ts'
+
+export interface JobsDeps {
+  db: Database
+  bus: Bus
+  counters: Counters
+  projection: Projection
+  config: () => Config
+  clock: Clock
+  log: Log
+}
+
+/** Starts everything accounting does by itself. */
+export function startJobs(deps: JobsDeps): Schedule {
+  const { db, bus, config, clock, log } = deps
+  return createSchedule({
+    db,
+    clock,
+    log,
+    id: bus.id,
+    jobs: [
+      resetBudgets({ ...deps, zone: () => config().litellm_settings.timezone ?? 'UTC' }),
+      sweepLeases(deps),
+      rebuildCounters(deps),
+      keepPartitions({
+        db,
+        clock,
+        log,
+        retention: () => config().general_settings.maximum_spend_logs_retention_period ?? null,
+      }),
+    ],
+  })
+}

@@ -2,6 +2,7 @@ import type { StartHead } from '../proto/call.ts'
 import { WIRE_VERSION } from '../proto/version.ts'
 import type { GatewayError } from '../shared/errors.ts'
 import type { Call } from './call.ts'
+import type { Recording } from './idempotency.ts'
 
 /**
  * The answer of one call, as far as it got.
@@ -9,6 +10,8 @@ import type { Call } from './call.ts'
  * States: silent (nothing sent; anything may still be answered) → open (head sent, bytes follow) → over.
  */
 export class Reply {
+  /** Gets a copy of the answer, and ends before the client sees the end: a repeat sent at once finds it. */
+  recording: Recording | null = null
   readonly #call: Call
   #open = false
   #over = false
@@ -17,55 +20,73 @@ export class Reply {
     this.#call = call
   }
 
-  get #done(): boolean {
-    return this.#over || this.#call.incoming.closed
-  }
-
   /** Sends the head of a stream. */
   start(headers: Record<string, string>, booking?: Uint8Array): void {
-    if (this.#done) return
+    if (this.#over) return
     this.#open = true
+    this.recording?.start(200, headers)
     const head: StartHead = { v: WIRE_VERSION, status: 200, headers }
     if (booking !== undefined) head.booking = booking
-    this.#call.incoming.start(head)
+    if (!this.#call.incoming.closed) this.#call.incoming.start(head)
   }
 
   /** False = the client is behind: stop reading the upstream until `onWritable`. */
   write(bytes: Uint8Array): boolean {
-    if (this.#done) return true
-    return this.#call.incoming.data(bytes)
+    if (this.#over) return true
+    this.recording?.add(bytes)
+    return this.#call.incoming.closed || this.#call.incoming.data(bytes)
   }
 
   /** A whole answer at once. */
   whole(status: number, headers: Record<string, string>, body: Uint8Array, refusedFor = 0): void {
-    if (this.#done) return
+    if (this.#over) return
     this.#open = true
-    this.#over = true
+    const good = status < 300
+    if (good) {
+      this.recording?.start(status, headers)
+      this.recording?.add(body)
+    }
     const head: StartHead = { v: WIRE_VERSION, status, headers }
     if (refusedFor > 0) head.refusedFor = refusedFor
-    this.#call.incoming.whole(head, body)
+    this.#finish(good, () => this.#call.incoming.whole(head, body))
   }
 
   /** The proper end of a stream. */
   end(last?: string): void {
-    if (this.#done) return
-    if (last !== undefined && last !== '') this.write(Buffer.from(last))
-    this.#over = true
-    this.#call.incoming.end()
+    this.#close(last, true)
   }
 
   /** A failure: a plain error answer while silent, `event` (an error in the client's dialect) once the stream is open. */
   fail(error: GatewayError, headers: Record<string, string>, event: string): void {
-    if (this.#done) return
-    if (!this.#open) {
-      this.whole(
-        error.status,
-        { 'content-type': 'application/json', ...headers },
-        Buffer.from(this.#call.dialect.encodeError(error)),
-        this.#call.refusedFor,
-      )
+    if (this.#open) {
+      this.#close(event, false)
       return
     }
-    this.end(event)
+    const all = { 'content-type': 'application/json', ...headers }
+    this.whole(error.status, all, Buffer.from(this.#call.dialect.encodeError(error)), this.#call.refusedFor)
+  }
+
+  /** Nothing more will be sent, and what was sent is no answer. */
+  drop(): void {
+    if (!this.#over) this.#finish(false, () => {})
+  }
+
+  #close(last: string | undefined, good: boolean): void {
+    if (this.#over) return
+    if (last !== undefined && last !== '') this.write(Buffer.from(last))
+    this.#finish(good, () => this.#call.incoming.end())
+  }
+
+  /** Ends the recording, where there is one, and then the answer, where somebody waits for it. */
+  #finish(good: boolean, send: () => void): void {
+    this.#over = true
+    const { recording } = this
+    if (recording === null) {
+      if (!this.#call.incoming.closed) send()
+      return
+    }
+    void (good ? recording.finish() : recording.abandon()).then(() => {
+      if (!this.#call.incoming.closed) send()
+    })
   }
 }

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { type Limit, scopes } from '../../proto/limits.ts'
 import type { Bus } from '../../shared/bus/bus.ts'
 import type { Clock } from '../../shared/clock.ts'
@@ -6,8 +5,8 @@ import type { Config } from '../../shared/config/config.ts'
 import type { Database, Transaction } from '../../shared/db/db.ts'
 import { alreadyExists } from '../../shared/db/sql-state.ts'
 import { GatewayError } from '../../shared/errors.ts'
-import { nanoOf } from '../../shared/money.ts'
-import { dollars } from '../dollars.ts'
+import { rowId } from '../../shared/ids.ts'
+import { dollarsOrNull, nanoField } from '../dollars.ts'
 import { nextReset } from '../ledger/budgets.ts'
 import { setWindow } from '../ledger/windows.ts'
 import { audit } from '../sql/audit.ts'
@@ -51,8 +50,8 @@ export function saysBudget(fields: BudgetFields, names: readonly string[] = BUDG
 /** The columns of a budget row that `fields` set; what they do not name stays. Throws GatewayError `bad_request` for an amount. */
 export function budgetColumns(fields: BudgetFields): Partial<BudgetRow> {
   const columns: Partial<BudgetRow> = {}
-  if (fields['max_budget'] !== undefined) columns.max_budget_nano = nanoOrNull(fields['max_budget'], 'max_budget')
-  if (fields['soft_budget'] !== undefined) columns.soft_budget_nano = nanoOrNull(fields['soft_budget'], 'soft_budget')
+  if (fields['max_budget'] !== undefined) columns.max_budget_nano = nanoField(fields['max_budget'], 'max_budget')
+  if (fields['soft_budget'] !== undefined) columns.soft_budget_nano = nanoField(fields['soft_budget'], 'soft_budget')
   for (const name of ['max_parallel_requests', 'tpm_limit', 'rpm_limit'] as const) {
     if (fields[name] !== undefined) columns[name] = fields[name] as number | null
   }
@@ -61,23 +60,6 @@ export function budgetColumns(fields: BudgetFields): Partial<BudgetRow> {
     columns.model_max_budget = (fields['model_max_budget'] as Record<string, unknown> | null) ?? {}
   if (fields['allowed_models'] !== undefined) columns.allowed_models = (fields['allowed_models'] as string[] | null) ?? []
   return columns
-}
-
-/** Dollars → nano-dollars; an empty text stands for none. Throws GatewayError `bad_request` for what is no amount of 0 or more. */
-export function nanoOrNull(value: unknown, field: string): number | null {
-  if (value === null || value === '') return null
-  try {
-    const nano = nanoOf(value as number | string)
-    if (nano >= 0) return nano
-  } catch {
-    // Said below, with the field.
-  }
-  throw badRequest(field, `${field} is not an amount of dollars, 0 or more, that this gateway can count exactly.`)
-}
-
-/** Nano-dollars as JSON dollars, or null. */
-export function dollarsOrNull(nano: number | null): unknown {
-  return nano === null ? null : dollars(nano)
 }
 
 /** A budget row as clients see it. `resetAt` is when the window of its owner closes. */
@@ -102,7 +84,7 @@ export async function makeBudget(
   fields: BudgetFields,
   by: Writer,
   now: number,
-  id: string = randomUUID(),
+  id: string = rowId(),
 ): Promise<BudgetRow> {
   const [at, who] = [new Date(now), actorOf(by.actor)]
   const row = { ...budgetColumns(fields), budget_id: id, created_at: at, created_by: who, updated_at: at, updated_by: who }

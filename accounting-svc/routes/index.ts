@@ -2,13 +2,18 @@ import type { Bus } from '../../shared/bus/bus.ts'
 import type { Catalog } from '../../shared/catalog/catalog.ts'
 import type { Clock } from '../../shared/clock.ts'
 import type { Config } from '../../shared/config/config.ts'
+import type { Sealer } from '../../shared/config/secrets.ts'
 import type { Database } from '../../shared/db/db.ts'
 import { createAccessGroups } from '../identity/access-groups.ts'
 import type { Budgets } from '../identity/budgets.ts'
 import { createCustomers } from '../identity/customers.ts'
 import { createInvitations } from '../identity/invitations.ts'
 import type { Keys } from '../identity/keys.ts'
+import { createOrganizations } from '../identity/organizations.ts'
+import { createProjects } from '../identity/projects.ts'
 import { createTags } from '../identity/tags.ts'
+import { createTeamMembers } from '../identity/team-members.ts'
+import { createTeams } from '../identity/teams.ts'
 import type { Users } from '../identity/users.ts'
 import type { PriceBook } from '../models/price-book.ts'
 import { createPriceOverrides } from '../models/prices.ts'
@@ -22,10 +27,13 @@ import { invitationRoutes } from './invitations.ts'
 import { keyRoutes } from './keys.ts'
 import { modelRoutes } from './models.ts'
 import { openapiRoutes } from './openapi.ts'
+import { organizationRoutes } from './organizations.ts'
 import { priceRoutes } from './prices.ts'
+import { projectRoutes } from './projects.ts'
 import { reportRoutes } from './reports.ts'
 import type { RequestRouter, Route } from './route.ts'
 import { tagRoutes } from './tags.ts'
+import { teamMemberRoutes, teamRoutes } from './teams.ts'
 import { userRoutes } from './users.ts'
 
 /** Every management route. Adding one is adding it to a list of its topic, or a topic here. */
@@ -38,6 +46,7 @@ export function allRoutes(deps: {
 import { repriceRoutes } from './reprice.ts'
   bus: Bus
   clock: Clock
+  sealer: Sealer
   runtime: Runtime
   book: PriceBook
   catalog: Catalog
@@ -49,6 +58,10 @@ import { repriceRoutes } from './reprice.ts'
   return [
     ...keyRoutes(deps.keys),
     ...budgetRoutes(deps.budgets),
+    ...teamRoutes(createTeams(deps)),
+    ...teamMemberRoutes(createTeamMembers(deps)),
+    ...organizationRoutes(createOrganizations(deps)),
+    ...projectRoutes(createProjects(deps)),
     ...userRoutes(deps.users),
     ...customerRoutes(createCustomers(deps)),
     ...tagRoutes(createTags({ ...deps, deployment: deps.runtime.deployment })),

@@ -2,9 +2,11 @@ import { scopes } from '../../proto/limits.ts'
 import type { Bus } from '../../shared/bus/bus.ts'
 import type { Clock } from '../../shared/clock.ts'
 import type { Config } from '../../shared/config/config.ts'
+import type { Counters } from '../../shared/counters/counters.ts'
 import type { Database, Transaction } from '../../shared/db/db.ts'
 import { alreadyExists } from '../../shared/db/sql-state.ts'
 import { GatewayError } from '../../shared/errors.ts'
+import type { Log } from '../../shared/log.ts'
 import { dollars } from '../dollars.ts'
 import { archiveRows } from '../sql/archive.ts'
 import { audit } from '../sql/audit.ts'
@@ -19,10 +21,12 @@ import {
   insertCustomer,
   updateCustomer,
 } from '../sql/customers.ts'
+import { setSpend } from '../sql/limits.ts'
 import { actorOf } from './access.ts'
 import { auditEntry } from './audit.ts'
 import { budgetObject, scheduleOwner, zoneOf } from './budgets.ts'
 import { ownBudget } from './own-budget.ts'
+import { spendField, tellSpent } from './spend-changes.ts'
 import type { Writer } from './writer.ts'
 
 /** What a client sends to make or change a customer, already checked against its schema (routes/customers.ts). */
@@ -44,7 +48,14 @@ const PLAIN = ['alias', 'allowed_model_region', 'default_model', 'object_permiss
 const PAGE = 1000
 
 /** The rules of customers (end users): who calls on behalf of them is not asked, what they cost is. */
-export function createCustomers(deps: { db: Database; bus: Bus; config: () => Config; clock: Clock }): Customers {
+export function createCustomers(deps: {
+  db: Database
+  bus: Bus
+  counters: Pick<Counters, 'book'>
+  config: () => Config
+  clock: Clock
+  log: Log
+}): Customers {
   const { db, bus, config, clock } = deps
   const announce = (customers: readonly string[]): void => bus.announce('budget', { customers })
 
@@ -79,7 +90,7 @@ export function createCustomers(deps: { db: Database; bus: Bus; config: () => Co
   return {
     async create(fields, by) {
       const id = fields.user_id
-      const customer = await db.transaction(async (tx) => {
+      const { customer, spent } = await db.transaction(async (tx) => {
         const now = new Date(clock.now())
         await insertCustomer(tx, { ...customerColumns(fields), user_id: id, created_at: now, updated_at: now }).catch(
           (error: unknown) => {
@@ -90,24 +101,30 @@ export function createCustomers(deps: { db: Database; bus: Bus; config: () => Co
               : error
           },
         )
+        // Set also where it is 0: what a customer of this id spent before it was deleted is in the ledger.
+        const spent = await setSpend(tx, scopes.customer(id), spendField(fields) ?? 0)
         const made = await link(tx, await mustFind(tx, id), fields, by)
         await audit(tx, auditEntry(by.actor, by.changedBy, 'created', 'customers', id, null, made))
-        return made
+        return { customer: made, spent }
       })
+      await tellSpent(deps, [spent])
       announce([id])
       return customer
     },
 
     async update(fields, by) {
       const id = fields.user_id
-      const customer = await db.transaction(async (tx) => {
+      const { customer, spents } = await db.transaction(async (tx) => {
         const before = await mustFind(tx, id, true)
         const [old] = await shownAll(tx, [before])
         await updateCustomer(tx, id, { ...customerColumns(fields), updated_at: new Date(clock.now()) })
+        const spend = spendField(fields)
+        const spents = spend === null ? [] : [await setSpend(tx, scopes.customer(id), spend)]
         const after = await link(tx, before, fields, by)
         await audit(tx, auditEntry(by.actor, by.changedBy, 'updated', 'customers', id, old, after))
-        return after
+        return { customer: after, spents }
       })
+      await tellSpent(deps, spents)
       announce([id])
       return customer
     },

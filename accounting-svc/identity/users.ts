@@ -3,12 +3,15 @@ import { scopes } from '../../proto/limits.ts'
 import type { Bus } from '../../shared/bus/bus.ts'
 import type { Clock } from '../../shared/clock.ts'
 import type { Config } from '../../shared/config/config.ts'
+import type { Counters, Spent } from '../../shared/counters/counters.ts'
 import type { Database, Transaction } from '../../shared/db/db.ts'
 import { alreadyExists } from '../../shared/db/sql-state.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import { rowId } from '../../shared/ids.ts'
+import type { Log } from '../../shared/log.ts'
 import { archiveRows } from '../sql/archive.ts'
 import { audit } from '../sql/audit.ts'
+import { setSpend } from '../sql/limits.ts'
 import {
   countUsers,
   deleteUsers,
@@ -36,6 +39,7 @@ import { auditEntry } from './audit.ts'
 import { makeBudget, scheduleOwner, zoneOf } from './budgets.ts'
 import type { Keys } from './keys.ts'
 import { hashPassword } from './password.ts'
+import { spendField, tellSpent } from './spend-changes.ts'
 import { FOR_KEY, type UserFields, userColumns, userInfo, withUserDefaults } from './user-fields.ts'
 import type { Writer } from './writer.ts'
 
@@ -76,7 +80,15 @@ const KEYS_SHOWN = 1000
 const ALL_PAGE = 500
 
 /** The rules of internal users. Every write is audited in its own transaction and told to the edges after it. */
-export function createUsers(deps: { db: Database; bus: Bus; keys: Keys; config: () => Config; clock: Clock }): Users {
+export function createUsers(deps: {
+  db: Database
+  bus: Bus
+  keys: Keys
+  counters: Pick<Counters, 'book'>
+  config: () => Config
+  clock: Clock
+  log: Log
+}): Users {
   const { db, bus, keys, config, clock } = deps
   const changed = (userId: string): void => bus.announce('identity', { userId })
 
@@ -88,7 +100,7 @@ export function createUsers(deps: { db: Database; bus: Bus; keys: Keys; config: 
     return mustFind(tx, userId)
   }
 
-  async function insert(fields: UserFields, writer: Writer): Promise<UserView> {
+  async function insert(fields: UserFields, writer: Writer): Promise<{ user: UserView; spent: Spent }> {
     const userId = text(fields['user_id']) ?? rowId()
     const teams = teamsOf(fields['teams'])
     const organizations = (fields['organizations'] as string[] | null | undefined) ?? []
@@ -119,9 +131,11 @@ export function createUsers(deps: { db: Database; bus: Bus; keys: Keys; config: 
       for (const organizationId of organizations) {
         await joinOrganization(tx, { organizationId, userId, role: memberRole(fields['user_role']) })
       }
+      // Set also where it is 0: what another user of this id left is not this one's spend.
+      const spent = await setSpend(tx, scopes.user(userId), spendField(fields) ?? 0)
       const user = await scheduled(tx, userId)
       await audit(tx, auditEntry(writer.actor, writer.changedBy, 'created', 'users', userId, null, userInfo(user)))
-      return user
+      return { user, spent }
     })
   }
 
@@ -139,7 +153,7 @@ export function createUsers(deps: { db: Database; bus: Bus; keys: Keys; config: 
     requireMay(writer.actor, userId, fields)
     const password = text(fields['password'])
     const hash = password === null ? undefined : await hashPassword(password)
-    const user = await db.transaction(async (tx) => {
+    const { user, spents } = await db.transaction(async (tx) => {
       const before = await mustFind(tx, userId)
       const changes: UserChanges = { ...userColumns(fields, before.metadata), ...(hash === undefined ? {} : { password: hash }) }
       if (text(fields['user_id']) !== null) await requireFreeEmail(tx, text(fields['user_email']), userId)
@@ -147,11 +161,14 @@ export function createUsers(deps: { db: Database; bus: Bus; keys: Keys; config: 
       await updateUser(tx, userId, { ...changes, ...stamp }).catch((error: unknown) => {
         throw alreadyExists(error) ? taken(error, userId) : error
       })
+      const spend = spendField(fields)
+      const spents = spend === null ? [] : [await setSpend(tx, scopes.user(userId), spend)]
       const after = await scheduled(tx, userId)
       const values = { ...userInfo(after), ...(hash === undefined ? {} : { password: hash }) }
       await audit(tx, auditEntry(writer.actor, writer.changedBy, 'updated', 'users', userId, userInfo(before), values))
-      return after
+      return { user: after, spents }
     })
+    await tellSpent(deps, spents)
     changed(userId)
     return { user_id: userId, data: userInfo(user) }
   }
@@ -200,7 +217,8 @@ export function createUsers(deps: { db: Database; bus: Bus; keys: Keys; config: 
   return {
     async create(asked, writer) {
       const fields = withUserDefaults(asked, config())
-      const user = await insert(fields, writer)
+      const { user, spent } = await insert(fields, writer)
+      await tellSpent(deps, [spent])
       changed(user.user_id)
       if (fields['auto_create_key'] === false) return userInfo(user)
       const forKey = Object.fromEntries(FOR_KEY.flatMap((name) => (fields[name] == null ? [] : [[name, fields[name]]])))

@@ -147,6 +147,13 @@ describe('POST /customer/update', () => {
     expect(await window('customer|u3')).toMatchObject([{ budget_duration: null, reset_at: null }])
   })
 
+  it('sets what was spent in the present window, and tells the counters', async () => {
+    expect(await made({ user_id: 'u5', spend: 1.5 })).toMatchObject({ spend: 1.5 })
+    expect((await gateway.counters.peek(['customer|u5']))[0]).toMatchObject({ spent: 1_500_000_000 })
+    expect((await post('/customer/update', { user_id: 'u5', spend: 0 })).body).toMatchObject({ spend: 0 })
+    expect((await gateway.counters.peek(['customer|u5']))[0]).toMatchObject({ spent: 0 })
+  })
+
   it('knows nobody by another id', async () => {
     expect((await post('/customer/update', { user_id: 'ghost', alias: 'x' })).status).toBe(404)
   })

@@ -1,6 +1,6 @@
 import type { Customers } from '../identity/customers.ts'
 import { writerOf } from '../identity/writer.ts'
-import { budgetShape, budgetShown, list, map } from './field-types.ts'
+import { amount, budgetShape, budgetShown, list, map } from './field-types.ts'
 import { type Route, route, z } from './route.ts'
 import { jsonStream } from './stream.ts'
 
@@ -9,6 +9,7 @@ const fields = z.object({
   alias: z.string().nullish(),
   blocked: z.boolean().nullish(),
   ...budgetShape,
+  spend: amount().nullish().describe('Dollars: sets what was spent in the present window'),
   budget_id: z.string().min(1).nullish().describe('A row to share instead of limits of its own'),
   allowed_model_region: z.enum(['eu', 'us']).nullish(),
   default_model: z.string().nullish().describe('Used where the region allows none of the models asked for'),

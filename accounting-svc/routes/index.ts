@@ -3,11 +3,14 @@ import type { Catalog } from '../../shared/catalog/catalog.ts'
 import type { Clock } from '../../shared/clock.ts'
 import type { Config } from '../../shared/config/config.ts'
 import type { Sealer } from '../../shared/config/secrets.ts'
+import type { Counters } from '../../shared/counters/counters.ts'
 import type { Database } from '../../shared/db/db.ts'
+import type { Log } from '../../shared/log.ts'
 import { createAccessGroups } from '../identity/access-groups.ts'
 import type { Budgets } from '../identity/budgets.ts'
 import { createCustomers } from '../identity/customers.ts'
 import { createInvitations } from '../identity/invitations.ts'
+import { createJwtMappings } from '../identity/jwt-mappings.ts'
 import type { Keys } from '../identity/keys.ts'
 import { createOrganizations } from '../identity/organizations.ts'
 import { createProjects } from '../identity/projects.ts'
@@ -24,6 +27,7 @@ import { budgetRoutes } from './budgets.ts'
 import { customerRoutes } from './customers.ts'
 import { healthRoutes } from './health.ts'
 import { invitationRoutes } from './invitations.ts'
+import { jwtMappingRoutes } from './jwt-mappings.ts'
 import { keyRoutes } from './keys.ts'
 import { modelRoutes } from './models.ts'
 import { openapiRoutes } from './openapi.ts'
@@ -31,6 +35,7 @@ import { organizationRoutes } from './organizations.ts'
 import { priceRoutes } from './prices.ts'
 import { projectRoutes } from './projects.ts'
 import { reportRoutes } from './reports.ts'
+import { repriceRoutes } from './reprice.ts'
 import type { RequestRouter, Route } from './route.ts'
 import { tagRoutes } from './tags.ts'
 import { teamMemberRoutes, teamRoutes } from './teams.ts'
@@ -43,13 +48,14 @@ export function allRoutes(deps: {
   users: Users
   db: Database
   config: () => Config
-import { repriceRoutes } from './reprice.ts'
   bus: Bus
   clock: Clock
   sealer: Sealer
   runtime: Runtime
   book: PriceBook
   catalog: Catalog
+  counters: Counters
+  log: Log
   ready: () => boolean
   database: () => Promise<boolean>
   /** The finished router, which describes itself. */
@@ -57,6 +63,7 @@ import { repriceRoutes } from './reprice.ts'
 }): Route[] {
   return [
     ...keyRoutes(deps.keys),
+    ...jwtMappingRoutes(createJwtMappings(deps)),
     ...budgetRoutes(deps.budgets),
     ...teamRoutes(createTeams(deps)),
     ...teamMemberRoutes(createTeamMembers(deps)),
@@ -72,8 +79,8 @@ import { repriceRoutes } from './reprice.ts'
     ...reportRoutes(deps),
     ...modelRoutes(deps.runtime, deps.catalog),
     ...priceRoutes({ ...deps, overrides: createPriceOverrides(deps) }),
+    ...repriceRoutes(deps),
     ...healthRoutes(deps),
     ...openapiRoutes({ document: () => deps.router().document(), list: () => deps.router().list() }),
   ]
 }
-    ...repriceRoutes(deps),

@@ -274,6 +274,22 @@ describe('POST /user/update', () => {
     expect(await audited('u4')).toMatchObject([{}, { updated_values: { password: '***' } }])
   })
 
+  it('sets what was spent in the present window, and tells the counters', async () => {
+    await made({ user_id: 'u5', spend: 1.5, auto_create_key: false })
+    expect((await get('/v2/user/info?user_id=u5')).body).toMatchObject({ spend: 1.5 })
+    const before = (await gateway.counters.peek(['user|u5']))[0]
+    expect(before).toMatchObject({ spent: 1_500_000_000 })
+    expect((await post('/user/update', { user_id: 'u5', spend: 0 })).body).toMatchObject({ data: { spend: 0 } })
+    expect((await gateway.counters.peek(['user|u5']))[0]).toMatchObject({ spent: 0 })
+    expect((await post('/user/update', { user_id: 'ann', spend: 0 }, keyOf['ann'])).status).toBe(401)
+  })
+
+  it('begins at 0 for a user of an id that was there before', async () => {
+    await made({ user_id: 'u6', spend: 3, auto_create_key: false })
+    await post('/user/delete', { user_ids: ['u6'] })
+    expect(await made({ user_id: 'u6', auto_create_key: false })).toMatchObject({ spend: 0 })
+  })
+
   it('refuses an address that another user has', async () => {
     const { status, body } = await post('/user/update', { user_id: 'u4', user_email: 'ann@example.com' })
     expect(status).toBe(409)

@@ -34,6 +34,7 @@ const fields = z.object({
   sso_user_id: z.string().min(1).nullish(),
   models: list().nullish(),
   max_budget: amount().nullish().describe('Dollars'),
+  spend: amount().nullish().describe('Dollars: sets what was spent in the present window'),
   budget_duration: duration().nullish(),
   budget_limits: budgetLimits().nullish(),
   model_max_budget: modelBudgets().nullish(),

@@ -9,6 +9,7 @@ import { alreadyExists } from '../../shared/db/sql-state.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import { rowId } from '../../shared/ids.ts'
 import type { Log } from '../../shared/log.ts'
+import { setWindow } from '../ledger/windows.ts'
 import { archiveRows } from '../sql/archive.ts'
 import { audit } from '../sql/audit.ts'
 import { setSpend } from '../sql/limits.ts'
@@ -18,14 +19,9 @@ import {
   findUser,
   findUsers,
   insertUser,
-  joinOrganization,
-  joinTeam,
   keysOfUsers,
   listUsers,
   lockEmail,
-  missingOrganizations,
-  missingTeams,
-  teamsOfUser,
   type UserChanges,
   type UserFilter,
   type UserSort,
@@ -36,11 +32,13 @@ import {
 } from '../sql/users.ts'
 import { actorOf, adminOnly, isAdmin, readsAll } from './access.ts'
 import { auditEntry } from './audit.ts'
-import { makeBudget, scheduleOwner, zoneOf } from './budgets.ts'
+import { scheduleOwner, zoneOf } from './budgets.ts'
 import type { Keys } from './keys.ts'
 import { hashPassword } from './password.ts'
+import { removeKeys } from './removal.ts'
 import { spendField, tellSpent } from './spend-changes.ts'
 import { FOR_KEY, type UserFields, userColumns, userInfo, withUserDefaults } from './user-fields.ts'
+import { joinAll, teamsShown } from './user-teams.ts'
 import type { Writer } from './writer.ts'
 
 export interface Users {
@@ -102,8 +100,6 @@ export function createUsers(deps: {
 
   async function insert(fields: UserFields, writer: Writer): Promise<{ user: UserView; spent: Spent }> {
     const userId = text(fields['user_id']) ?? rowId()
-    const teams = teamsOf(fields['teams'])
-    const organizations = (fields['organizations'] as string[] | null | undefined) ?? []
     const stamp = { created_by: actorOf(writer.actor), updated_by: actorOf(writer.actor) }
     const row: UserChanges = {
       ...userColumns(fields),
@@ -116,21 +112,7 @@ export function createUsers(deps: {
       await insertUser(tx, { ...row, user_id: userId }).catch((error: unknown) => {
         throw alreadyExists(error) ? taken(error, userId) : error
       })
-      await requireAll(
-        'teams',
-        await missingTeams(
-          tx,
-          teams.map((team) => team.teamId),
-        ),
-      )
-      await requireAll('organizations', await missingOrganizations(tx, organizations))
-      for (const team of teams) {
-        const budget = team.budget == null ? null : await makeBudget(tx, { max_budget: team.budget }, writer, clock.now())
-        await joinTeam(tx, { teamId: team.teamId, userId, role: team.role, budgetId: budget?.budget_id ?? null })
-      }
-      for (const organizationId of organizations) {
-        await joinOrganization(tx, { organizationId, userId, role: memberRole(fields['user_role']) })
-      }
+      await joinAll({ tx, config: config(), by: writer, now: clock.now() }, userId, fields)
       // Set also where it is 0: what another user of this id left is not this one's spend.
       const spent = await setSpend(tx, scopes.user(userId), spendField(fields) ?? 0)
       const user = await scheduled(tx, userId)
@@ -139,12 +121,23 @@ export function createUsers(deps: {
     })
   }
 
+  /** Deletes users with their memberships and windows. What they spent stays, so that no number of theirs ever goes back. */
+  async function drop(tx: Transaction, users: readonly UserView[], writer: Writer): Promise<void> {
+    for (const user of users) {
+      const { user_id: id, teams } = user
+      const owned = [scopes.user(id), ...teams.map((teamId) => scopes.teamMember(teamId, id))]
+      for (const scope of owned) await setWindow(tx, scope, null, clock.now(), zoneOf(config()))
+      await audit(tx, auditEntry(writer.actor, writer.changedBy, 'deleted', 'users', id, userInfo(user), null))
+    }
+    await deleteUsers(
+      tx,
+      users.map((user) => user.user_id),
+    )
+  }
+
   /** Takes back a user whose key could not be made: half of what was asked for is not what was asked for. */
   async function undo(user: UserView, writer: Writer): Promise<void> {
-    await db.transaction(async (tx) => {
-      await deleteUsers(tx, [user.user_id])
-      await audit(tx, auditEntry(writer.actor, writer.changedBy, 'deleted', 'users', user.user_id, userInfo(user), null))
-    })
+    await db.transaction((tx) => drop(tx, [user], writer))
     changed(user.user_id)
   }
 
@@ -240,36 +233,30 @@ export function createUsers(deps: {
       const ids = [...new Set(userIds)]
       const users = await findUsers(db, ids)
       const known = new Set(users.map((user) => user.user_id))
-      await requireAll(
+      requireAll(
         'user_ids',
         ids.filter((id) => !known.has(id)),
       )
-      // Keys first: whatever happens next, they open nothing any more.
-      const tokens = await keysOfUsers(db, ids)
-      if (tokens.length > 0) await keys.remove(tokens, [], writer)
-      await db.transaction(async (tx) => {
-        await archiveRows(
-          tx,
-          'users',
-          users.map((user) => ({ id: user.user_id, row: userInfo(user) })),
-          actorOf(writer.actor),
-        )
-        await deleteUsers(tx, ids)
-        for (const user of users) {
-          await audit(tx, auditEntry(writer.actor, writer.changedBy, 'deleted', 'users', user.user_id, userInfo(user), null))
-        }
+      const tokens = await db.transaction(async (tx) => {
+        const gone = await keysOfUsers(tx, ids)
+        await removeKeys(tx, gone, writer)
+        const rows = users.map((user) => ({ id: user.user_id, row: userInfo(user) }))
+        await archiveRows(tx, 'users', rows, actorOf(writer.actor))
+        await drop(tx, users, writer)
+        return gone
       })
+      if (tokens.length > 0) bus.announce('identity', { keyHashes: tokens })
       for (const id of ids) changed(id)
       return users.length
     },
 
     async info(userId, actor) {
       if (userId === undefined && readsAll(actor)) {
-        return { user_id: null, user_info: null, keys: await keyRows(undefined, actor), teams: await teamsOfUser(db, null) }
+        return { user_id: null, user_info: null, keys: await keyRows(undefined, actor), teams: await teamsShown(db, undefined) }
       }
       const id = readable(userId, actor)
       const user = await mustFind(db, id)
-      return { user_id: id, user_info: userInfo(user), keys: await keyRows(id, actor), teams: await teamsOfUser(db, id) }
+      return { user_id: id, user_info: userInfo(user), keys: await keyRows(id, actor), teams: await teamsShown(db, id) }
     },
 
     async row(userId, actor) {
@@ -301,32 +288,6 @@ export function createUsers(deps: {
 
     count: () => countUsers(db),
   }
-}
-
-interface TeamToJoin {
-  teamId: string
-  role: 'admin' | 'user'
-  /** Dollars inside the team, or null. */
-  budget: unknown
-}
-
-/** Ids, or ids with a role and a budget inside the team. */
-function teamsOf(value: unknown): TeamToJoin[] {
-  const list = (value as (string | Record<string, unknown>)[] | null | undefined) ?? []
-  return list.map((team) =>
-    typeof team === 'string'
-      ? { teamId: team, role: 'user', budget: null }
-      : {
-          teamId: String(team['team_id']),
-          role: team['user_role'] === 'admin' ? 'admin' : 'user',
-          budget: team['max_budget_in_team'] ?? null,
-        },
-  )
-}
-
-/** Inside an organization a user is a viewer or not; who administrates it is said there. */
-function memberRole(userRole: unknown): string {
-  return userRole === 'internal_user_viewer' ? 'internal_user_viewer' : 'internal_user'
 }
 
 /** The user that `actor` may read: whoever they name where they read everything, else only themselves. */

@@ -8,7 +8,7 @@ import type { Projection } from '../ledger/projection.ts'
 import { keepPartitions } from './partitions.ts'
 import { rebuildCounters } from './rebuild-counters.ts'
 import { resetBudgets } from './reset-budgets.ts'
-import { createSchedule, type Schedule } from './schedule.ts'
+import { createSchedule, type Job, type Schedule } from './schedule.ts'
 import { sweepLeases } from './sweep-leases.ts'
 
 export interface JobsDeps {
@@ -19,6 +19,8 @@ export interface JobsDeps {
   config: () => Config
   clock: Clock
   log: Log
+  /** Work that other parts bring. */
+  others?: readonly Job[]
 }
 
 /** Starts everything accounting does by itself. */
@@ -39,6 +41,7 @@ export function startJobs(deps: JobsDeps): Schedule {
         log,
         retention: () => config().general_settings.maximum_spend_logs_retention_period ?? null,
       }),
+      ...(deps.others ?? []),
     ],
   })
 }

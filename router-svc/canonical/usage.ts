@@ -42,6 +42,7 @@ export function tokensOf(usage: Usage, tier?: unknown): TokenUsage {
     const cached = fields(prompt['cached_tokens_details'])
     put(tokens, 'audioCacheRead', cached?.['audio_tokens'])
     put(tokens, 'imageCacheRead', cached?.['image_tokens'])
+    if (cached === undefined) shareCache(tokens)
   }
   if (completion !== undefined) {
     put(tokens, 'imageOutput', completion['image_tokens'])
@@ -75,6 +76,21 @@ function put(
 ): void {
   const found = count(value)
   if (found !== undefined && found > 0) tokens[field] = found
+}
+
+/**
+ * A provider that does not say of what kind its cached tokens are may have counted an image twice: as image and as cached. What the parts
+ * have too much is that.
+ */
+function shareCache(tokens: TokenUsage): void {
+  const image = tokens.imageInput ?? 0
+  if (image === 0 && tokens.audioInput === 0) return
+  const { cacheRead, audioInput } = tokens
+  const parts = cacheRead + tokens.cacheWrite + tokens.cacheWrite1h + audioInput + image + (tokens.videoInput ?? 0)
+  const double = Math.min(cacheRead, parts - tokens.input)
+  if (double <= 0) return
+  put(tokens, 'imageCacheRead', Math.min(double, image))
+  put(tokens, 'audioCacheRead', Math.min(Math.max(0, double - image), audioInput))
 }
 
 /** What few providers report, under names that each has for itself. */

@@ -31,9 +31,18 @@ import {
 } from '../sql/organizations.ts'
 import { listTeams } from '../sql/teams.ts'
 import { findUser, findUsers } from '../sql/users.ts'
-import { actorOf, adminOnly, readsAll, runsOrganization, seesOrganization } from './access.ts'
+import { actorOf, adminOnly, isAdmin, readsAll, runsOrganization, seesOrganization } from './access.ts'
 import { auditEntry } from './audit.ts'
-import { type BudgetFields, badRequest, budgetObject, makeBudget, saysBudget, scheduleOwner, zoneOf } from './budgets.ts'
+import {
+  BUDGET_FIELDS,
+  type BudgetFields,
+  badRequest,
+  budgetObject,
+  makeBudget,
+  saysBudget,
+  scheduleOwner,
+  zoneOf,
+} from './budgets.ts'
 import { ownBudget } from './own-budget.ts'
 import { removeKeys, removeTeams } from './removal.ts'
 import { teamObject } from './team-fields.ts'
@@ -61,6 +70,9 @@ const PLAIN = { organization_alias: null, models: [], object_permission: null } 
 
 /** Fields without a column: they are kept inside `metadata`, where whoever enforces them looks. */
 const IN_METADATA = ['model_rpm_limit', 'model_tpm_limit'] as const
+
+/** What only proxy admins set: what an organization may use and spend. Limits per model are in its metadata. */
+const BINDING = [...BUDGET_FIELDS, 'budget_id', 'models', 'metadata', 'object_permission', ...IN_METADATA]
 
 /** The rules of organizations. Every write is audited in its own transaction and told to the edges after it. */
 export function createOrganizations(deps: { db: Database; bus: Bus; config: () => Config; clock: Clock }): Organizations {
@@ -184,6 +196,9 @@ export function createOrganizations(deps: { db: Database; bus: Bus; config: () =
 
     async update(fields, by) {
       const id = fields.organization_id
+      // The limits of an organization bind those who run it.
+      if (!isAdmin(by.actor) && BINDING.some((name) => fields[name] !== undefined))
+        throw adminOnly(by.actor, '/organization/update')
       await change(id, by, '/organization/update', true, async (tx, organization) => {
         const columns = columnsOf(fields, organization.metadata)
         const budget = await ownBudget(tx, organization.budget_id, fields, by, clock.now(), zone())

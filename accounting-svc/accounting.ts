@@ -12,6 +12,7 @@ import { type Door, listen, serveTunnel } from './http.ts'
 import { requireAccess } from './identity/access.ts'
 import { authenticate } from './identity/authenticate.ts'
 import { createBudgets } from './identity/budgets.ts'
+import { keyRotationJob } from './identity/key-rotation.ts'
 import { createKeys } from './identity/keys.ts'
 import { NOBODY, unlessPublic } from './identity/open-routes.ts'
 import { createIdentities, serveIdentities } from './identity/publish.ts'
@@ -80,7 +81,14 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
   await migrate(db, MIGRATIONS, log)
   await makePartitions(db, clock)
 
-  const identities = createIdentities({ db, bus, clock, config: () => config, masterKey: deps.masterKey })
+  const identities = createIdentities({
+    db,
+    bus,
+    clock,
+    config: () => config,
+    deployments: () => runtime.deployments,
+    masterKey: deps.masterKey,
+  })
   const keys = createKeys({ db, identities, counters, config: () => config, env, clock, log })
   const budgets = createBudgets({ db, bus, config: () => config, clock })
   const users = createUsers({ db, bus, keys, counters: deps.counters, config: () => config, clock, log })
@@ -148,7 +156,17 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
   ]
   const databaseState = tellDatabaseState({ bus, db, clock })
   await rebuildAtStart({ counters, bus, db, clock, log })
-  const jobs = startJobs({ db, bus, counters, projection, config: () => config, clock, log })
+  const rotation = keyRotationJob(keys, env)
+  const jobs = startJobs({
+    db,
+    bus,
+    counters,
+    projection,
+    config: () => config,
+    clock,
+    log,
+    others: rotation === null ? [] : [rotation],
+  })
   const door: Door | null = deps.listen == null ? null : await listen(router, deps.listen)
 
   return {
@@ -157,6 +175,9 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     async reconfigure(next) {
       await runtime.use(next)
       config = next
+      // Limits, lists of models and defaults may be others now.
+      bus.announce('identity', {})
+      bus.announce('budget', {})
     },
     async drain(limit) {
       draining = true

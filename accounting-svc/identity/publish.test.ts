@@ -16,7 +16,23 @@ describe('modelsOf', () => {
     ['what the user may, without a team', [], null, ['a'], ['a']],
     ['what the team may rather than the user', [], ['t'], ['u'], ['t']],
   ])('allows %s', (_, own, team, user, expected) => {
-    expect(modelsOf(own, team, user)).toEqual(expected)
+    expect(modelsOf(own, [team ?? user ?? []])).toEqual(expected)
+  })
+
+  const served = [
+    { modelGroup: 'gpt-4o', model: 'gpt-4o', provider: 'openai', accessGroups: ['beta'] },
+    { modelGroup: 'claude', model: 'claude-4', provider: 'anthropic', accessGroups: ['beta', 'vip'] },
+    { modelGroup: 'mine', model: 'gpt-4o', provider: 'openai', accessGroups: [] },
+  ]
+  it.each<[string, string[], string[][], string[]]>([
+    ['a model that the team names by its access group', ['gpt-4o', 'mine'], [['beta']], ['gpt-4o']],
+    ['what the team names of an access group of the key', ['beta'], [['gpt-4o', 'mine']], ['gpt-4o']],
+    ['what two access groups have in common', ['beta'], [['vip']], ['claude']],
+    ['a model under the wildcard of its provider, but no other name for it', ['gpt-4o', 'mine'], [['openai/*']], ['gpt-4o']],
+    ['what all of many allow', [], [['beta'], ['*'], ['claude', 'mine']], ['claude']],
+    ['nothing once nothing is left', ['mine'], [['beta'], []], ['no-default-models']],
+  ])('knows what is served: it allows %s', (_, own, parents, expected) => {
+    expect(modelsOf(own, parents, served)).toEqual(expected)
   })
 })
 

@@ -1,3 +1,4 @@
+import type { Deployment } from '../../proto/deployment.ts'
 import { adminIdentity, type Identity, type IdentityReply, type IdentityRequest, MASTER_KEY_ALIAS } from '../../proto/identity.ts'
 import { scopes } from '../../proto/limits.ts'
 import { QUEUE } from '../../proto/subjects.ts'
@@ -8,6 +9,7 @@ import type { Config } from '../../shared/config/config.ts'
 import { hashKey, sameSecret } from '../../shared/config/secrets.ts'
 import type { Database } from '../../shared/db/db.ts'
 import { GatewayError } from '../../shared/errors.ts'
+import { fits } from '../../shared/model-access.ts'
 import { findIdentity, type IdentityRow } from '../sql/limits.ts'
 import { roleOf } from './access.ts'
 import { budgetNow, type LimitSettings, limitSettingsOf, limitsOf } from './limits.ts'
@@ -27,6 +29,8 @@ export function createIdentities(deps: {
   bus: Bus
   clock: Clock
   config: () => Config
+  /** What is served now: lists of models may name access groups of deployments. */
+  deployments: () => readonly Deployment[]
   masterKey: string | null
 }): Identities {
   const { db, bus, clock } = deps
@@ -40,7 +44,7 @@ export function createIdentities(deps: {
         // Said the way clients of LiteLLM know it (surface reference §2.5).
         throw error instanceof GatewayError ? new GatewayError('accounting_away', undefined, { cause: error.cause }) : error
       })
-      return row === undefined ? null : identityOf(row, limitSettingsOf(deps.config()), clock.now())
+      return row === undefined ? null : identityOf(row, limitSettingsOf(deps.config()), clock.now(), deps.deployments())
     },
     changed(keyHash) {
       bus.announce('identity', { keyHash })
@@ -63,7 +67,12 @@ export function masterIdentity(): Identity {
 }
 
 /** Rows → what the request path needs to know. Pure. `now` is Unix milliseconds. */
-export function identityOf(row: IdentityRow, settings: LimitSettings, now: number): Identity {
+export function identityOf(
+  row: IdentityRow,
+  settings: LimitSettings,
+  now: number,
+  served: readonly ServedGroup[] = [],
+): Identity {
   const { key, keyBudget, user, team, project } = row
   const metadatas = [key.metadata, team?.metadata ?? {}, project?.metadata ?? {}]
   return {
@@ -78,7 +87,7 @@ export function identityOf(row: IdentityRow, settings: LimitSettings, now: numbe
     teamAlias: team?.team_alias ?? null,
     organizationId: key.organization_id ?? team?.organization_id ?? null,
     projectId: key.project_id,
-    models: allowedModels(row),
+    models: allowedModels(row, served),
     aliases: { ...texts(team?.model_aliases ?? {}), ...texts(key.aliases) },
     allowedRoutes: key.allowed_routes,
     blocked: key.blocked === true || project?.blocked === true,
@@ -108,17 +117,23 @@ function earliest(expires: Date | null, revokeAt: Date | null): number | null {
 }
 
 /** What key, team (or user), member, organization and project all allow (surface reference §2.4). */
-function allowedModels({ key, user, team, member, organization, project, groups }: IdentityRow): string[] {
-  const ofTeam = team === null ? null : withGroups(team.models, team.access_group_ids, groups)
-  const ofMember = key.user_id === null || team === null ? [] : (member?.allowed_models ?? [])
-  return modelsOf(
-    withGroups(key.models, key.access_group_ids, groups),
-    ofTeam,
-    key.team_id === null ? (user?.models ?? null) : null,
-    ofMember.length > 0 || key.user_id === null ? ofMember : (team?.default_team_member_models ?? []),
+function allowedModels(
+  { key, user, team, member, organization, project, groups }: IdentityRow,
+  served: readonly ServedGroup[],
+): string[] {
+  const person = key.user_id !== null
+  const parents = [
+    team === null ? [] : withGroups(team.models, team.access_group_ids, groups),
+    key.team_id === null ? (user?.models ?? []) : [],
+    person && team !== null ? memberModels(member?.allowed_models ?? [], team.default_team_member_models) : [],
     organization?.models ?? [],
     project?.models ?? [],
-  )
+  ]
+  return modelsOf(withGroups(key.models, key.access_group_ids, groups), parents, served)
+}
+
+function memberModels(own: string[], ofTeam: string[]): string[] {
+  return own.length > 0 ? own : ofTeam
 }
 
 /**
@@ -135,43 +150,52 @@ const EVERYTHING = ['*', 'all-proxy-models']
 /** A name no model group has: the list that allows nothing, since an empty one allows everything. */
 const NOTHING = ['no-default-models']
 
+/** One way a model group is served, as far as lists of models depend on it. */
+type ServedGroup = Pick<Deployment, 'modelGroup' | 'model' | 'provider' | 'accessGroups'>
+
 /**
- * One list out of those of the key and of the team, or of the user when there is no team, and of whoever else has a say: what all
- * allow. A key may name one of a team's wildcards more narrowly, never more widely.
+ * One list out of the key's own and those of whoever else has a say: what all allow. Names, wildcards and access groups of deployments
+ * may stand on either side: a key may name more narrowly what its team names widely, never the other way round. Pure.
  */
 export function modelsOf(
   own: readonly string[],
-  team: readonly string[] | null,
-  user: readonly string[] | null,
-  ...others: readonly (readonly string[])[]
+  parents: readonly (readonly string[])[],
+  served: readonly ServedGroup[] = [],
 ): string[] {
-  const first = own.includes('all-team-models') ? [] : own
-  return [team ?? user ?? [], ...others].reduce<string[]>(
-    (list, parent) => within(list, parent),
-    allowsAll(first) ? [] : [...first],
-  )
+  const first = own.includes('all-team-models') || allowsAll(own) ? [] : [...own]
+  return parents.reduce<string[]>((list, parent) => within(list, parent, served), first)
 }
 
 /** What both lists allow. */
-function within(own: readonly string[], list: readonly string[]): string[] {
+function within(own: readonly string[], list: readonly string[], served: readonly ServedGroup[]): string[] {
   const parent = allowsAll(list) ? [] : [...list]
   if (own.length === 0) return parent
   if (parent.length === 0) return [...own]
-  const both = own.filter((name) => parent.some((entry) => covers(entry, name)))
-  const narrower = parent.filter(
-    (name) => !both.includes(name) && own.some((entry) => entry.includes('*') && covers(entry, name)),
-  )
-  return both.length + narrower.length === 0 ? [...NOTHING] : [...both, ...narrower]
+  const allowed = (name: string): boolean => parent.some((entry) => covers(entry, name, served))
+  const kept = own.flatMap((name) => (allowed(name) ? [name] : groupMembers(name, served).filter(allowed)))
+  const narrower = parent.filter((name) => own.some((entry) => entry !== name && covers(entry, name, served)))
+  return kept.length + narrower.length === 0 ? [...NOTHING] : [...new Set([...kept, ...narrower])]
 }
 
 function allowsAll(list: readonly string[]): boolean {
   return list.length === 0 || list.some((name) => EVERYTHING.includes(name))
 }
 
-function covers(entry: string, name: string): boolean {
-  if (!entry.includes('*')) return entry === name
-  const pattern = entry.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'))
-  return new RegExp(`^${pattern.join('.*')}$`).test(name)
+/** Whether who may use `entry` may use `name`, in the way of shared/model-access.ts. */
+function covers(entry: string, name: string, served: readonly ServedGroup[]): boolean {
+  if (entry === name) return true
+  const wild = entry.includes('*')
+  if (wild && fits(entry, name)) return true
+  return served.some(
+    (one) =>
+      one.modelGroup === name &&
+      (one.accessGroups.includes(entry) || (wild && one.model === name && fits(entry, `${one.provider}/${name}`))),
+  )
+}
+
+/** Model groups of an access group. */
+function groupMembers(name: string, served: readonly ServedGroup[]): string[] {
+  return served.flatMap((one) => (one.accessGroups.includes(name) ? [one.modelGroup] : []))
 }
 
 function texts(map: Record<string, unknown>): Record<string, string> {

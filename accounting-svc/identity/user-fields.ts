@@ -91,13 +91,12 @@ export function withUserDefaults(fields: UserFields, config: Config): UserFields
     internal_user_budget_duration,
   } = config.litellm_settings
   const result: UserFields = { ...fields }
-  const role = fields['user_role'] ?? defaults?.['user_role'] ?? null
-  if (role === 'proxy_admin') return result
+  if (fields['user_role'] === 'proxy_admin') return result
   for (const [name, value] of Object.entries(defaults ?? {})) {
     // What teams a user may join by themselves is asked for where they do.
     if (name !== 'available_teams' && value != null && isEmpty(result[name])) result[name] = value
   }
-  if (role !== null && role !== 'internal_user') return result
+  if (result['user_role'] != null && result['user_role'] !== 'internal_user') return result
   if (isEmpty(result['max_budget']) && max_internal_user_budget != null) result['max_budget'] = max_internal_user_budget
   if (isEmpty(result['budget_duration']) && internal_user_budget_duration != null) {
     result['budget_duration'] = internal_user_budget_duration

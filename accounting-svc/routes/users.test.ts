@@ -14,7 +14,7 @@ beforeAll(async () => {
     clock: testClock(NOON),
     config: {
       litellm_settings: {
-        default_internal_user_params: { models: ['cheap'], tpm_limit: 500, available_teams: ['t1'] },
+        default_internal_user_params: { models: ['cheap'], tpm_limit: 500, available_teams: ['t1'], user_role: 'internal_user' },
         max_internal_user_budget: 20,
         internal_user_budget_duration: '30d',
         upperbound_key_generate_params: { duration: '60d' },
@@ -109,6 +109,7 @@ describe('POST /user/new', () => {
 
   it('fills what is empty for internal users from the configuration, and leaves what was sent', async () => {
     expect(await made({ auto_create_key: false })).toMatchObject({
+      user_role: 'internal_user',
       models: ['cheap'],
       tpm_limit: 500,
       max_budget: 20,

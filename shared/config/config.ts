@@ -209,9 +209,28 @@ const litellmSettings = z.looseObject({
     .array(z.looseObject({ team_id: name().describe('The team these are for.') }))
     .nullish()
     .describe('Callbacks of single teams that set none themselves: team_id, success_callback, failure_callback.'),
-  default_internal_user_params: mapping().nullish().describe('Fields that new users get when none are given; not proxy admins.'),
+  default_internal_user_params: z
+    .looseObject({
+      user_role: z
+        .enum(['proxy_admin', 'proxy_admin_viewer', 'internal_user', 'internal_user_viewer'])
+        .nullish()
+        .describe('proxy_admin, proxy_admin_viewer, internal_user or internal_user_viewer.'),
+      max_budget: dollars().nullish().describe('Dollars per budget_duration.'),
+      budget_duration: duration().nullish().describe('Window of max_budget, for example 30d.'),
+      tpm_limit: count().nullish().describe('Tokens per minute.'),
+      rpm_limit: count().nullish().describe('Requests per minute.'),
+      max_parallel_requests: count().nullish().describe('Calls at once.'),
+      models: z.array(text()).nullish().describe('Models they may call; empty = all.'),
+      teams: z
+        .array(z.union([name(), z.looseObject({ team_id: name(), max_budget_in_team: dollars().nullish() })]))
+        .nullish()
+        .describe('Teams they join: ids, or mappings with `team_id`, `max_budget_in_team` and `user_role`.'),
+      available_teams: z.array(text()).nullish().describe('Ids of teams that anybody may join by themselves.'),
+    })
+    .nullish()
+    .describe('Fields that new users get when none are given; not proxy admins.'),
   max_internal_user_budget: dollars().nullish().describe('Dollars: max_budget of new internal users who are given none.'),
-  internal_user_budget_duration: text()
+  internal_user_budget_duration: duration()
     .nullish()
     .describe('budget_duration of new internal users who are given none, for example 30d.'),
 })

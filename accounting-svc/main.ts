@@ -4,6 +4,7 @@ import { createSealer } from '../shared/config/secrets.ts'
 import { openCounters } from '../shared/counters/open.ts'
 import { createPostgres } from '../shared/db/postgres.ts'
 import { createMetrics } from '../shared/metrics.ts'
+import { createRedis } from '../shared/redis.ts'
 import { runService } from '../shared/service-process.ts'
 import { StartError } from '../shared/start-error.ts'
 import { createAccounting } from './accounting.ts'
@@ -12,7 +13,9 @@ await runService('accounting', process, async ({ bus, clock, log, settings, load
   if (settings.databaseUrl === null) throw new StartError('Accounting needs PostgreSQL: set DATABASE_URL.')
   const db = createPostgres({ url: settings.databaseUrl, log, poolSize: settings.databasePool })
   lifecycle.add({ name: 'database', stop: () => db.close() })
-  const counters = openCounters({ settings, clock, log, lifecycle })
+  const redis = settings.redisUrl === null ? null : createRedis({ url: settings.redisUrl, log, clock })
+  if (redis !== null) lifecycle.add({ name: 'redis', stop: () => redis.close() })
+  const counters = openCounters({ redis, prefix: settings.natsPrefix, clock, log, lifecycle })
   const accounting = await createAccounting({
     bus,
     db,

@@ -14,6 +14,7 @@ import { createMemoryCounters } from '../shared/counters/memory.ts'
 import { openDataDirectory, randomKey } from '../shared/data-directory.ts'
 import { createPostgres } from '../shared/db/postgres.ts'
 import { createHttpClient } from '../shared/http/client.ts'
+import { createMemoryIdempotency } from '../shared/idempotency/memory.ts'
 import { createLifecycle, type Lifecycle } from '../shared/lifecycle.ts'
 import { createLog, type Log } from '../shared/log.ts'
 import { createMetrics } from '../shared/metrics.ts'
@@ -145,6 +146,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
         bus: hub.join('router'),
         http,
         counters,
+        idempotency: createMemoryIdempotency({ clock }),
         catalog,
         observe: createObserver(metrics),
         sealer,
@@ -156,6 +158,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
           ...ROUTER_DEFAULTS,
           lanes: [...ROUTER_DEFAULTS.lanes],
           spoolDirectory: join(data.path, 'spool'),
+          idempotencyKeep: settings.idempotencyKeep,
           ...options.router,
         },
       }),

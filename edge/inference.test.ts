@@ -40,6 +40,7 @@ describe('a call', () => {
         'x-litellm-tags': 'a,b',
         'x-api-key': 'sk-other',
         'x-stainless-os': 'Linux',
+        'idempotency-key': 'k 1',
         cookie: 'a=b',
         traceparent: 't',
       }),
@@ -54,7 +55,7 @@ describe('a call', () => {
     const { call, body } = seen as unknown as { call: CallMessage; body: string }
     expect(body).toBe('{"a": 1 }')
     expect(call).toMatchObject({ endpoint: 'acompletion', take: 1, identity: { keyName: 'sk-...0001' }, clientIp: '127.0.0.1' })
-    expect(Object.keys(call.headers).sort()).toEqual(['traceparent', 'x-litellm-tags'])
+    expect(Object.keys(call.headers).sort()).toEqual(['idempotency-key', 'traceparent', 'x-litellm-tags'])
   })
 
   it('is told by its client how it shall be called, is billed under an id of ours, and names that are no plain token are ignored', async () => {

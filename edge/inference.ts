@@ -61,6 +61,7 @@ const PASSED_HEADERS: ReadonlySet<string> = new Set([
   'accept',
   'x-run-id',
   'x-run-cap',
+  'idempotency-key',
 ])
 /** What a call reads of its request besides credentials; the rest is not even copied. */
 const OWN_HEADERS: ReadonlySet<string> = new Set(['origin', 'x-forwarded-for'])

@@ -5,7 +5,9 @@ import { createSealer } from '../shared/config/secrets.ts'
 import { openCounters } from '../shared/counters/open.ts'
 import { openDataDirectory } from '../shared/data-directory.ts'
 import { createHttpClient } from '../shared/http/client.ts'
+import { openIdempotency } from '../shared/idempotency/open.ts'
 import { createMetrics } from '../shared/metrics.ts'
+import { createRedis } from '../shared/redis.ts'
 import { runService } from '../shared/service-process.ts'
 import { createObserver } from './observe.ts'
 import { createRouter, ROUTER_DEFAULTS } from './router.ts'
@@ -17,11 +19,14 @@ await runService('router', process, async ({ bus, clock, log, settings, loaded, 
   const metrics = createMetrics()
   const http = createHttpClient()
   lifecycle.add({ name: 'http client', stop: () => http.close() })
-  const counters = openCounters({ settings, clock, log, lifecycle })
+  const redis = settings.redisUrl === null ? null : createRedis({ url: settings.redisUrl, log, clock })
+  if (redis !== null) lifecycle.add({ name: 'redis', stop: () => redis.close() })
+  const counters = openCounters({ redis, prefix: settings.natsPrefix, clock, log, lifecycle })
   const router = await createRouter({
     bus,
     http,
     counters,
+    idempotency: openIdempotency({ redis, prefix: settings.natsPrefix, clock }),
     clock,
     log,
     catalog: createCatalog(),
@@ -29,7 +34,12 @@ await runService('router', process, async ({ bus, clock, log, settings, loaded, 
     sealer: createSealer(settings.saltKey),
     env: loaded.env,
     random: Math.random,
-    settings: { ...ROUTER_DEFAULTS, lanes: [...ROUTER_DEFAULTS.lanes], spoolDirectory: join(data.path, 'spool') },
+    settings: {
+      ...ROUTER_DEFAULTS,
+      lanes: [...ROUTER_DEFAULTS.lanes],
+      spoolDirectory: join(data.path, 'spool'),
+      idempotencyKeep: settings.idempotencyKeep,
+    },
   })
   lifecycle.add({ name: 'router', drain: (limit) => router.drain(limit), stop: () => router.stop() })
   return { ready: () => router.ready(), metrics: () => metrics.text(), port: null }

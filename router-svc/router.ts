@@ -10,11 +10,13 @@ import type { Sealer } from '../shared/config/secrets.ts'
 import { type Counters, leaseId } from '../shared/counters/counters.ts'
 import { GatewayError, toWire } from '../shared/errors.ts'
 import type { HttpClient } from '../shared/http/client.ts'
+import type { IdempotencyStore } from '../shared/idempotency/store.ts'
 import type { Log } from '../shared/log.ts'
 import { createAdmission } from './admission/admission.ts'
 import { createLimitSource } from './admission/limit-source.ts'
 import { createTokenCounter } from './count-tokens.ts'
 import { createHandle } from './handle.ts'
+import { createIdempotency, KEEP_DEFAULT } from './idempotency.ts'
 import { createLoopLag } from './loop-lag.ts'
 import { noObserver, type Observer } from './observe.ts'
 import { createProviders } from './providers/index.ts'
@@ -30,6 +32,8 @@ export interface RouterDeps {
   log: Log
   /** The caller's to close. */
   counters: Counters
+  /** The caller's to close. */
+  idempotency: IdempotencyStore
   /** Environment, for provider keys no deployment names. */
   env: Readonly<Record<string, string | undefined>>
   random(): number
@@ -44,12 +48,15 @@ export interface RouterProcessSettings {
   spoolMaxBytes: number
   /** Calls at once; past it new ones are refused as `overloaded` and go to another router. */
   maxCalls: number
+  /** Milliseconds answers under an Idempotency-Key are kept. */
+  idempotencyKeep: number
 }
 
 export const ROUTER_DEFAULTS = {
   lanes: ['default'],
   spoolMaxBytes: 1024 * 1024 * 1024,
   maxCalls: 20_000,
+  idempotencyKeep: KEEP_DEFAULT,
 } as const
 
 /**
@@ -126,6 +133,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     clock,
     log,
   })
+  const idempotency = createIdempotency({ store: deps.idempotency, clock, log, keep: settings.idempotencyKeep })
   const handle = createHandle({
     admission,
     routerId: bus.id,
@@ -209,6 +217,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
       await drain(0)
       beat.cancel()
       lag.stop()
+      idempotency.stop()
       await admission.stop()
       await mirror.stop()
       spool.close()

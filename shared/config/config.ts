@@ -326,6 +326,9 @@ const turnpikeSettings = z.looseObject({
     .enum(['refuse', 'allow'])
     .nullish()
     .describe('What happens to calls with limits or budgets while Redis is away: refuse (503) or allow; default refuse.'),
+  idempotency_ttl: numeric({ min: 1, max: 2_592_000 })
+    .nullish()
+    .describe('Seconds for which a repeat with the same Idempotency-Key gets the answer of the first; default 86400.'),
   accounting_host: text().nullish().describe('Address of accounting’s own port; default 127.0.0.1.'),
   accounting_port: port().nullish().describe('Accounting’s own port for management and dashboard; none by default.'),
   health_host: text().nullish().describe('Address of the health port; default 127.0.0.1.'),

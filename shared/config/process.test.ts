@@ -27,6 +27,7 @@ describe('processSettings', () => {
       logLevel: 'info',
       drainLimit: 900_000,
       bodyLimit: 134_217_728,
+      idempotencyKeep: 86_400_000,
       accounting: null,
       health: null,
       warnings: [expect.stringMatching(/No master key is set/)],

@@ -37,6 +37,8 @@ export interface ProcessSettings {
   drainLimit: number
   /** Bytes of a request body. `general_settings.max_request_size_mb`, 128 MB. */
   bodyLimit: number
+  /** Milliseconds answers under an Idempotency-Key are kept. `turnpike_settings.idempotency_ttl` (seconds), a day. */
+  idempotencyKeep: number
   /** Accounting's own port. `TURNPIKE_ACCOUNTING_HOST/PORT`, `turnpike_settings.accounting_host/port`; null = none. */
   accounting: { host: string; port: number } | null
   /** Health and metrics of a process that does not serve clients. `TURNPIKE_HEALTH_HOST/PORT`, `turnpike_settings.health_…`; null = none. */
@@ -46,6 +48,7 @@ export interface ProcessSettings {
 }
 
 const DRAIN_SECONDS = 900
+const DAY_SECONDS = 86_400
 const BODY_MEGABYTES = 128
 /** A master key this short can be tried out over the network. */
 const SHORT_KEY = 16
@@ -110,6 +113,7 @@ export function processSettings(env: Environment, config: Config): ProcessSettin
     logLevel: logLevel(variable('LITELLM_LOG'), warnings) ?? own.log_level ?? 'info',
     drainLimit: (number('TURNPIKE_DRAIN_TIMEOUT', own.drain_timeout) ?? DRAIN_SECONDS) * 1000,
     bodyLimit: Math.floor((config.general_settings.max_request_size_mb ?? BODY_MEGABYTES) * 1024 * 1024),
+    idempotencyKeep: Math.round((own.idempotency_ttl ?? DAY_SECONDS) * 1000),
     accounting: listener(variable('TURNPIKE_ACCOUNTING_HOST') ?? own.accounting_host, accountingPort),
     health: listener(variable('TURNPIKE_HEALTH_HOST') ?? own.health_host, healthPort),
     warnings,

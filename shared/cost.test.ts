@@ -1,10 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Prices } from '../proto/deployment.ts'
 import { NO_TOKENS, type TokenUsage } from '../proto/usage.ts'
 import { createCatalog } from './catalog/catalog.ts'
-import { type Cost, costOf } from './cost.ts'
-import { divideHalfEven } from './money.ts'
+import { type Cost, costOf, isFree, worstCost } from './cost.ts'
 
 const DOLLAR = 1_000_000_000
 const NOVEMBER_2026 = Date.UTC(2026, 10, 21)
@@ -168,96 +166,171 @@ describe('costOf with list prices', () => {
   })
 })
 
-describe('costOf for any usage and prices', () => {
-  const tokens = fc.integer({ min: 0, max: 5_000_000 })
-  const price = fc.option(fc.integer({ min: 0, max: 700 * DOLLAR }), { nil: undefined })
-  const anyUsage = fc.record({
-    input: tokens,
-    output: tokens,
-    cacheRead: tokens,
-    cacheWrite: tokens,
-    cacheWrite1h: tokens,
-    reasoning: tokens,
-    audioInput: tokens,
-    audioOutput: tokens,
-    estimated: fc.boolean(),
-  })
-  const tokenPrices = {
-    input: price,
-    output: price,
-    cacheRead: price,
-    cacheWrite: price,
-    cacheWrite1h: price,
-    reasoning: price,
-    audioInput: price,
-    audioOutput: price,
-  }
-  const anyPrices = fc
-    .record(tokenPrices)
-    .map((fields) => prices(Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))))
-
-  /** The same rules, each written out in BigInt. */
-  function oracle(counted: TokenUsage, listed: Prices): bigint {
-    const at = (count: number, each: number | undefined): bigint => divideHalfEven(BigInt(count) * BigInt(each ?? 0), 1_000_000n)
-    const text = Math.max(0, counted.input - counted.cacheRead - counted.cacheWrite - counted.cacheWrite1h - counted.audioInput)
-    const answer = Math.max(0, counted.output - counted.reasoning - counted.audioOutput)
-    return (
-      at(text, listed.input) +
-      at(counted.cacheRead, listed.cacheRead ?? listed.input) +
-      at(counted.cacheWrite, listed.cacheWrite ?? listed.input) +
-      at(counted.cacheWrite1h, listed.cacheWrite1h ?? listed.cacheWrite ?? listed.input) +
-      at(counted.audioInput, listed.audioInput ?? listed.input) +
-      at(answer, listed.output) +
-      at(counted.reasoning, listed.reasoning ?? listed.output) +
-      at(counted.audioOutput, listed.audioOutput ?? listed.output)
-    )
-  }
-
-  it('is a whole number, never negative, and the sum of its components', () => {
-    fc.assert(
-      fc.property(anyUsage, anyPrices, (counted, listed) => {
-        const cost = costOf(counted, listed)
-        expect(Object.values(cost).every((part) => Number.isSafeInteger(part) && part >= 0)).toBe(true)
-        expect(parts(cost)).toBe(cost.total)
-      }),
-    )
+describe('costOf of media, units and tools', () => {
+  const media = prices({
+    input: 2 * DOLLAR,
+    output: 8 * DOLLAR,
+    cacheRead: 0.5 * DOLLAR,
+    audioInput: 40 * DOLLAR,
+    audioCacheRead: 20 * DOLLAR,
+    imageInput: 3 * DOLLAR,
+    imageOutput: 30 * DOLLAR,
+    imageCacheRead: 0.6 * DOLLAR,
+    videoInput: 5 * DOLLAR,
+    citation: DOLLAR,
   })
 
-  it('equals exact integer arithmetic', () => {
-    fc.assert(
-      fc.property(anyUsage, anyPrices, (counted, listed) => BigInt(costOf(counted, listed).total) === oracle(counted, listed)),
-    )
+  it('prices images, video and quoted sources by their own prices, out of the whole', () => {
+    const cost = costOf(usage({ input: 100, imageInput: 60, videoInput: 10, output: 50, imageOutput: 40, citation: 7 }), media)
+    expect(cost).toMatchObject({
+      input: 60_000, // 100 − 60 − 10 = 30 × 2000
+      imageInput: 180_000, // 60 × 3000
+      videoInput: 50_000, // 10 × 5000
+      output: 80_000, // 10 × 8000
+      imageOutput: 1_200_000, // 40 × 30,000
+      citation: 7_000, // 7 × 1000
+      total: 1_577_000,
+    })
   })
 
-  it('adds up over calls when prices leave nothing to round and no tier is crossed', () => {
-    // Whole nano-dollars per token: a price that is a multiple of 1,000,000.
-    const whole = fc.integer({ min: 0, max: 100_000 }).map((value) => value * 1_000_000)
-    fc.assert(
-      fc.property(tokens, tokens, tokens, tokens, whole, whole, (inputA, inputB, outputA, outputB, input, output) => {
-        const listed = prices({ input, output })
-        const together = costOf(usage({ input: inputA + inputB, output: outputA + outputB }), listed).total
-        const apart =
-          costOf(usage({ input: inputA, output: outputA }), listed).total +
-          costOf(usage({ input: inputB, output: outputB }), listed).total
-        expect(together).toBe(apart)
-      }),
-    )
+  it('counts cached audio and images once, though usage has them under the cache and under their kind', () => {
+    const counted = usage({ input: 100, cacheRead: 50, audioInput: 30, audioCacheRead: 20, imageInput: 25, imageCacheRead: 10 })
+    expect(costOf(counted, media)).toMatchObject({
+      input: 50_000, // 100 − 20 cached text − 30 audio − 25 images = 25 × 2000
+      cacheRead: 10_000, // 50 − 20 − 10 = 20 × 500
+      audioCacheRead: 400_000, // 20 × 20,000
+      audioInput: 400_000, // 10 × 40,000
+      imageCacheRead: 6_000, // 10 × 600
+      imageInput: 45_000, // 15 × 3000
+    })
   })
 
-  it('never costs less for more tokens', () => {
-    fc.assert(
-      fc.property(tokens, tokens, anyPrices, (input, more, listed) => {
-        expect(costOf(usage({ input: input + more }), listed).total).toBeGreaterThanOrEqual(
-          costOf(usage({ input }), listed).total,
-        )
-      }),
-    )
+  it('prices units by the million, each name once, with its variant where that has a price', () => {
+    const listed = prices({
+      perUnit: {
+        image_out: 40_000_000_000_000,
+        'image_out:hd': 80_000_000_000_000,
+        audio_ms_in: 100_000_000,
+        character_in: 15_000_000_000,
+      },
+    })
+    // $0.04 an image, $0.08 in high definition; $0.0001 a second; $15 per million characters.
+    expect(costOf(usage({ units: { image_out: 2 } }), listed).units).toBe(80_000_000)
+    expect(costOf(usage({ units: { 'image_out:hd': 1, 'image_out:1024x1024:low': 1 } }), listed).units).toBe(120_000_000)
+    expect(costOf(usage({ units: { audio_ms_in: 1500, character_in: 10, page: 9 } }), listed).units).toBe(150_000 + 150_000)
   })
 
-  it('stays a sum of exact integers for absurd counts', () => {
-    const absurd = usage({ input: Number.MAX_SAFE_INTEGER, output: Number.MAX_SAFE_INTEGER, toolCalls: { web_search: 1e9 } })
-    const cost = costOf(absurd, prices({ input: 700 * DOLLAR, output: 700 * DOLLAR, perToolCall: { web_search: DOLLAR } }))
-    expect(Number.isSafeInteger(cost.total)).toBe(true)
+  it('prices a search by the size of its context where that has a price', () => {
+    const listed = prices({ perToolCall: { web_search: 10_000_000, 'web_search:high': 12_000_000 } })
+    expect(costOf(usage({ toolCalls: { 'web_search:high': 2, 'web_search:low': 1 } }), listed).toolUse).toBe(34_000_000)
+  })
+
+  it('prices the time an attempt takes, unless usage tells the length of what went in', () => {
+    const listed = prices({ perElapsed: 200_000_000, perUnit: { audio_ms_in: 200_000_000 } })
+    expect(costOf(usage({}), listed, { elapsed: 2500 }).total).toBe(500_000)
+    expect(costOf(usage({ units: { audio_ms_in: 1000 } }), listed, { elapsed: 2500 }).total).toBe(200_000)
+  })
+
+  it('takes what the provider reports, where the prices say so', () => {
+    const counted = usage({ input: 10, reportedCost: 12_345 })
+    expect(costOf(counted, prices({ input: DOLLAR, reported: true }))).toMatchObject({
+      input: 0,
+      reported: 12_345,
+      total: 12_345,
+    })
+    expect(costOf(counted, prices({ input: DOLLAR }))).toMatchObject({ input: 10_000, reported: 0, total: 10_000 })
+    expect(costOf(usage({ input: 10 }), prices({ input: DOLLAR, reported: true })).total).toBe(10_000)
+  })
+})
+
+describe('costOf with service tiers and regions', () => {
+  const listed = prices({
+    input: 2 * DOLLAR,
+    output: 8 * DOLLAR,
+    cacheRead: 0.5 * DOLLAR,
+    tiers: [{ above: 1000, input: 4 * DOLLAR }],
+    serviceTiers: {
+      priority: { input: 3 * DOLLAR, output: 12 * DOLLAR, tiers: [{ above: 1000, input: 7 * DOLLAR }] },
+      flex: { multiplier: 500_000 },
+    },
+    regions: { eu: 1_100_000 },
+  })
+  const counted = usage({ input: 100, cacheRead: 50, output: 10 })
+
+  it.each([
+    [undefined, 50 * 2000 + 50 * 500 + 10 * 8000],
+    ['default', 50 * 2000 + 50 * 500 + 10 * 8000],
+    ['priority', 50 * 3000 + 50 * 500 + 10 * 12_000],
+    ['flex', (50 * 2000 + 50 * 500 + 10 * 8000) / 2],
+    // No price of its own: half.
+    ['batch', (50 * 2000 + 50 * 500 + 10 * 8000) / 2],
+  ])('charges the tier %s %i', (tier, nano) => {
+    expect(costOf(counted, listed, { tier }).total).toBe(nano)
+    expect(costOf(tier === undefined ? counted : { ...counted, serviceTier: tier }, listed).total).toBe(nano)
+  })
+
+  it('charges a long call the long price of its tier, or else that of the standard one', () => {
+    const long = usage({ input: 1001 })
+    expect(costOf(long, listed).total).toBe(1001 * 4000)
+    expect(costOf(long, listed, { tier: 'priority' }).total).toBe(1001 * 7000)
+    expect(costOf(long, listed, { tier: 'flex' }).total).toBe(1001 * 2000)
+  })
+
+  it('adds the uplift of the region that served, or of the deployment’s', () => {
+    const plain = 50 * 2000 + 50 * 500 + 10 * 8000
+    expect(costOf({ ...counted, region: 'eu' }, listed).total).toBe((plain * 11) / 10)
+    expect(costOf(counted, { ...listed, region: 'eu' }).total).toBe((plain * 11) / 10)
+    expect(costOf({ ...counted, region: 'us' }, listed).total).toBe(plain)
+  })
+})
+
+describe('costOf with a discount and a margin', () => {
+  it('takes the discount off, then adds the margin to what is left', () => {
+    const cost = costOf(usage({ input: 100 }), prices({ input: DOLLAR, discount: 50_000, margin: 100_000, marginFixed: 7 }))
+    expect(cost).toMatchObject({ input: 100_000, discount: -5_000, margin: 9_507, total: 104_507 })
     expect(parts(cost)).toBe(cost.total)
+  })
+
+  it('applies both to what a provider reports', () => {
+    const listed = prices({ reported: true, discount: 500_000, margin: 1_000_000 })
+    expect(costOf(usage({ reportedCost: 10 }), listed).total).toBe(10)
+  })
+})
+
+describe('isFree', () => {
+  it('tells a model whose prices are 0 from one without prices', () => {
+    expect(isFree(prices({ input: 0, output: 0 }))).toBe(true)
+    expect(isFree(prices({}))).toBe(false)
+    expect(isFree(null)).toBe(false)
+    expect(isFree(prices({ input: 0, output: DOLLAR }))).toBe(false)
+    expect(isFree(prices({ input: 0, output: 0, perRequest: 1 }))).toBe(false)
+    expect(isFree(prices({ input: 0, output: 0, perUnit: { image_out: 1 } }))).toBe(false)
+    expect(isFree(prices({ input: 0, output: 0, perToolCall: { web_search: 0 } }))).toBe(true)
+  })
+})
+
+describe('worstCost', () => {
+  it('holds exactly what a plain call costs, where nothing is dearer', () => {
+    expect(worstCost(prices({ input: 2 * DOLLAR, output: 8 * DOLLAR }), { inputTokens: 100, outputTokens: 10 })).toBe(280_000)
+  })
+
+  it('holds the dearest way: cache writes, reasoning, a crossed tier, the request, the margin', () => {
+    const listed = prices({
+      input: 2 * DOLLAR,
+      output: 8 * DOLLAR,
+      cacheWrite: 2.5 * DOLLAR,
+      cacheWrite1h: 4 * DOLLAR,
+      reasoning: 12 * DOLLAR,
+      audioInput: 40 * DOLLAR,
+      perRequest: 5,
+      tiers: [{ above: 1000, input: 6 * DOLLAR }],
+    })
+    const tokens = { inputTokens: 100, outputTokens: 10 }
+    expect(worstCost(listed, tokens)).toBe(250_000 + 120_000 + 5)
+    expect(worstCost(listed, tokens, { longCache: true })).toBe(400_000 + 120_000 + 5)
+    expect(worstCost(listed, tokens, { media: true })).toBe(4_000_000 + 120_000 + 5)
+    expect(worstCost(listed, { inputTokens: 1001, outputTokens: 0 })).toBe(6_006_005)
+    expect(worstCost({ ...listed, margin: 1_000_000, marginFixed: 1 }, tokens)).toBe(2 * 370_005 + 1)
+    expect(worstCost({ ...listed, regions: { eu: 2_000_000 }, region: 'eu' }, tokens)).toBe(500_000 + 240_000 + 5)
   })
 })

@@ -11,6 +11,8 @@ import { archiveRows } from '../sql/archive.ts'
 import { audit } from '../sql/audit.ts'
 import { type BudgetRow, findBudgets } from '../sql/budgets.ts'
 import {
+  type ActiveUsers,
+  activeUsers,
   deleteTag,
   distinctTags,
   findTags,
@@ -19,6 +21,7 @@ import {
   summarizeTags,
   type TagRow,
   type TagView,
+  tagUse,
   updateTag,
 } from '../sql/tags.ts'
 import { actorOf } from './access.ts'
@@ -41,10 +44,21 @@ export interface Tags {
   distinct(): Promise<string[]>
   /** What calls with a tag were. Days are YYYY-MM-DD, both included. */
   summary(filter: { from: string | null; to: string | null; tags: readonly string[] | null }): Promise<Record<string, unknown>[]>
+  /** Users per tag in the last seven periods of so many days, the latest first. */
+  active(days: number, tags: readonly string[] | null): Promise<ActiveUsers[]>
+  /** What users did with tags in the last thirty days, a page at a time. */
+  use(
+    tags: readonly string[] | null,
+    page: { page: number; size: number },
+  ): Promise<{ rows: Record<string, unknown>[]; total: number }>
 }
 
 /** Most tags in one answer about the tags of calls: clients may send any text as one. */
 const MOST = 1000
+const DAY = 86_400_000
+const PERIODS = 7
+/** Days that /tag/user-agent/per-user-analytics looks back. */
+const USE_DAYS = 30
 
 /** The rules of tags: a budget and a description for a label that calls carry. */
 export function createTags(deps: {
@@ -144,7 +158,20 @@ export function createTags(deps: {
       const rows = await summarizeTags(db, filter, MOST)
       return rows.map(({ spend_nano, ...row }) => ({ ...row, total_spend: dollars(spend_nano) }))
     },
+
+    active: (days, tags) => activeUsers(db, { today: dayOf(clock.now()), days, periods: PERIODS, tags }, MOST),
+
+    async use(tags, { page, size }) {
+      const from = dayOf(clock.now() - (USE_DAYS - 1) * DAY)
+      const { rows, total } = await tagUse(db, { from, tags }, { limit: size, offset: (page - 1) * size })
+      return { rows: rows.map(({ spend_nano, ...row }) => ({ ...row, spend: dollars(spend_nano) })), total }
+    },
   }
+}
+
+/** The UTC day, YYYY-MM-DD. */
+function dayOf(time: number): string {
+  return new Date(time).toISOString().slice(0, 10)
 }
 
 function shown(row: TagView, budget: BudgetRow | null): Record<string, unknown> {

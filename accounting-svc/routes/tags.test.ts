@@ -159,4 +159,43 @@ describe('tags of calls', () => {
     expect((await get('/tag/summary?tag_filters=red,%20none')).body).toMatchObject({ results: [{ tag: 'red' }] })
     expect((await get('/tag/summary?start_date=2026-13-01')).body).toMatchObject({ detail: [{ loc: ['query', 'start_date'] }] })
   })
+
+  it('count users by day, week and month', async () => {
+    expect((await get('/tag/dau')).body).toEqual({
+      results: [
+        { tag: 'blue', active_users: 1, date: '2026-11-21', period_start: null, period_end: null },
+        { tag: 'red', active_users: 1, date: '2026-11-21', period_start: null, period_end: null },
+        { tag: 'blue', active_users: 1, date: '2026-11-20', period_start: null, period_end: null },
+      ],
+    })
+    expect((await get('/tag/wau?tag_filter=blue')).body).toEqual({
+      results: [{ tag: 'blue', active_users: 2, date: '2026-11-21', period_start: '2026-11-15', period_end: '2026-11-21' }],
+    })
+    expect((await get('/tag/mau?tag_filters=red')).body).toMatchObject({
+      results: [{ active_users: 1, period_start: '2026-10-23' }],
+    })
+    expect((await get('/tag/mau', keyOf['ann'])).status).toBe(401)
+  })
+
+  it('tell who used them, a page at a time', async () => {
+    expect((await get('/tag/user-agent/per-user-analytics?page_size=1')).body).toEqual({
+      results: [
+        {
+          user_id: 'ann',
+          user_email: null,
+          user_agent: 'blue',
+          successful_requests: 2,
+          failed_requests: 1,
+          total_requests: 3,
+          total_tokens: 15,
+          spend: 1,
+        },
+      ],
+      total_count: 3,
+      page: 1,
+      page_size: 1,
+      total_pages: 3,
+    })
+    expect((await get('/tag/user-agent/per-user-analytics?tag_filters=red')).body).toMatchObject({ results: [{ spend: 1e-9 }] })
+  })
 })

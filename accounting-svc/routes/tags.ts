@@ -29,6 +29,23 @@ const shown = z.object({
 const day = () =>
   z.string().refine((text) => /^\d{4}-\d{2}-\d{2}$/.test(text) && !Number.isNaN(Date.parse(text)), 'expected YYYY-MM-DD')
 
+const filters = {
+  tag_filter: z.string().optional().describe('One tag'),
+  tag_filters: z.string().optional().describe('Tags, comma separated'),
+}
+
+/** The tags a query names, or null for all. */
+function named(input: { tag_filter?: string | undefined; tag_filters?: string | undefined }): string[] | null {
+  const names = [input.tag_filter, ...(input.tag_filters?.split(',') ?? [])].flatMap((text) => text?.trim() || [])
+  return names.length === 0 ? null : names
+}
+
+const PERIODS = [
+  ['/tag/dau', 1, 'day'],
+  ['/tag/wau', 7, 'week'],
+  ['/tag/mau', 30, 'month of 30 days'],
+] as const
+
 /** /tag/…: budgets and descriptions of the labels that calls carry. */
 export function tagRoutes(tags: Tags): Route[] {
   const tag = 'tag management'
@@ -111,8 +128,7 @@ export function tagRoutes(tags: Tags): Route[] {
       input: z.object({
         start_date: day().optional(),
         end_date: day().optional(),
-        tag_filter: z.string().optional().describe('One tag'),
-        tag_filters: z.string().optional().describe('Tags, comma separated'),
+        ...filters,
       }),
       output: z.object({
         results: z.array(
@@ -128,9 +144,80 @@ export function tagRoutes(tags: Tags): Route[] {
         ),
       }),
       async handle({ input }) {
-        const named = [input.tag_filter, ...(input.tag_filters?.split(',') ?? [])].flatMap((text) => text?.trim() || [])
-        const filter = { from: input.start_date ?? null, to: input.end_date ?? null, tags: named.length === 0 ? null : named }
+        const filter = { from: input.start_date ?? null, to: input.end_date ?? null, tags: named(input) }
         return { results: await tags.summary(filter) }
+      },
+    }),
+    ...PERIODS.map(([path, days, period]) =>
+      route({
+        method: 'GET',
+        path,
+        tag,
+        summary: `Users per tag in each ${period} of the last seven`,
+        access: 'admin',
+        input: z.object(filters),
+        output: z.object({
+          results: z.array(
+            z.object({
+              tag: z.string(),
+              active_users: z.number(),
+              date: z.string().describe('Last day'),
+              period_start: z.string().nullable(),
+              period_end: z.string().nullable(),
+            }),
+          ),
+        }),
+        async handle({ input }) {
+          const rows = await tags.active(days, named(input))
+          return {
+            results: rows.map(({ from, to, ...row }) => ({
+              ...row,
+              date: to,
+              period_start: days === 1 ? null : from,
+              period_end: days === 1 ? null : to,
+            })),
+          }
+        },
+      }),
+    ),
+    route({
+      method: 'GET',
+      path: '/tag/user-agent/per-user-analytics',
+      tag,
+      summary: 'What each user did with each tag in the last thirty days, the dearest first',
+      access: 'admin',
+      input: z.object({
+        ...filters,
+        page: z.coerce.number().int().min(1).default(1),
+        page_size: z.coerce.number().int().min(1).max(1000).default(50),
+      }),
+      output: z.object({
+        results: z.array(
+          z.object({
+            user_id: z.string(),
+            user_email: z.string().nullable(),
+            user_agent: z.string().describe('The tag'),
+            successful_requests: z.number(),
+            failed_requests: z.number(),
+            total_requests: z.number(),
+            total_tokens: z.number(),
+            spend: z.number().describe('Dollars'),
+          }),
+        ),
+        total_count: z.number(),
+        page: z.number(),
+        page_size: z.number(),
+        total_pages: z.number(),
+      }),
+      async handle({ input: { page, page_size, ...filter } }) {
+        const { rows, total } = await tags.use(named(filter), { page, size: page_size })
+        return {
+          results: rows.map(({ tag: user_agent, ...row }) => ({ ...row, user_agent })),
+          total_count: total,
+          page,
+          page_size,
+          total_pages: Math.ceil(total / page_size),
+        }
       },
     }),
   ]

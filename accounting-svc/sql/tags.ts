@@ -93,3 +93,58 @@ export function summarizeTags(
     [filter.from, filter.to, filter.tags, most],
   )
 }
+
+/** How many used a tag in one period; `from` and `to` are its days, both included. */
+export interface ActiveUsers {
+  tag: string
+  active_users: number
+  from: string
+  to: string
+}
+
+/** Per tag and period, the latest period first: `periods` periods of `days` days each, of which the last ends on `today` (YYYY-MM-DD). */
+export function activeUsers(
+  tx: Transaction,
+  asked: { today: string; days: number; periods: number; tags: readonly string[] | null },
+  most: number,
+): Promise<ActiveUsers[]> {
+  return tx.query<ActiveUsers>(
+    `select d.label as tag, count(distinct coalesce('u' || k.user_id, 'k' || d.key_hash)) as active_users,
+       to_char(p.first, 'YYYY-MM-DD') as "from", to_char(p.last, 'YYYY-MM-DD') as "to"
+     from (select $1::date - n * $2::int as last, $1::date - n * $2::int - ($2::int - 1) as first from generate_series(0, $3::int - 1) n) p
+     join daily_label_spend d on d.kind = 'tag' and d.day between p.first and p.last and ($4::text[] is null or d.label = any($4))
+     left join keys k on k.token = d.key_hash
+     group by d.label, p.first, p.last order by p.last desc, active_users desc, d.label limit $5`,
+    [asked.today, asked.days, asked.periods, asked.tags, most],
+  )
+}
+
+/** What one user's calls with a tag were. Money is nano-dollars. */
+export interface TagUse {
+  user_id: string
+  user_email: string | null
+  tag: string
+  successful_requests: number
+  failed_requests: number
+  total_requests: number
+  total_tokens: number
+  spend_nano: number
+}
+
+/** Per user and tag since `from` (YYYY-MM-DD), the dearest first: one page, and how many there are in all. */
+export async function tagUse(
+  tx: Transaction,
+  filter: { from: string; tags: readonly string[] | null },
+  page: { limit: number; offset: number },
+): Promise<{ rows: TagUse[]; total: number }> {
+  const rows = await tx.query<TagUse & { total: number }>(
+    `select k.user_id, u.user_email, d.label as tag, sum(d.successful_calls)::bigint as successful_requests,
+       sum(d.failed_calls)::bigint as failed_requests, sum(d.calls)::bigint as total_requests,
+       sum(d.input_tokens + d.output_tokens)::bigint as total_tokens, sum(d.cost_nano)::bigint as spend_nano, count(*) over () as total
+     from daily_label_spend d join keys k on k.token = d.key_hash left join users u on u.user_id = k.user_id
+     where d.kind = 'tag' and d.day >= $1::date and ($2::text[] is null or d.label = any($2)) and k.user_id is not null
+     group by k.user_id, u.user_email, d.label order by spend_nano desc, k.user_id, d.label limit $3 offset $4`,
+    [filter.from, filter.tags, page.limit, page.offset],
+  )
+  return { rows: rows.map(({ total: _, ...row }) => row), total: rows[0]?.total ?? 0 }
+}

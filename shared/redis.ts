@@ -23,6 +23,8 @@ export interface RedisConnection {
   call(command: string, ...args: RedisArgument[]): Promise<unknown>
   /** `EVALSHA`; rejects like `call`, with RedisReplyError `NOSCRIPT` when the server does not know the script. */
   run(sha: string, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown>
+  /** The same, with text in the answer as bytes. */
+  runBinary(sha: string, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown>
   readonly ready: boolean
   /** Runs each time a connection stands, at once if one does. Returns what ends that. */
   onReady(handler: () => void): () => void
@@ -123,19 +125,17 @@ export function createRedis(options: RedisOptions): RedisConnection {
     setImmediate(uncork)
   }
 
-  async function call(command: string, ...args: RedisArgument[]): Promise<unknown> {
-    if (redis.status !== 'ready' || closed !== null) throw awayError()
+  function send(binary: boolean, command: string, args: RedisArgument[]): Promise<unknown> {
+    if (redis.status !== 'ready' || closed !== null) return Promise.reject(awayError())
     cork()
-    try {
-      return await redis.call(command, args)
-    } catch (error) {
-      throw readable(error)
-    }
+    const sent = binary ? redis.callBuffer(command, args) : redis.call(command, args)
+    return sent.then(undefined, refuse)
   }
 
   return {
-    call,
-    run: (sha, keys, args) => call('EVALSHA', sha, keys.length, ...keys, ...args),
+    call: (command, ...args) => send(false, command, args),
+    run: (sha, keys, args) => send(false, 'EVALSHA', [sha, keys.length, ...keys, ...args]),
+    runBinary: (sha, keys, args) => send(true, 'EVALSHA', [sha, keys.length, ...keys, ...args]),
     get ready() {
       return redis.status === 'ready' && closed === null
     },
@@ -169,6 +169,10 @@ function awayError(cause?: Error): GatewayError {
     undefined,
     cause === undefined ? { retryAfter: RETRY_AFTER } : { retryAfter: RETRY_AFTER, cause },
   )
+}
+
+function refuse(error: unknown): never {
+  throw readable(error)
 }
 
 /** What the server said, or `counters_away` when nobody knows whether the server got it. Never what the library threw: that holds the arguments. */

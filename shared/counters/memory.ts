@@ -55,8 +55,8 @@ interface Lease {
   /** What it counts in, and the limits it was admitted under. */
   readonly asked: readonly AdmitScope[]
   readonly scopes: readonly Scope[]
-  /** The window of each scope at the admission: what was reserved in another one is no longer there to give back. */
-  readonly windows: readonly number[]
+  /** Whose window has opened since has forgotten what this reserved. */
+  readonly admittedAt: number
   readonly tokens: number
   /** What it holds; once settled, what it cost. */
   hold: number
@@ -108,7 +108,6 @@ class MemoryCounters implements Counters {
     }
     if (old !== undefined) this.#forget(old)
     const states: ScopeState[] = []
-    const windows: number[] = []
     for (let index = 0; index < asked.length; index++) {
       const wanted = asked[index] as AdmitScope
       const scope = scopes[index] as Scope
@@ -120,11 +119,10 @@ class MemoryCounters implements Counters {
       if (wanted.budget !== null) scope.held += request.hold
       scope.leases += 1
       scope.usedAt = now
-      windows.push(scope.windowEnd)
       states.push(stateOf(scope, wanted, now))
     }
     const { lease: id, tokens, hold } = request
-    this.#held.set(id, { id, asked, scopes, windows, tokens, hold, at: now + this.#ttl })
+    this.#held.set(id, { id, asked, scopes, admittedAt: now, tokens, hold, at: now + this.#ttl })
     return { granted: true, states }
   }
 
@@ -154,7 +152,7 @@ class MemoryCounters implements Counters {
     for (let index = 0; index < lease.asked.length; index++) {
       const { tokens, parallel, budget } = lease.asked[index] as AdmitScope
       const scope = lease.scopes[index] as Scope
-      if (tokens !== null && runs(scope, lease.windows[index], now)) {
+      if (tokens !== null && runs(scope, lease, now)) {
         scope.tokens = Math.max(0, scope.tokens - lease.tokens + outcome.tokens)
       }
       if (parallel !== null) scope.parallel -= 1
@@ -280,7 +278,7 @@ class MemoryCounters implements Counters {
       if (budget !== null) scope.held += sign * lease.hold
       if (!held) continue
       if (parallel !== null) scope.parallel += sign
-      if (!runs(scope, lease.windows[index], now)) continue
+      if (!runs(scope, lease, now)) continue
       if (requests !== null) scope.requests += sign
       if (tokens !== null) scope.tokens += sign * lease.tokens
     }
@@ -301,7 +299,7 @@ class MemoryCounters implements Counters {
       scope.usedAt = now
       return scope
     })
-    return { id, asked, scopes, windows: asked.map(() => -1), tokens: 0, hold, at: 0 }
+    return { id, asked, scopes, admittedAt: Number.NEGATIVE_INFINITY, tokens: 0, hold, at: 0 }
   }
 
   /** Ends a lease whose call did run: its request and its tokens stay counted. */
@@ -375,8 +373,8 @@ function learn(scope: Scope, { spent, revision }: { spent: number; revision: num
 }
 
 /** Whether the window that a lease reserved in still runs. */
-function runs(scope: Scope, window: number | undefined, now: number): boolean {
-  return scope.windowEnd === window && scope.windowEnd > now
+function runs(scope: Scope, lease: Lease, now: number): boolean {
+  return scope.windowEnd > now && scope.windowEnd - RATE_WINDOW <= lease.admittedAt
 }
 
 function close(scope: Scope, now: number): void {

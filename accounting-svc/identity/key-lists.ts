@@ -140,7 +140,9 @@ export function visibility(
     createdBy: also.made ? userId : null,
     teams: teams.flatMap(([id, role]) => (role === 'admin' ? [id] : [])),
     organizations: organizations.flatMap(([id, role]) => (role === 'org_admin' ? [id] : [])),
-    memberTeams: teams.flatMap(([id]) => (memberMay(memberships, id, '/key/info') ? [id] : [])),
+    memberTeams: teams.flatMap(([id]) =>
+      memberMay(memberships, id, '/key/info') || memberMay(memberships, id, '/key/list') ? [id] : [],
+    ),
   }
 }
 

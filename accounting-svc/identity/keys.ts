@@ -72,9 +72,12 @@ export function createKeys(deps: KeyWriteDeps & { env: Record<string, string | u
       const fields = requireMayGenerate(limited, actor, memberships, team, path)
       if (!isAdmin(actor) && fields['user_id'] == null && path !== SERVICE_ACCOUNT) fields['user_id'] = actor.userId
       await requireNoAdmin(tx, (fields['user_id'] as string | null | undefined) ?? null, actor, path)
+      // Keys of members end when their team says, unless they are asked to end at another time.
+      const lasts = team?.metadata['team_member_key_duration']
+      if (asked['duration'] == null && fields['user_id'] != null && typeof lasts === 'string') fields['duration'] = lasts
       requireGenerationSettings(fields, actor, memberships, config(), team)
       requireAlias(fields['key_alias'], config())
-      const columns = columnsOf(fields, now)
+      const columns = columnsOf(withinBounds(fields, config(), now), now)
       const stamp = {
         created_at: new Date(now),
         updated_at: new Date(now),

@@ -66,6 +66,14 @@ describe('making keys', () => {
     expect(await status('/key/update', { key: mine.token, user_id: 'root' }, lead)).toBe(401)
   })
 
+  it('ends keys of members when their team says, unless they are to end at another time', async () => {
+    await gateway.test.db.query(`update teams set metadata = '{"team_member_key_duration": "7d"}' where team_id = 't'`)
+    const after = (days: number): string => new Date(NOON + days * 86_400_000).toISOString()
+    expect(await made({ team_id: 't', user_id: 'mem' })).toMatchObject({ expires: after(7) })
+    expect(await made({ team_id: 't', user_id: 'mem', duration: '1d' })).toMatchObject({ expires: after(1) })
+    expect(await made({ team_id: 't' })).toMatchObject({ expires: null })
+  })
+
   it('makes keys of service accounts without a user, for a team that is named', async () => {
     const lead = await keyOf('lead')
     expect(await post('/key/service-account/generate', { team_id: 't', key_alias: 'robot' }, lead)).toMatchObject({

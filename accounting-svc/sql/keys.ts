@@ -317,7 +317,7 @@ export interface DeletedKey {
 }
 
 /** Keys of the dashboard's sessions: nobody made them, nobody lists them. */
-const SESSIONS = `k.team_id is distinct from 'litellm-dashboard'`
+const SESSIONS = `coalesce(k.team_id, '') <> 'litellm-dashboard'`
 
 function conditions(filter: KeyFilter): { where: string; values: unknown[] } {
   const parts: string[] = [SESSIONS]

@@ -23,6 +23,7 @@ describe('createCatalog', () => {
       output: 600_000_000,
       cacheRead: 75_000_000,
       perToolCall: { web_search: 10_000_000, file_search: 2_500_000 },
+      serviceTiers: { priority: { input: 0.25 * DOLLAR, cacheRead: 0.125 * DOLLAR, output: DOLLAR } },
       rateVersion: catalog.version,
     })
     expect(catalog.prices('anthropic', 'claude-haiku-4-5-20251001')).toMatchObject({
@@ -62,8 +63,6 @@ describe('createCatalog', () => {
     expect(catalog.prices('openai', 'omni-moderation-latest')).toMatchObject({ input: 0 })
     expect(catalog.prices('openai', 'no-such-model')).toBeNull()
     expect(catalog.prices('no-such-provider', 'gpt-4o')).toBeNull()
-    // Priced by the hour, which tokens cannot be multiplied with.
-    expect(catalog.prices('openai', 'whisper-1')).toBeNull()
   })
 
   it('adds to the library what it lacks', () => {
@@ -73,6 +72,29 @@ describe('createCatalog', () => {
       audioInput: 40 * DOLLAR,
       audioOutput: 80 * DOLLAR,
     })
+  })
+
+  it('prices audio by its length and kind, images by theirs', () => {
+    // $0.36 an hour is $0.0001 a second.
+    expect(catalog.prices('openai', 'whisper-1')).toMatchObject({ perUnit: { audio_ms_in: 100_000_000 } })
+    expect(catalog.prices('openai', 'gpt-realtime')).toMatchObject({ audioCacheRead: 0.4 * DOLLAR, imageCacheRead: 0.5 * DOLLAR })
+    expect(catalog.prices('openai', 'gpt-image-1.5')).toMatchObject({ imageInput: 8 * DOLLAR, imageOutput: 32 * DOLLAR })
+    expect(catalog.prices('perplexity', 'sonar-deep-research')).toMatchObject({ citation: 2 * DOLLAR, reasoning: 3 * DOLLAR })
+  })
+
+  it('knows what service tiers and regions cost, and who says itself what a call cost', () => {
+    expect(catalog.prices('openai', 'gpt-5')?.serviceTiers).toEqual({
+      priority: { multiplier: 2_000_000 },
+      flex: { multiplier: 500_000 },
+    })
+    expect(catalog.prices('openai', 'gpt-5.4')?.regions).toEqual({ eu: 1_100_000, us: 1_100_000 })
+    expect(catalog.prices('anthropic', 'claude-opus-4-6')).toMatchObject({
+      serviceTiers: { fast: { multiplier: 6_000_000 } },
+      regions: { us: 1_100_000 },
+    })
+    expect(catalog.prices('azure', 'gpt-5')?.serviceTiers).toBeUndefined()
+    expect(catalog.prices('xai', 'grok-4')).toMatchObject({ input: 3 * DOLLAR, reported: true })
+    expect(catalog.prices('openrouter', 'nobody/knows')).toEqual({ reported: true, rateVersion: catalog.version })
   })
 
   it('finds models under the names of providers that sell them again', () => {

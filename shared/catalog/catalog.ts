@@ -1,9 +1,10 @@
 import { type ConditionalPrice, calcPrice, findProvider, type ModelInfo, type ModelPrice } from '@pydantic/genai-prices'
 import type { Prices, PriceTier } from '../../proto/deployment.ts'
 import type { Mode } from '../../proto/endpoints.ts'
+import type { Unit } from '../../proto/usage.ts'
 import { type Clock, systemClock } from '../clock.ts'
-import { scaleDecimal } from '../money.ts'
-import { OVERLAY, OVERLAY_VERSION, type OverlayPrices, type OverlayRow } from './overlay.ts'
+import { divideHalfEven, scaleDecimal } from '../money.ts'
+import { OVERLAY, OVERLAY_VERSION, type OverlayPrices, type OverlayRow, REPORTING, SERVICES } from './overlay.ts'
 import { PROVIDERS } from './providers.ts'
 
 export interface Facts {
@@ -92,12 +93,33 @@ const TOKEN_PRICES = [
   ['output_reasoning_mtok', 'reasoning'],
   ['input_audio_mtok', 'audioInput'],
   ['output_audio_mtok', 'audioOutput'],
+  ['cache_audio_read_mtok', 'audioCacheRead'],
+  ['input_image_mtok', 'imageInput'],
+  ['output_image_mtok', 'imageOutput'],
+  ['cache_image_read_mtok', 'imageCacheRead'],
+  ['input_video_mtok', 'videoInput'],
+  ['output_video_mtok', 'videoOutput'],
+  ['output_citation_mtok', 'citation'],
 ] as const
+
+/** What is counted in units: the library's names, dollars, → nano-dollars per million units, as a factor. */
+const UNIT_PRICES: readonly (readonly [name: string, unit: Unit, toNanoPerMillion: readonly [power: number, divisor: bigint]])[] =
+  [
+    // Of an hour to milliseconds: × 10^9 × 10^6 ÷ 3,600,000.
+    ['audio_hours', 'audio_ms_in', [10, 36n]],
+    ['input_audio_hours', 'audio_ms_in', [10, 36n]],
+    ['output_audio_hours', 'audio_ms_out', [10, 36n]],
+    ['audio_seconds', 'audio_ms_in', [12, 1n]],
+    ['input_audio_seconds', 'audio_ms_in', [12, 1n]],
+    ['output_audio_seconds', 'audio_ms_out', [12, 1n]],
+    ['rerank_searches_kcount', 'query', [12, 1n]],
+  ]
 
 /** Tools billed by the call: the library's names, dollars per thousand calls, → the names usage carries. */
 const TOOL_PRICES = [
   ['web_searches_kcount', 'web_search'],
   ['storage_searches_kcount', 'file_search'],
+  ['social_searches_kcount', 'x_search'],
 ] as const
 
 /** Nano-dollars in a dollar, and in a thousandth, as powers of ten. */
@@ -109,14 +131,14 @@ const REMEMBERED = 2000
 
 export function createCatalog(clock: Pick<Clock, 'now'> = systemClock): Catalog {
   const version = `genai-prices@${LIBRARY_VERSION}+overlay-${OVERLAY_VERSION}`
-  const found = new Map<string, { model: ModelInfo | null; row: OverlayRow | null }>()
+  const found = new Map<string, Entry>()
   const converted = new WeakMap<ModelPrice, Partial<Prices> | null>()
 
-  function find(provider: string, name: string): { model: ModelInfo | null; row: OverlayRow | null } {
+  function find(provider: string, name: string): Entry {
     const key = `${provider}/${name}`
     let entry = found.get(key)
     if (entry === undefined) {
-      entry = { model: libraryModel(provider, name), row: overlayRow(provider, name) }
+      entry = { model: libraryModel(provider, name), row: rowOf(OVERLAY, provider, name), service: serviceOf(provider, name) }
       if (found.size >= REMEMBERED) found.clear()
       found.set(key, entry)
     }
@@ -135,12 +157,15 @@ export function createCatalog(clock: Pick<Clock, 'now'> = systemClock): Catalog 
   return {
     version,
     prices(provider, name, at) {
-      const { model, row } = find(provider, name)
+      const { model, row, service } = find(provider, name)
       const listed = model === null ? null : convert(pricesAt(model.prices, at, clock))
       const added = row?.prices === undefined ? null : overlayPrices(row.prices)
       // Re-sellers mark what they give away in the name, and the library leaves its prices out.
-      if (listed === null && added === null) return name.endsWith(':free') ? { input: 0, output: 0, rateVersion: version } : null
-      return { ...listed, ...added, rateVersion: version }
+      if (listed === null && added === null) {
+        if (name.endsWith(':free')) return { input: 0, output: 0, rateVersion: version }
+        return REPORTING.has(provider) ? { reported: true, rateVersion: version } : null
+      }
+      return { ...listed, ...added, ...service, rateVersion: version }
     },
     facts(provider, name) {
       const { model, row } = find(provider, name)
@@ -169,8 +194,36 @@ function libraryModel(provider: string, name: string): ModelInfo | null {
   return calcPrice({}, full, { providerId, timestamp: new Date(0) })?.model ?? null
 }
 
-function overlayRow(provider: string, name: string): OverlayRow | null {
-  return OVERLAY.find((row) => row.providers.includes(provider) && row.models.some((pattern) => fits(pattern, name))) ?? null
+interface Entry {
+  model: ModelInfo | null
+  row: OverlayRow | null
+  /** What is known of its service tiers and regions, beside every price it has. */
+  service: Partial<Prices> | null
+}
+
+/** The first row for a model. */
+function rowOf<Row extends { providers: readonly string[]; models: readonly string[] }>(
+  rows: readonly Row[],
+  provider: string,
+  name: string,
+): Row | null {
+  return rows.find((row) => row.providers.includes(provider) && row.models.some((pattern) => fits(pattern, name))) ?? null
+}
+
+function serviceOf(provider: string, name: string): Partial<Prices> | null {
+  const row = rowOf(SERVICES, provider, name)
+  const prices: Partial<Prices> = REPORTING.has(provider) ? { reported: true } : {}
+  if (row?.tiers !== undefined) {
+    const tiers = Object.entries(row.tiers).map(([tier, { multiplier, ...tokens }]) => [
+      tier,
+      { ...overlayTokens(tokens), ...(multiplier === undefined ? {} : { multiplier: partsPerMillion(multiplier) }) },
+    ])
+    prices.serviceTiers = Object.fromEntries(tiers)
+  }
+  if (row?.regions !== undefined) {
+    prices.regions = Object.fromEntries(Object.entries(row.regions).map(([region, factor]) => [region, partsPerMillion(factor)]))
+  }
+  return Object.keys(prices).length === 0 ? null : prices
 }
 
 function fits(pattern: string, name: string): boolean {
@@ -195,7 +248,7 @@ function holds({ constraint }: ConditionalPrice, moment: number, timeOfDay: bool
   return start <= end ? time >= start && time < end : time >= start || time < end
 }
 
-/** Null when the library prices nothing we can count (hours of audio, pages). */
+/** Null when the library prices nothing we can count. */
 function libraryPrices(price: ModelPrice): Partial<Prices> | null {
   const prices: Partial<Prices> = {}
   const thresholds = new Set<number>()
@@ -214,6 +267,12 @@ function libraryPrices(price: ModelPrice): Partial<Prices> | null {
 
   const requests = price['requests_kcount']
   if (typeof requests === 'number') prices.perRequest = perCall(requests)
+  const units: Record<string, number> = {}
+  for (const [theirs, unit, [power, divisor]] of UNIT_PRICES) {
+    const value = price[theirs]
+    if (typeof value === 'number') units[unit] ??= Number(divideHalfEven(scaleDecimal(value, power), divisor))
+  }
+  if (Object.keys(units).length > 0) prices.perUnit = units
   const tools = TOOL_PRICES.flatMap(([theirs, ours]) => {
     const value = price[theirs]
     return typeof value === 'number' ? [[ours, perCall(value)] as const] : []
@@ -248,6 +307,10 @@ function overlayTokens(row: Omit<OverlayPrices, 'tiers'>): Partial<Omit<Prices, 
 /** Dollars per million tokens → nano-dollars per million tokens. */
 function perMillion(dollars: number | string): number {
   return Number(scaleDecimal(dollars, NANO))
+}
+
+function partsPerMillion(factor: string): number {
+  return Number(scaleDecimal(factor, 6))
 }
 
 /** Dollars per thousand calls → nano-dollars per call. */

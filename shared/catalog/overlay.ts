@@ -1,7 +1,7 @@
 import type { Mode } from '../../proto/endpoints.ts'
 
 /** Rises whenever a price in this file changes: it is part of every `rateVersion`. */
-export const OVERLAY_VERSION = 1
+export const OVERLAY_VERSION = 2
 
 /** Dollars per million tokens, as decimal text (never a float). */
 export interface OverlayPrices {
@@ -14,6 +14,24 @@ export interface OverlayPrices {
   audioInput?: string
   audioOutput?: string
   tiers?: (Omit<OverlayPrices, 'tiers'> & { above: number })[]
+}
+
+/** Token prices of a service tier, dollars per million; or a factor of the standard ones. */
+export interface OverlayService {
+  input?: string
+  output?: string
+  cacheRead?: string
+  multiplier?: string
+}
+
+/** What models cost in other service tiers and regions, which the price library does not know. */
+export interface ServiceRow {
+  providers: string[]
+  /** As in OverlayRow; the first row that matches counts. */
+  models: string[]
+  tiers?: Record<string, OverlayService>
+  /** Factors of the token prices. */
+  regions?: Record<string, string>
 }
 
 /** What the price library does not know about some models. */
@@ -114,6 +132,55 @@ export const OVERLAY: readonly OverlayRow[] = [
   claude(['claude-sonnet-4*', 'claude-haiku-4-5*'], 200_000, 64_000, [...CLAUDE, 'reasoning', 'computer_use']),
   claude(['claude-opus-5*', 'claude-sonnet-5*', 'claude-fable-5*'], 1_000_000, 128_000, [...CLAUDE, 'reasoning', 'computer_use']),
 ]
+
+/** Flex is charged like a batch. */
+const FLEX: OverlayService = { multiplier: '0.5' }
+/** Requests that must be served in one region (https://developers.openai.com/api/docs/guides/your-data). */
+const RESIDENT = { eu: '1.1', us: '1.1' }
+
+/**
+ * Priority and flex prices of https://developers.openai.com/api/docs/pricing, fast mode and `inference_geo` of
+ * https://platform.claude.com/docs/en/about-claude/pricing. Entered by hand and not checked against a live page. Batches need no row: half the
+ * price holds for them everywhere (shared/cost.ts). Priority of families that are not listed is taken for double, which is what the ones since
+ * GPT-5 cost.
+ */
+export const SERVICES: readonly ServiceRow[] = [
+  { providers: ['openai'], models: ['gpt-4o-2024-05-13'], tiers: { priority: { input: '8.75', output: '26.25' } } },
+  priority(['gpt-4o-mini', 'gpt-4o-mini-2*'], '0.25', '0.125', '1'),
+  priority(['gpt-4o', 'gpt-4o-2*'], '4.25', '2.125', '17'),
+  priority(['gpt-4.1-nano*'], '0.2', '0.05', '0.8'),
+  priority(['gpt-4.1-mini*'], '0.7', '0.175', '2.8'),
+  priority(['gpt-4.1*'], '3.5', '0.875', '14'),
+  priority(['o3', 'o3-2*'], '3.5', '0.875', '14', FLEX),
+  priority(['o4-mini*'], '2', '0.5', '8', FLEX),
+  priority(['gpt-5-mini*'], '0.45', '0.045', '3.6', FLEX),
+  {
+    providers: ['openai'],
+    models: ['gpt-5.4*', 'gpt-5.5*', 'gpt-6*'],
+    tiers: { priority: { multiplier: '2' }, flex: FLEX },
+    regions: RESIDENT,
+  },
+  { providers: ['openai'], models: ['gpt-5*'], tiers: { priority: { multiplier: '2' }, flex: FLEX } },
+  {
+    providers: ['anthropic'],
+    models: ['claude-opus-4-6*', 'claude-opus-4-7*', 'claude-opus-4-8*'],
+    tiers: { fast: { multiplier: '6' } },
+    regions: { us: '1.1' },
+  },
+  {
+    providers: ['anthropic'],
+    models: ['claude-sonnet-4-6*', 'claude-opus-5*', 'claude-sonnet-5*', 'claude-fable-5*'],
+    regions: { us: '1.1' },
+  },
+]
+
+/** Providers whose usage says what the call cost them to serve, all of it included; that beats any list. */
+export const REPORTING: ReadonlySet<string> = new Set(['openrouter', 'perplexity', 'xai'])
+
+function priority(models: string[], input: string, cacheRead: string, output: string, flex?: OverlayService): ServiceRow {
+  const tiers = { priority: { input, cacheRead, output }, ...(flex === undefined ? {} : { flex }) }
+  return { providers: ['openai'], models, tiers }
+}
 
 function openai(models: string[], maxInputTokens: number, maxOutputTokens: number, supports: string[]): OverlayRow {
   return { providers: OPENAI, models, maxInputTokens, maxOutputTokens, mode: 'chat', supports }

@@ -3,15 +3,18 @@ import { scopes } from '../../proto/limits.ts'
 import type { Bus } from '../../shared/bus/bus.ts'
 import type { Clock } from '../../shared/clock.ts'
 import type { Config } from '../../shared/config/config.ts'
+import type { Counters } from '../../shared/counters/counters.ts'
 import type { Database, Transaction } from '../../shared/db/db.ts'
 import { alreadyExists } from '../../shared/db/sql-state.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import { rowId } from '../../shared/ids.ts'
+import type { Log } from '../../shared/log.ts'
 import { dollars } from '../dollars.ts'
 import { setWindow } from '../ledger/windows.ts'
 import { archiveRows } from '../sql/archive.ts'
 import { type AuditAction, audit } from '../sql/audit.ts'
 import { type BudgetRow, findBudget, findBudgets } from '../sql/budgets.ts'
+import { setSpend } from '../sql/limits.ts'
 import { type Memberships, membershipsOf } from '../sql/memberships.ts'
 import {
   deleteOrganizationMember,
@@ -45,6 +48,7 @@ import {
 } from './budgets.ts'
 import { ownBudget } from './own-budget.ts'
 import { removeKeys, removeTeams } from './removal.ts'
+import { tellSpent } from './spend-changes.ts'
 import { teamObject } from './team-fields.ts'
 import { membersOf, userOf } from './team-members.ts'
 import { userInfo } from './user-fields.ts'
@@ -74,8 +78,17 @@ const IN_METADATA = ['model_rpm_limit', 'model_tpm_limit'] as const
 /** What only proxy admins set: what an organization may use and spend. Limits per model are in its metadata. */
 const BINDING = [...BUDGET_FIELDS, 'budget_id', 'models', 'metadata', 'object_permission', ...IN_METADATA]
 
+interface OwnerDeps {
+  db: Database
+  bus: Bus
+  counters: Pick<Counters, 'book'>
+  config: () => Config
+  clock: Clock
+  log: Log
+}
+
 /** The rules of organizations. Every write is audited in its own transaction and told to the edges after it. */
-export function createOrganizations(deps: { db: Database; bus: Bus; config: () => Config; clock: Clock }): Organizations {
+export function createOrganizations(deps: OwnerDeps): Organizations {
   const { db, bus, clock, config } = deps
   const zone = (): string => zoneOf(config())
   const changed = (organizationId: string): void => bus.announce('identity', { organizationId })
@@ -186,12 +199,15 @@ export function createOrganizations(deps: { db: Database; bus: Bus; config: () =
           throw alreadyExists(error) ? badRequest('organization_id', `Organization ${id} already exists.`) : error
         })
         await schedule(tx, id, budget)
+        // What one of this id spent before it was deleted is in the ledger.
+        const spent = await setSpend(tx, scopes.organization(id), 0)
         const shown = await shownNow(tx, id)
         await audit(tx, auditEntry(by.actor, by.changedBy, 'created', 'organizations', id, null, shown))
-        return shown
+        return { shown, spent }
       })
+      await tellSpent(deps, [made.spent])
       changed(id)
-      return made
+      return made.shown
     },
 
     async update(fields, by) {

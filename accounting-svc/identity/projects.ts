@@ -3,15 +3,18 @@ import { scopes } from '../../proto/limits.ts'
 import type { Bus } from '../../shared/bus/bus.ts'
 import type { Clock } from '../../shared/clock.ts'
 import type { Config } from '../../shared/config/config.ts'
+import type { Counters } from '../../shared/counters/counters.ts'
 import type { Database, Transaction } from '../../shared/db/db.ts'
 import { alreadyExists } from '../../shared/db/sql-state.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import { rowId } from '../../shared/ids.ts'
+import type { Log } from '../../shared/log.ts'
 import { mayUse } from '../../shared/model-access.ts'
 import { dollars } from '../dollars.ts'
 import { setWindow } from '../ledger/windows.ts'
 import { audit } from '../sql/audit.ts'
 import { type BudgetRow, findBudget, findBudgets } from '../sql/budgets.ts'
+import { setSpend } from '../sql/limits.ts'
 import { type Memberships, membershipsOf } from '../sql/memberships.ts'
 import {
   findProject,
@@ -28,6 +31,7 @@ import { auditEntry } from './audit.ts'
 import { badRequest, budgetObject, scheduleOwner, zoneOf } from './budgets.ts'
 import { ownBudget } from './own-budget.ts'
 import { removeKeys, removeProjects } from './removal.ts'
+import { tellSpent } from './spend-changes.ts'
 import type { Writer } from './writer.ts'
 
 /** What a client sends to make or change a project, already checked against its schema (routes/projects.ts). */
@@ -48,8 +52,17 @@ const PLAIN = { project_alias: null, description: null, models: [], blocked: fal
 /** Fields without a column: they are kept inside `metadata`, where whoever enforces them looks. */
 const IN_METADATA = ['model_rpm_limit', 'model_tpm_limit', 'guardrails', 'tags'] as const
 
+interface OwnerDeps {
+  db: Database
+  bus: Bus
+  counters: Pick<Counters, 'book'>
+  config: () => Config
+  clock: Clock
+  log: Log
+}
+
 /** The rules of projects, which are between a team and its keys. Every write is audited in its own transaction and told to the edges. */
-export function createProjects(deps: { db: Database; bus: Bus; config: () => Config; clock: Clock }): Projects {
+export function createProjects(deps: OwnerDeps): Projects {
   const { db, bus, clock, config } = deps
   const zone = (): string => zoneOf(config())
 
@@ -83,12 +96,15 @@ export function createProjects(deps: { db: Database; bus: Bus; config: () => Con
           },
         )
         await schedule(tx, id, budget)
+        // What one of this id spent before it was deleted is in the ledger.
+        const spent = await setSpend(tx, scopes.project(id), 0)
         const shown = await shownNow(tx, id)
         await audit(tx, auditEntry(by.actor, by.changedBy, 'created', 'projects', id, null, shown))
-        return shown
+        return { shown, spent }
       })
+      await tellSpent(deps, [made.spent])
       bus.announce('identity', { projectId: id })
-      return made
+      return made.shown
     },
 
     async update(fields, by) {

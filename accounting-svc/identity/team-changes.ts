@@ -3,8 +3,10 @@ import { scopes } from '../../proto/limits.ts'
 import type { Bus } from '../../shared/bus/bus.ts'
 import type { Clock } from '../../shared/clock.ts'
 import type { Config } from '../../shared/config/config.ts'
+import type { Counters } from '../../shared/counters/counters.ts'
 import type { Database, Transaction } from '../../shared/db/db.ts'
 import { GatewayError } from '../../shared/errors.ts'
+import type { Log } from '../../shared/log.ts'
 import type { AuditAction } from '../sql/audit.ts'
 import { audit } from '../sql/audit.ts'
 import { type BudgetRow, findBudget } from '../sql/budgets.ts'
@@ -19,8 +21,10 @@ import type { Writer } from './writer.ts'
 export interface TeamDeps {
   db: Database
   bus: Bus
+  counters: Pick<Counters, 'book'>
   config: () => Config
   clock: Clock
+  log: Log
 }
 
 /** Who may make a change: team admins too, or only who runs the organization above. */

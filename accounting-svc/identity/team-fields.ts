@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Config } from '../../shared/config/config.ts'
 import { mayUse } from '../../shared/model-access.ts'
 import { dollars, dollarsOrNull, nanoField } from '../dollars.ts'
@@ -113,6 +114,46 @@ export function withTeamDefaults(fields: TeamFields, config: Config): TeamFields
 
 function isEmpty(value: unknown): boolean {
   return value === undefined || value === null || value === '' || (Array.isArray(value) && value.length === 0)
+}
+
+/** What binds the admins of a team, and so is not theirs to set: columns, and fields inside `metadata`. */
+const BOUND_COLUMNS = [
+  'max_budget_nano',
+  'budget_duration',
+  'budget_limits',
+  'models',
+  'model_aliases',
+  'model_max_budget',
+  'max_parallel_requests',
+  'tpm_limit',
+  'rpm_limit',
+  'blocked',
+  'policies',
+  'access_group_ids',
+  'object_permission',
+] as const satisfies readonly (keyof TeamRow)[]
+const BOUND_METADATA = [
+  'model_rpm_limit',
+  'model_tpm_limit',
+  'mcp_rpm_limit',
+  'rpm_limit_type',
+  'tpm_limit_type',
+  'guardrails',
+  'disable_global_guardrails',
+  'allowed_passthrough_routes',
+  'allowed_vector_store_indexes',
+  'secret_manager_settings',
+  'enforced_file_expires_after',
+  'enforced_batch_output_expires_after',
+] as const
+
+/** Whether `columns` would change what a team may use or spend. Values sent back as they are do not. */
+export function setsBound(team: TeamRow, columns: Partial<TeamRow>): boolean {
+  const { metadata } = columns
+  return (
+    BOUND_COLUMNS.some((name) => columns[name] !== undefined && !isDeepStrictEqual(columns[name], team[name])) ||
+    (metadata !== undefined && BOUND_METADATA.some((name) => !isDeepStrictEqual(metadata[name], team.metadata[name])))
+  )
 }
 
 /** What an organization bounds its teams by. */

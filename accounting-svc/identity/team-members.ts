@@ -4,20 +4,22 @@ import type { Config } from '../../shared/config/config.ts'
 import type { Transaction } from '../../shared/db/db.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import { rowId } from '../../shared/ids.ts'
-import { dollarsOrNull, nanoField } from '../dollars.ts'
+import { dollars, dollarsOrNull, nanoField } from '../dollars.ts'
 import { timeAfter } from '../ledger/budgets.ts'
 import { setWindow } from '../ledger/windows.ts'
 import { audit } from '../sql/audit.ts'
 import { type BudgetRow, findBudget, insertBudget } from '../sql/budgets.ts'
+import { setSpend } from '../sql/limits.ts'
 import { membershipsOf } from '../sql/memberships.ts'
 import { deleteMember, insertMember, listMembers, type MemberView, updateMember, usersOutside } from '../sql/team-members.ts'
 import { keysOfTeams, type TeamView } from '../sql/teams.ts'
 import { findUser, findUsers, insertUser, lockEmail, userIdsByEmail } from '../sql/users.ts'
-import { actorOf } from './access.ts'
+import { actorOf, isAdmin } from './access.ts'
 import { auditEntry } from './audit.ts'
 import { type BudgetFields, badRequest, budgetColumns, makeBudget, saysBudget, scheduleOwner, zoneOf } from './budgets.ts'
 import { ownBudget } from './own-budget.ts'
 import { removeKeys } from './removal.ts'
+import { tellSpent } from './spend-changes.ts'
 import { availableTeams, changeTeam, memberBudgetOf, type TeamDeps, visibleTeam } from './team-changes.ts'
 import { membershipObject, type TeamFields, teamObject } from './team-fields.ts'
 import { userColumns, userInfo, withUserDefaults } from './user-fields.ts'
@@ -32,6 +34,8 @@ export interface TeamMembers {
   remove(fields: TeamFields & { team_id: string }, by: Writer): Promise<Record<string, unknown>>
   /** The caller's own membership. */
   own(teamId: string, actor: Identity): Promise<Record<string, unknown>>
+  /** Lowers what a member has spent in its present window. */
+  resetSpend(teamId: string, userId: string, to: unknown, by: Writer): Promise<Record<string, unknown>>
   /** Puts a member back to the team's default limits. */
   resetBudget(teamId: string, userId: string, by: Writer): Promise<Record<string, unknown>>
 }
@@ -318,6 +322,30 @@ export function createTeamMembers(deps: TeamDeps): TeamMembers {
       const member = actor.userId === null ? undefined : await findMember(db, teamId, { userId: actor.userId })
       if (member === undefined) throw new GatewayError('not_found', `You are no member of team ${teamId}.`, { param: 'team_id' })
       return { ...(await shownMember(db, member, team)), team_alias: team.team_alias }
+    },
+
+    async resetSpend(teamId, userId, to, by) {
+      const path = '/team/{team_id}/member/{user_id}/reset_spend'
+      const { result } = await changeTeam(deps, by, { teamId, path, right: 'team' }, async (tx, team) => {
+        if (userId === by.actor.userId && !isAdmin(by.actor)) {
+          throw new GatewayError('route_denied', 'Nobody resets what they have spent themselves.', { param: 'user_id' })
+        }
+        const member = await requireMember(tx, teamId, { user_id: userId })
+        const before = await shownMember(tx, member, team)
+        const spend = nanoField(to, 'reset_to') ?? 0
+        if (spend > member.spend_nano) throw badRequest('reset_to', 'reset_to is more than the member has spent.')
+        const spent = await setSpend(tx, scopes.teamMember(teamId, userId), spend)
+        await memberAudit(tx, member, team, before, by)
+        return { spent, spend, member, budget: await findBudget(tx, member.budget_id ?? team.team_member_budget_id ?? '') }
+      })
+      await tellSpent(deps, [result.spent])
+      return {
+        team_id: teamId,
+        user_id: userId,
+        spend: dollars(result.spend),
+        previous_spend: dollars(result.member.spend_nano),
+        max_budget: dollarsOrNull(result.budget?.max_budget_nano ?? null),
+      }
     },
 
     async resetBudget(teamId, userId, by) {

@@ -1,4 +1,5 @@
 import type { Identity } from '../../proto/identity.ts'
+import { scopes } from '../../proto/limits.ts'
 import type { Sealer } from '../../shared/config/secrets.ts'
 import type { Transaction } from '../../shared/db/db.ts'
 import { alreadyExists } from '../../shared/db/sql-state.ts'
@@ -7,6 +8,7 @@ import { rowId } from '../../shared/ids.ts'
 import { audit } from '../sql/audit.ts'
 import { findBudget, findBudgets, linkedOwners } from '../sql/budgets.ts'
 import { findKeys } from '../sql/keys.ts'
+import { setSpend } from '../sql/limits.ts'
 import { type Memberships, membershipsOf } from '../sql/memberships.ts'
 import { findOrganization, lockOrganization } from '../sql/organizations.ts'
 import { listMembers } from '../sql/team-members.ts'
@@ -29,6 +31,7 @@ import { auditEntry } from './audit.ts'
 import { type BudgetFields, badRequest, changeBudget, makeBudget, saysBudget, scheduleLinked, zoneOf } from './budgets.ts'
 import { keyInfo } from './key-fields.ts'
 import { removeTeams } from './removal.ts'
+import { tellSpent } from './spend-changes.ts'
 import { callbackSettings, callbacksOf, sealCallbackSecrets, type TeamCallback } from './team-callbacks.ts'
 import {
   availableTeams,
@@ -45,6 +48,7 @@ import {
   memberBudgetFields,
   membershipObject,
   refuseBeyond,
+  setsBound,
   type TeamFields,
   teamColumns,
   teamObject,
@@ -195,6 +199,8 @@ export function createTeams(deps: TeamDeps & { sealer: Sealer }): Teams {
         await insertTeam(tx, { ...columns, metadata, team_id: teamId, ...created, ...stamp(by) }).catch((error: unknown) => {
           throw alreadyExists(error) ? taken(teamId) : error
         })
+        // What a team of this id spent before it was deleted is in the ledger.
+        const spent = await setSpend(tx, scopes.team(teamId), 0)
         const bare = await mustFindTeam(tx, teamId)
         await requireWithin(tx, bare)
         await setMemberBudget(tx, bare, memberBudgetFields(fields), by)
@@ -203,8 +209,9 @@ export function createTeams(deps: TeamDeps & { sealer: Sealer }): Teams {
         await joinMembers({ tx, config: config(), by, now: clock.now() }, team, founders(fields, by.actor), {})
         const whole = { team: await mustFindTeam(tx, teamId), budget: await memberBudgetOf(tx, team) }
         await audit(tx, auditEntry(by.actor, by.changedBy, 'created', 'teams', teamId, null, shown(whole)))
-        return whole
+        return { ...whole, spent }
       })
+      await tellSpent(deps, [made.spent])
       bus.announce('identity', { teamId })
       return shown(made)
     },
@@ -220,11 +227,9 @@ export function createTeams(deps: TeamDeps & { sealer: Sealer }): Teams {
           if (columns.organization_id === '') columns.organization_id = null
           if (columns.metadata !== undefined) columns.metadata = sealCallbackSecrets(columns.metadata, team.metadata, sealer)
           const moves = columns.organization_id !== undefined && columns.organization_id !== team.organization_id
-          const unblocks = columns.blocked !== undefined && columns.blocked !== team.blocked
-          const above = [
-            ...(moves || unblocks ? [team.organization_id] : []),
-            ...(moves ? [columns.organization_id ?? null] : []),
-          ]
+          const above = moves ? [team.organization_id, columns.organization_id ?? null] : []
+          if (!runsOrganization(by.actor, memberships, team.organization_id) && setsBound(team, columns))
+            throw adminOnly(by.actor, '/team/update')
           for (const id of above) if (!runsOrganization(by.actor, memberships, id)) throw adminOnly(by.actor, '/team/update')
           await updateTeam(tx, teamId, { ...columns, ...stamp(by) })
           const after = await mustFindTeam(tx, teamId)

@@ -287,6 +287,14 @@ describe('POST /team/delete', () => {
     expect(teams[0]).toMatchObject({ team_id: id, deleted_by: 'default_user_id' })
   })
 
+  it('leaves nothing spent to a team that is made with the same id', async () => {
+    const id = await team()
+    await rows(`update spend set spent_nano = 5, revision = revision + 1 where scope = 'team|${id}'`)
+    await ok('POST', '/team/delete', { team_ids: [id] })
+    expect(await ok('POST', '/team/new', { team_id: id })).toMatchObject({ spend: 0 })
+    expect((await rows(`select revision from spend where scope = 'team|${id}'`))[0]?.['revision']).toBeGreaterThan(2)
+  })
+
   it('deletes none of the teams where one does not exist', async () => {
     const id = await team()
     expect((await post('/team/delete', { team_ids: [id, 'none'] })).status).toBe(404)
@@ -446,6 +454,30 @@ describe('members', () => {
     })
   })
 
+  it('have their spend lowered by who runs the team, not by themselves and not raised', async () => {
+    const id = await team({ members_with_roles: [{ user_id: 'ann', role: 'admin' }, { user_id: 'bob' }], team_member_budget: 5 })
+    await rows(
+      `update spend set spent_nano = 3000000000, revision = revision + 1 where scope in ('team_member|${id}|ann', 'team_member|${id}|bob')`,
+    )
+    await rows(
+      `insert into spend (scope, spent_nano, revision) values ('team_member|${id}|ann', 3000000000, 1), ('team_member|${id}|bob', 3000000000, 1) on conflict do nothing`,
+    )
+    const reset = (user: string, reset_to: number, key?: string) =>
+      post(`/team/${id}/member/${user}/reset_spend`, { reset_to }, key)
+    expect((await reset('bob', 1, keys['ann'])).body).toEqual({
+      team_id: id,
+      user_id: 'bob',
+      spend: 1,
+      previous_spend: 3,
+      max_budget: 5,
+    })
+    expect((await info(id)).team_memberships.map(({ spend }) => spend)).toEqual([3, 1])
+    expect((await reset('bob', 2)).body).toMatchObject({ error: { param: 'reset_to' } })
+    expect((await reset('ann', 0, keys['ann'])).status).toBe(403)
+    expect((await reset('nobody', 0)).status).toBe(404)
+    expect((await reset('bob', -1)).status).toBe(422)
+  })
+
   it('joining twice at once join once', async () => {
     const id = await team()
     const replies = await Promise.all(
@@ -479,6 +511,26 @@ describe('who may', () => {
     expect((await post('/team/update', { team_id: id, team_alias: 'x' }, bob)).status).toBe(404)
     expect((await get(`/team/info?team_id=${id}`, keys['watch'])).status).toBe(200)
     expect((await post('/team/update', { team_id: id, team_alias: 'x' }, keys['watch'])).status).toBe(401)
+  })
+
+  it('set what a team may use and spend: not its own admins, whom that binds', async () => {
+    const limits = { max_budget: 1, rpm_limit: 3, models: ['gpt-4o'], model_rpm_limit: { 'gpt-4o': 1 } }
+    const id = await team({ ...limits, members_with_roles: [{ user_id: 'ann', role: 'admin' }] })
+    for (const fields of [
+      { max_budget: 100 },
+      { max_budget: null },
+      { rpm_limit: 4 },
+      { models: [] },
+      { model_aliases: { a: 'b' } },
+      { metadata: {} },
+      { budget_duration: '1s' },
+    ])
+      expect((await post('/team/update', { team_id: id, ...fields }, keys['ann'])).status, JSON.stringify(fields)).toBe(401)
+    const { metadata } = (await info(id)).team_info
+    const same = await post('/team/update', { team_id: id, ...limits, metadata, team_alias: 'New', tags: ['t'] }, keys['ann'])
+    expect(same.body).toMatchObject({
+      data: { max_budget: 1, rpm_limit: 3, team_alias: 'New', metadata: { tags: ['t'], model_rpm_limit: { 'gpt-4o': 1 } } },
+    })
   })
 
   it('run the teams of an organization: its admins, and no others’', async () => {
@@ -616,11 +668,22 @@ describe('callbacks of a team', () => {
 describe('the audit log', () => {
   it('holds every write, by the name the header gives', async () => {
     const id = await team()
-    await gateway.call('POST', '/team/update', { team_id: id, rpm_limit: 1 })
+    const headers = {
+      authorization: `Bearer ${MASTER_KEY}`,
+      'content-type': 'application/json',
+      'litellm-changed-by': 'terraform',
+    }
+    const body = JSON.stringify({ team_id: id, rpm_limit: 1 })
+    await fetch(`http://127.0.0.1:${gateway.accounting.port}/team/update`, { method: 'POST', headers, body })
     await ok('POST', '/team/block', { team_id: id })
     await ok('POST', '/team/member_add', { team_id: id, member: { user_id: 'ann' } })
     await ok('POST', '/team/delete', { team_ids: [id] })
     const log = await rows(`select action from audit_log where table_name = 'teams' and object_id = $1 order by at, id`, [id])
     expect(log.map(({ action }) => action).sort()).toEqual(['blocked', 'created', 'deleted', 'updated', 'updated'])
+    expect(
+      await rows(
+        `select before_value -> 'rpm_limit' as was, updated_values -> 'rpm_limit' as "is" from audit_log where changed_by = 'terraform'`,
+      ),
+    ).toEqual([{ was: null, is: 1 }])
   })
 })

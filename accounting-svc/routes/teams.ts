@@ -458,6 +458,22 @@ export function teamMemberRoutes(members: TeamMembers): Route[] {
     }),
     route({
       method: 'POST',
+      path: '/team/{team_id}/member/{user_id}/reset_spend',
+      tag,
+      summary: 'Lower what a member has spent in its present window',
+      access: 'key',
+      input: z.object({ team_id: id(), user_id: id(), reset_to: amount().describe('Dollars, at most what is spent') }),
+      output: z.object({
+        team_id: z.string(),
+        user_id: z.string(),
+        spend: z.number(),
+        previous_spend: z.number(),
+        max_budget: z.number().nullable(),
+      }),
+      handle: ({ input, ...call }) => members.resetSpend(input.team_id, input.user_id, input.reset_to, writerOf(call)),
+    }),
+    route({
+      method: 'POST',
       path: '/team/{team_id}/member/{user_id}/reset_budget',
       tag,
       summary: 'Put a member back to the team’s default limits',

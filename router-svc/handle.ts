@@ -3,6 +3,7 @@ import type { IncomingStream, StreamHandler } from '../shared/bus/bus.ts'
 import type { Codec } from '../shared/bus/codec.ts'
 import { costOf } from '../shared/cost.ts'
 import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
+import type { StoredAnswer } from '../shared/idempotency/store.ts'
 import type { Log } from '../shared/log.ts'
 import { mayCall } from '../shared/model-access.ts'
 import type { Admission } from './admission/admission.ts'
@@ -12,6 +13,7 @@ import { attemptLocal, isLocal } from './attempt-local.ts'
 import { type Call, decode, openCall } from './call.ts'
 import { checkRequest } from './check-request.ts'
 import { promptText, type TokenCounter } from './count-tokens.ts'
+import type { Idempotency } from './idempotency.ts'
 import type { Observer } from './observe.ts'
 import { Reply } from './reply.ts'
 import { booking, intent, usageEvent } from './report.ts'
@@ -29,6 +31,7 @@ export interface HandleDeps extends AttemptDeps {
   spool: Pick<Spool<UsageEvent>, 'append' | 'intend'>
   tokens: TokenCounter
   admission: Admission
+  idempotency: Pick<Idempotency, 'begin'>
   observe: Observer
   random(): number
   log: Log
@@ -67,7 +70,11 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
     decode(call, incoming.body ?? (await incoming.collect(runtime.settings.maxRequestBytes)), runtime.settings)
     checkRequest(call, runtime.settings)
     const resolution = resolve(call, runtime)
-    const admitted = deps.admission.admit(call, runtime.settings, resolution)
+    const claimed = deps.idempotency.begin(call)
+    const kept = claimed === null ? null : await claimed
+    if (kept !== null && kept.replay !== null) return replay(deps, call, reply, kept.replay)
+    reply.recording = kept?.recording ?? null
+    const admitted = deps.admission.admit(call, runtime, resolution)
     call.ticket = admitted instanceof Promise ? await admitted : admitted
     if (call.cancelled !== null) throw new GatewayError('cancelled')
     const served = await serve(deps, call, runtime, resolution, reply)
@@ -204,6 +211,12 @@ function finish(deps: HandleDeps, call: Call, reply: Reply, result: AttemptResul
   deps.spool.append(event, () => answer(deps, call, reply, result, route, error, cost))
 }
 
+/** The answer of an earlier call with the same Idempotency-Key: nothing is called, and nothing costs. */
+function replay(deps: HandleDeps, call: Call, reply: Reply, kept: StoredAnswer): void {
+  const event = usageEvent(call, { outcome: 'success', status: kept.status, error: null }, deps.routerId, deps.clock.now())
+  deps.spool.append({ ...event, cacheHit: true }, () => reply.whole(kept.status, kept.headers, kept.body))
+}
+
 function answer(
   deps: HandleDeps,
   call: Call,
@@ -213,7 +226,10 @@ function answer(
   error: GatewayError | null,
   cost: number,
 ): void {
-  if (call.cancelled !== null) return
+  if (call.cancelled !== null) {
+    reply.drop()
+    return
+  }
   const now = deps.clock.monotonic()
   if (error !== null) {
     const failed = result instanceof GatewayError || result.kind !== 'failed' ? null : result

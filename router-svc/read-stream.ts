@@ -31,6 +31,8 @@ export interface StreamReader {
 export class ChunkEncoder {
   readonly #encoder: StreamEncoder<ChatChunk>
   #usage: Usage | null = null
+  /** Of the provider; it says what the tokens cost. */
+  #tier: string | undefined
   #characters = 0
   reportedModel: string | null = null
 
@@ -49,6 +51,7 @@ export class ChunkEncoder {
   push(canonical: unknown): string {
     const chunk = canonical as ChatChunk
     if (chunk.usage !== undefined && chunk.usage !== null) this.#usage = chunk.usage
+    if (chunk.service_tier !== undefined) this.#tier = chunk.service_tier
     this.reportedModel ??= chunk.model
     this.#characters += charactersOf(chunk)
     return this.#encoder.push(chunk)
@@ -64,10 +67,10 @@ export class ChunkEncoder {
 
   /** What the provider reported at the end; else what it told `soFar`, the output estimated; else an estimate. */
   usage(soFar: Usage | null): TokenUsage {
-    if (this.#usage !== null) return tokensOf(this.#usage)
+    if (this.#usage !== null) return tokensOf(this.#usage, this.#tier)
     const seen = roughTokens(this.#characters)
     if (soFar === null) return estimate(seen)
-    const told = tokensOf(soFar)
+    const told = tokensOf(soFar, this.#tier)
     return { ...told, output: Math.max(told.output, seen), estimated: true }
   }
 }

@@ -136,6 +136,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
   const idempotency = createIdempotency({ store: deps.idempotency, clock, log, keep: settings.idempotencyKeep })
   const handle = createHandle({
     admission,
+    idempotency,
     routerId: bus.id,
     codec,
     runtime: () => runtime as RouterRuntime,

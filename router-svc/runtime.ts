@@ -2,6 +2,7 @@ import type { Deployment, Prices, RuntimeSettings, RuntimeSnapshot } from '../pr
 import type { Mode } from '../proto/endpoints.ts'
 import type { Catalog } from '../shared/catalog/catalog.ts'
 import type { Sealer } from '../shared/config/secrets.ts'
+import { isFree } from '../shared/cost.ts'
 import type { Served } from '../shared/model-access.ts'
 import { pricedCatalog } from '../shared/pricing.ts'
 import type { Provider, Target } from './providers/provider.ts'
@@ -34,6 +35,8 @@ export interface RouterRuntime {
   readonly revision: number
   readonly settings: RuntimeSettings
   readonly routes: readonly Route[]
+  /** Some model is explicitly free: a key whose budget is spent may still call that one. */
+  readonly anyFree: boolean
   /** Resolves a name in LiteLLM's order (surface reference §5.1), or null. */
   resolve(model: string): Resolution | null
   /** What `model_group_alias` makes of a name: the target, or the name itself. */
@@ -113,6 +116,7 @@ export function compileRuntime(snapshot: RuntimeSnapshot, given: CompileDeps): R
     revision: snapshot.revision,
     settings: snapshot.settings,
     routes,
+    anyFree: routes.some(({ prices }) => prices !== null && isFree(prices)),
     aliased,
     resolve(model) {
       const name = aliased(model)

@@ -114,15 +114,15 @@ async function scene(): Promise<Scene> {
 }
 
 async function admit(admission: Admission, one: Call, changes: Partial<RuntimeSettings> = {}, to = resolution()): Promise<Call> {
-  one.ticket = await admission.admit(one, { ...settings, ...changes }, to)
+  one.ticket = await admission.admit(one, { settings: { ...settings, ...changes }, anyFree: false }, to)
   return one
 }
 
 describe('admission', () => {
   it('asks the counters nothing for a call that nothing limits', async () => {
     const { admission } = await scene()
-    expect(admission.admit(call([]), settings, resolution())).toBeNull()
-    expect(admission.admit(call([limit({ model: 'other', budget: 1 })]), settings, resolution())).toBeNull()
+    expect(admission.admit(call([]), { settings, anyFree: false }, resolution())).toBeNull()
+    expect(admission.admit(call([limit({ model: 'other', budget: 1 })]), { settings, anyFree: false }, resolution())).toBeNull()
     expect(admission.running).toBe(0)
   })
 

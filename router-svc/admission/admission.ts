@@ -15,7 +15,7 @@ import { GatewayError } from '../../shared/errors.ts'
 import type { Log } from '../../shared/log.ts'
 import { nanoOf } from '../../shared/money.ts'
 import type { Call } from '../call.ts'
-import type { Resolution, Route } from '../runtime.ts'
+import type { Resolution, Route, RouterRuntime } from '../runtime.ts'
 import { estimate } from './estimate.ts'
 import type { LimitSource } from './limit-source.ts'
 import { type Refused, refusal, repeatableFor } from './refusal.ts'
@@ -27,7 +27,7 @@ import { Ticket } from './ticket.ts'
  */
 export interface Admission {
   /** Holds in every scope of the call or in none. Throws or rejects with the refusal, or with `counters_away`. */
-  admit(call: Call, settings: RuntimeSettings, resolution: Resolution): Ticket | null | Promise<Ticket | null>
+  admit(call: Call, runtime: AdmissionRuntime, resolution: Resolution): Ticket | null | Promise<Ticket | null>
   /**
    * Before an attempt on `route`, where providers or deployments have budgets: adds theirs to the call's. The refusal is returned, because
    * another route may do; null = go on.
@@ -39,6 +39,9 @@ export interface Admission {
   readonly running: number
   stop(): Promise<void>
 }
+
+/** What admission reads of the runtime. */
+export type AdmissionRuntime = Pick<RouterRuntime, 'settings' | 'anyFree'>
 
 export interface AdmissionDeps {
   bus: Pick<Bus, 'onChange'>
@@ -65,24 +68,25 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     log.warn({ err }, text)
   }
 
-  function admit(call: Call, settings: RuntimeSettings, resolution: Resolution): Ticket | null | Promise<Ticket | null> {
+  function admit(call: Call, runtime: AdmissionRuntime, resolution: Resolution): Ticket | null | Promise<Ticket | null> {
     const { options } = call
+    const { settings } = runtime
     const customer = settings.customerLimits ? options.endUser : null
     const tags = settings.tagLimits ? options.tags : NONE
-    if (customer === null && tags.length === 0) return admitTo(call, settings, resolution, call.identity.limits)
+    if (customer === null && tags.length === 0) return admitTo(call, runtime, resolution, call.identity.limits)
     const named = deps.limits.find(customer, tags)
     const go = (found: Awaited<typeof named>) => {
       if (found.customer?.blocked === true) {
         throw new GatewayError('blocked_customer', `Authentication Error, the customer ${options.endUser} is blocked.`)
       }
-      return admitTo(call, settings, resolution, [...call.identity.limits, ...found.limits])
+      return admitTo(call, runtime, resolution, [...call.identity.limits, ...found.limits])
     }
     return named instanceof Promise ? named.then(go) : go(named)
   }
 
   function admitTo(
     call: Call,
-    settings: RuntimeSettings,
+    runtime: AdmissionRuntime,
     resolution: Resolution,
     all: readonly Limit[],
   ): Ticket | null | Promise<Ticket | null> {
@@ -92,8 +96,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     const run = runLimit(call)
     if (run !== null) limits.push(run)
     if (limits.length === 0) return null
-    const ticket = ticketFor(call, settings, resolution, limits)
-    return tryAdmit(call, settings, ticket)
+    return tryAdmit(call, runtime, ticketFor(call, runtime.settings, resolution, limits))
   }
 
   function ticketFor(call: Call, settings: RuntimeSettings, resolution: Resolution, limits: Limit[]): Ticket {
@@ -134,7 +137,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
   }
 
   /** A stream that does not fit is tried with less output reserved: it asks for more as it grows, and ends where there is none. */
-  function tryAdmit(call: Call, settings: RuntimeSettings, ticket: Ticket): Ticket | null | Promise<Ticket | null> {
+  function tryAdmit(call: Call, runtime: AdmissionRuntime, ticket: Ticket): Ticket | null | Promise<Ticket | null> {
     const steps = ticket.metered ? STREAM_STEPS : WHOLE
     const attempt = (step: number): Ticket | null | Promise<Ticket | null> => {
       ticket.reserve(steps[step] as number)
@@ -154,10 +157,14 @@ export function createAdmission(deps: AdmissionDeps): Admission {
       }
       const smaller = steps[step + 1]
       if (answer.limit === 'budget' && smaller !== undefined && smaller < ticket.reserved) return attempt(step + 1)
-      throw refused(call, ticket, answer)
+      const error = refused(call, ticket, answer)
+      // The edge cannot tell a free model from another.
+      if (answer.limit === 'budget' && runtime.anyFree) call.refusedFor = 0
+      throw error
     }
     const away = (thrown: unknown): null => {
-      if (!(thrown instanceof GatewayError) || thrown.code !== 'counters_away' || settings.countersAway === 'refuse') throw thrown
+      if (!(thrown instanceof GatewayError) || thrown.code !== 'counters_away' || runtime.settings.countersAway === 'refuse')
+        throw thrown
       warn(thrown, 'the counters are away: calls with limits pass unchecked, as configured')
       return null
     }
@@ -252,6 +259,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
   const listening = deps.bus.onChange('budget', (payload) => {
     if ((payload as { rebuild?: unknown } | null)?.rebuild === true) renew()
   })
+  const hearing = counters.onLoss(renew)
 
   return {
     admit,
@@ -262,6 +270,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     },
     async stop() {
       timer.cancel()
+      hearing()
       await Promise.all([listening.stop(), deps.limits.stop()])
     },
   }

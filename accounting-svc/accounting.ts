@@ -6,6 +6,8 @@ import type { Sealer } from '../shared/config/secrets.ts'
 import type { Counters } from '../shared/counters/counters.ts'
 import type { Database } from '../shared/db/db.ts'
 import { migrate } from '../shared/db/migrate.ts'
+import { createHttpClient } from '../shared/http/client.ts'
+import { postJson } from '../shared/http/post.ts'
 import type { Log } from '../shared/log.ts'
 import { tellDatabaseState } from './database-state.ts'
 import { type Door, listen, serveTunnel } from './http.ts'
@@ -21,6 +23,7 @@ import { createUsers } from './identity/users.ts'
 import { startJobs } from './jobs/jobs.ts'
 import { makePartitions } from './jobs/partitions.ts'
 import { rebuildAtStart } from './jobs/rebuild-counters.ts'
+import { createSpenders } from './ledger/alerts.ts'
 import { createLedger } from './ledger/book.ts'
 import { consumeUsage } from './ledger/consume.ts'
 import { createCustomerNames } from './ledger/customers.ts'
@@ -35,6 +38,8 @@ import { createRequestRouter, type RequestRouter } from './routes/route.ts'
 /** The numbered SQL files. */
 export const MIGRATIONS = new URL('./sql/migrations/', import.meta.url)
 
+/** Milliseconds for a webhook to answer. */
+const POST_LIMIT = 5_000
 /** Largest body of a management request, bytes. */
 const BODY_LIMIT = 10 * 1024 * 1024
 
@@ -108,11 +113,13 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
   })
   const projection = createProjection({ counters, clock, log })
   const customerNames = createCustomerNames({ db, log })
+  const spenders = createSpenders()
   const ledger = createLedger({
     db,
     price: createPricing(priceBook),
     log,
     async onBooked({ leases, spent, customers }) {
+      spenders.note(spent)
       await projection.book(leases, spent)
       await customerNames.seen(customers)
     },
@@ -130,6 +137,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
       sealer,
       runtime,
       book: priceBook,
+      projection,
       catalog,
       counters: deps.counters,
       log,
@@ -157,11 +165,15 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
   const databaseState = tellDatabaseState({ bus, db, clock })
   await rebuildAtStart({ counters, bus, db, clock, log })
   const rotation = keyRotationJob(keys, env)
+  const http = createHttpClient()
   const jobs = startJobs({
     db,
     bus,
     counters,
     projection,
+    spenders,
+    env,
+    post: (url, body) => postJson(http, url, body, POST_LIMIT),
     config: () => config,
     clock,
     log,
@@ -189,7 +201,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     async stop() {
       draining = true
       await Promise.all([databaseState.stop(), ...services.map((service) => service.stop()), door?.stop(), jobs.stop()])
-      await projection.stop()
+      await Promise.all([projection.stop(), http.close()])
     },
   }
 }

@@ -4,7 +4,9 @@ import type { Config } from '../../shared/config/config.ts'
 import type { Counters } from '../../shared/counters/counters.ts'
 import type { Database } from '../../shared/db/db.ts'
 import type { Log } from '../../shared/log.ts'
+import type { Spenders } from '../ledger/alerts.ts'
 import type { Projection } from '../ledger/projection.ts'
+import { findBudgetAlerts, sendBudgetAlerts } from './budget-alerts.ts'
 import { keepPartitions } from './partitions.ts'
 import { rebuildCounters } from './rebuild-counters.ts'
 import { resetBudgets } from './reset-budgets.ts'
@@ -16,6 +18,10 @@ export interface JobsDeps {
   bus: Bus
   counters: Counters
   projection: Projection
+  spenders: Spenders
+  env: Record<string, string | undefined>
+  /** Posts JSON; the status of the answer. */
+  post: (url: string, body: unknown) => Promise<number>
   config: () => Config
   clock: Clock
   log: Log
@@ -25,7 +31,9 @@ export interface JobsDeps {
 
 /** Starts everything accounting does by itself. */
 export function startJobs(deps: JobsDeps): Schedule {
-  const { db, bus, config, clock, log } = deps
+  const { db, bus, config, clock, log, env, post } = deps
+  const webhook = (): string | null =>
+    config().general_settings.alerting?.includes('webhook') === true ? env['WEBHOOK_URL'] || null : null
   return createSchedule({
     db,
     clock,
@@ -35,6 +43,8 @@ export function startJobs(deps: JobsDeps): Schedule {
       resetBudgets({ ...deps, zone: () => config().litellm_settings.timezone ?? 'UTC' }),
       sweepLeases(deps),
       rebuildCounters(deps),
+      findBudgetAlerts(deps),
+      sendBudgetAlerts({ db, url: webhook, post, log }),
       keepPartitions({
         db,
         clock,

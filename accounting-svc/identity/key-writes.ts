@@ -20,6 +20,7 @@ import {
   lockTeam,
   namesOfUsers,
   type TeamOfKeys,
+  teamOfProject,
   updateKey,
 } from '../sql/keys.ts'
 import { renameSpends, setSpend } from '../sql/limits.ts'
@@ -88,8 +89,12 @@ export function createKeyWrites(deps: KeyWriteDeps): KeyWrites {
   }
 
   /** What must hold of a key whoever writes `columns` of it. */
-  async function requireSound(tx: Transaction, key: KeyView, columns: Partial<KeyRow>): Promise<void> {
+  async function requireSound(tx: Transaction, key: KeyView, columns: Partial<KeyRow>, actor: Identity): Promise<void> {
     if (columns.budget_id != null) await requireBudget(tx, columns.budget_id)
+    // A project pays for its keys: nobody puts theirs into one of another team.
+    if (columns.project_id != null && !isAdmin(actor) && (await teamOfProject(tx, columns.project_id)) !== key.team_id) {
+      throw badRequest('project_id', `Project ${columns.project_id} is not one of the team of this key.`)
+    }
     if (!THROUGHPUT.some((name) => columns[name] !== undefined)) return
     const team = key.team_id === null ? undefined : await lockTeam(tx, key.team_id)
     if (team !== undefined) {
@@ -118,7 +123,7 @@ export function createKeyWrites(deps: KeyWriteDeps): KeyWrites {
     if (change.spend !== undefined) spents.push(await setSpend(tx, scopes.key(token), change.spend))
     const changed = await mustFind(tx, token)
     await schedule(tx, changed)
-    await requireSound(tx, changed, change.columns)
+    await requireSound(tx, changed, change.columns, by.actor)
     const after = await mustFind(tx, token)
     const [was, is] = [keyInfo(before), keyInfo(after)]
     await audit(tx, auditEntry(by.actor, by.changedBy, change.action, 'keys', token, was, is))
@@ -154,7 +159,7 @@ export function createKeyWrites(deps: KeyWriteDeps): KeyWrites {
     const spents = [await setSpend(tx, scopes.key(row.token), spend)]
     const made = await mustFind(tx, row.token)
     await schedule(tx, made)
-    await requireSound(tx, made, row)
+    await requireSound(tx, made, row, by.actor)
     const stored = await mustFind(tx, row.token)
     await audit(tx, auditEntry(by.actor, by.changedBy, 'created', 'keys', row.token, null, keyInfo(stored)))
     return { stored, spents }

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Identity, IdentityReply } from '../../proto/identity.ts'
 import type { Bus } from '../../shared/bus/bus.ts'
 import { testClock } from '../../shared/clock.ts'
-import { type AccountingFixture, NOON, startAccounting } from '../gateway-fixture.ts'
+import { type AccountingFixture, configOf, NOON, startAccounting } from '../gateway-fixture.ts'
 import { type LimitOwner, ownerLimits } from './limits.ts'
 
 const HASH = 'a'.repeat(64)
@@ -102,6 +102,23 @@ describe('the limits of an identity', () => {
     expect(await limits()).toMatchObject([{ scope: 'user|u', budget: 3 }])
     await run(`update keys set team_id = 't'`)
     expect(await limits()).toEqual([])
+  })
+
+  it('take from the configuration how many calls at once a key may make, and whether users pay for keys of teams', async () => {
+    await run(`
+      insert into users (user_id, max_budget_nano) values ('u', 3);
+      insert into teams (team_id) values ('t');
+      insert into keys (token, key_name, user_id, team_id) values ('${HASH}', 'k', 'u', 't')`)
+    const general_settings = { max_parallel_requests: 5, apply_user_budget_to_team_keys: true }
+    await gateway.accounting.reconfigure(configOf({ general_settings }))
+    expect(await limits()).toMatchObject([
+      { scope: KEY, parallel: 5 },
+      { scope: 'user|u', budget: 3 },
+    ])
+    await run(`update keys set max_parallel_requests = 7`)
+    expect(await limits()).toMatchObject([{ scope: KEY, parallel: 7 }, {}])
+    await gateway.accounting.reconfigure(configOf({}))
+    expect(await limits()).toMatchObject([{ scope: KEY, parallel: 7 }])
   })
 
   it('give a member the budget of the membership rather than the default of the team', async () => {

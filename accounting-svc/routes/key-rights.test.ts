@@ -66,6 +66,19 @@ describe('making keys', () => {
     expect(await status('/key/update', { key: mine.token, user_id: 'root' }, lead)).toBe(401)
   })
 
+  it('puts keys only into projects of their team', async () => {
+    await gateway.test.db.query(
+      `truncate projects; insert into projects (project_id, team_id) values ('of-t', 't'), ('of-other', 'other')`,
+    )
+    const [lead, mem] = [await keyOf('lead'), await keyOf('mem')]
+    expect(await made({ team_id: 't', project_id: 'of-t' }, lead)).toMatchObject({ project_id: 'of-t' })
+    expect(await post('/key/generate', { team_id: 't', project_id: 'of-other' }, lead)).toMatchObject({
+      status: 400,
+      body: { error: { param: 'project_id' } },
+    })
+    expect(await status('/key/generate', { project_id: 'of-t' }, mem)).toBe(400)
+  })
+
   it('ends keys of members when their team says, unless they are to end at another time', async () => {
     await gateway.test.db.query(`update teams set metadata = '{"team_member_key_duration": "7d"}' where team_id = 't'`)
     const after = (days: number): string => new Date(NOON + days * 86_400_000).toISOString()

@@ -81,6 +81,15 @@ describe('regenerating a key', () => {
     expect(await identity('sk-my-next-key')).toMatchObject({ identity: { keyHash: sha256('sk-my-next-key') } })
   })
 
+  it('counts what was booked on a hash that comes back to its key', async () => {
+    const first = await made({ spend: 1, max_budget: 9 })
+    const second = await regenerated({ key: first.key })
+    // A call that began before the rotation is booked after it.
+    await run(`insert into spend (scope, spent_nano, revision) values ('key|${first.token}', 250000000, 1)`)
+    expect(await regenerated({ key: second.key, new_key: first.key })).toMatchObject({ token: first.token, spend: 1.25 })
+    expect(await identity(second.key)).toMatchObject({ unknown: true })
+  })
+
   it('lets the old key work on for the grace period, through two rotations, as the newest', async () => {
     const first = await made({ key_alias: 'graceful' })
     const second = await regenerated({ key: first.key, grace_period: '2h' })

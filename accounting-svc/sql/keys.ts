@@ -404,3 +404,9 @@ export function namesOfUsers(
 ): Promise<{ user_id: string; user_email: string | null; user_alias: string | null; user_role: string | null }[]> {
   return db.query('select user_id, user_email, user_alias, user_role from users where user_id = any($1)', [ids])
 }
+
+/** The team of a project; undefined when there is no such project. */
+export async function teamOfProject(tx: Transaction, projectId: string): Promise<string | undefined> {
+  const rows = await tx.query<{ team_id: string }>('select team_id from projects where project_id = $1', [projectId])
+  return rows[0]?.team_id
+}

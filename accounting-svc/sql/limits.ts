@@ -200,12 +200,25 @@ export async function setSpend(tx: Transaction, scope: string, spent: number): P
   return rows[0] as Spent
 }
 
-/** Gives scopes other names, with what was spent in them and their windows; what counters are to be told. */
-export function renameSpends(tx: Transaction, names: readonly { from: string; to: string }[]): Promise<Spent[]> {
-  return tx.query<Spent>(
-    `update spend s set scope = name.new, revision = s.revision + 1, updated_at = now()
-     from unnest($1::text[], $2::text[]) as name (old, new) where s.scope = name.old
+/**
+ * Gives scopes other names, with what was spent in them and their windows; what counters are to be told. What was spent under the other
+ * name already is added: a hash may come back to a key, and calls that ran meanwhile were booked on it.
+ */
+export async function renameSpends(tx: Transaction, names: readonly { from: string; to: string }[]): Promise<Spent[]> {
+  const pairs = [names.map(({ from }) => from), names.map(({ to }) => to)]
+  const present = await tx.query<Spent>(
+    `delete from spend s using unnest($1::text[], $2::text[]) as name (old, new)
+     where s.scope = name.new and exists (select 1 from spend o where o.scope = name.old)
      returning s.scope, s.spent_nano as spent, s.revision`,
-    [names.map(({ from }) => from), names.map(({ to }) => to)],
+    pairs,
+  )
+  return tx.query<Spent>(
+    `update spend s set scope = name.new, spent_nano = s.spent_nano + coalesce(present.spent, 0),
+       revision = greatest(s.revision, present.revision) + 1, updated_at = now()
+     from unnest($1::text[], $2::text[]) as name (old, new)
+       left join unnest($3::text[], $4::bigint[], $5::bigint[]) as present (scope, spent, revision) on present.scope = name.new
+     where s.scope = name.old
+     returning s.scope, s.spent_nano as spent, s.revision`,
+    [...pairs, present.map((row) => row.scope), present.map((row) => row.spent), present.map((row) => row.revision)],
   )
 }

@@ -18,6 +18,7 @@ import { createTags } from '../identity/tags.ts'
 import { createTeamMembers } from '../identity/team-members.ts'
 import { createTeams } from '../identity/teams.ts'
 import type { Users } from '../identity/users.ts'
+import type { Projection } from '../ledger/projection.ts'
 import type { PriceBook } from '../models/price-book.ts'
 import { createPriceOverrides } from '../models/prices.ts'
 import type { Runtime } from '../models/runtime.ts'
@@ -55,6 +56,7 @@ export function allRoutes(deps: {
   book: PriceBook
   catalog: Catalog
   counters: Counters
+  projection: Pick<Projection, 'book'>
   log: Log
   ready: () => boolean
   database: () => Promise<boolean>
@@ -79,7 +81,7 @@ export function allRoutes(deps: {
     ...reportRoutes(deps),
     ...modelRoutes(deps.runtime, deps.catalog),
     ...priceRoutes({ ...deps, overrides: createPriceOverrides(deps) }),
-    ...repriceRoutes(deps),
+    ...repriceRoutes({ ...deps, onSpent: (spent) => deps.projection.book([], spent) }),
     ...healthRoutes(deps),
     ...openapiRoutes({ document: () => deps.router().document(), list: () => deps.router().list() }),
   ]

@@ -18,6 +18,7 @@ import { createTags } from '../identity/tags.ts'
 import { createTeamMembers } from '../identity/team-members.ts'
 import { createTeams } from '../identity/teams.ts'
 import type { Users } from '../identity/users.ts'
+import type { Ledger } from '../ledger/book.ts'
 import type { Projection } from '../ledger/projection.ts'
 import type { PriceBook } from '../models/price-book.ts'
 import { createPriceOverrides } from '../models/prices.ts'
@@ -35,6 +36,7 @@ import { openapiRoutes } from './openapi.ts'
 import { organizationRoutes } from './organizations.ts'
 import { priceRoutes } from './prices.ts'
 import { projectRoutes } from './projects.ts'
+import { rejectedRoutes } from './rejected.ts'
 import { reportRoutes } from './reports.ts'
 import { repriceRoutes } from './reprice.ts'
 import type { RequestRouter, Route } from './route.ts'
@@ -56,6 +58,7 @@ export function allRoutes(deps: {
   book: PriceBook
   catalog: Catalog
   counters: Counters
+  ledger: Ledger
   projection: Pick<Projection, 'book'>
   log: Log
   ready: () => boolean
@@ -82,6 +85,7 @@ export function allRoutes(deps: {
     ...modelRoutes(deps.runtime, deps.catalog),
     ...priceRoutes({ ...deps, overrides: createPriceOverrides(deps) }),
     ...repriceRoutes({ ...deps, onSpent: (spent) => deps.projection.book([], spent) }),
+    ...rejectedRoutes(deps),
     ...healthRoutes(deps),
     ...openapiRoutes({ document: () => deps.router().document(), list: () => deps.router().list() }),
   ]

@@ -47,11 +47,13 @@ export async function removeTeams(tx: Transaction, teamIds: readonly string[], b
   )
   const tokens = await keysOfTeams(tx, teamIds)
   await removeKeys(tx, tokens, by)
+  const projects = await listProjects(tx, { teamIds, organizationIds: [] })
   await removeProjects(
     tx,
-    [...(await listProjects(tx, { teamIds, organizationIds: [] }))].map((project) => ({ ...project })),
+    projects.map((project) => ({ ...project })),
     by,
   )
+  for (const { project_id } of projects) await setWindow(tx, scopes.project(project_id), null, now, 'UTC')
   for (const member of await listMembers(tx, teamIds))
     await setWindow(tx, scopes.teamMember(member.team_id, member.user_id), null, now, 'UTC')
   const rows = teams.map((team) => {

@@ -76,6 +76,15 @@ describe('POST /budget/new', () => {
     expect((await post('/budget/info', { budgets: [body.budget_id, 'nobody'] })).body).toEqual([body])
   })
 
+  it('reads numbers that are sent as text, and an empty text as none', async () => {
+    expect(await made({ max_budget: '0.000000001', rpm_limit: '7', tpm_limit: '', soft_budget: '' })).toMatchObject({
+      max_budget: 0.000000001,
+      rpm_limit: 7,
+      tpm_limit: null,
+      soft_budget: null,
+    })
+  })
+
   it('takes an id, and refuses one that exists by name', async () => {
     expect((await made({ budget_id: 'gold' })).budget_id).toBe('gold')
     const { status, body } = await post('/budget/new', { budget_id: 'gold' })
@@ -90,6 +99,9 @@ describe('POST /budget/new', () => {
     [{ budget_duration: 'weekly' }, ['body', 'budget_duration']],
     [{ budget_duration: '999999999mo' }, ['body', 'budget_duration']],
     [{ rpm_limit: -5 }, ['body', 'rpm_limit']],
+    [{ rpm_limit: true }, ['body', 'rpm_limit']],
+    [{ tpm_limit: '1e3' }, ['body', 'tpm_limit']],
+    [{ max_parallel_requests: 0.5 }, ['body', 'max_parallel_requests']],
     [{ model_max_budget: { m: { budget_limit: -1 } } }, ['body', 'model_max_budget', 'm', 'budget_limit']],
     [{ allowed_models: 'gpt-4o' }, ['body', 'allowed_models']],
   ])('refuses %j and says where it is wrong', async (fields, place) => {

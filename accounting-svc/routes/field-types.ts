@@ -10,11 +10,12 @@ export const list = () => z.array(z.string())
 /** Dollars as a number or a text of one: dashboards send both, and "" for none. */
 export const amount = () => z.union([z.number(), z.string()]).refine(isAmount, 'expected dollars, 0 or more, of at most 9007199')
 
-/** A count per minute or at once, or null for none. */
+/** A count per minute or at once as a number or a text of one; null and "" for none. */
 export const limit = () =>
-  z.union([z.null(), z.literal('').transform(() => null), z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER)], {
-    error: 'expected an integer of 0 or more',
-  })
+  z
+    .union([z.null(), z.number(), z.string()])
+    .refine((value) => value === null || value === '' || isCount(value), 'expected an integer of 0 or more')
+    .transform((value) => (value === null || value === '' ? null : Number(value)))
 
 /** 30s, 15m, 12h, 7d, 2w, 1mo. */
 export const duration = () =>
@@ -76,6 +77,11 @@ function isAmount(value: number | string): boolean {
   } catch {
     return false
   }
+}
+
+function isCount(value: number | string): boolean {
+  const count = typeof value === 'string' && !/^\d+$/.test(value) ? -1 : Number(value)
+  return Number.isSafeInteger(count) && count >= 0
 }
 
 function isDuration(text: string): boolean {

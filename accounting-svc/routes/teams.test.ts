@@ -266,11 +266,13 @@ describe('POST /team/delete', () => {
     const id = await team({ team_alias: 'Gone', members: ['ann'] })
     const { key, token } = (await ok('POST', '/key/generate', { team_id: id, user_id: 'ann' })) as { key: string; token: string }
     const other = (await ok('POST', '/key/generate', {})) as { key: string }
-    await ok('POST', '/project/new', { team_id: id, project_id: `p-${id}` })
+    await ok('POST', '/project/new', { team_id: id, project_id: `p-${id}`, budget_duration: '1d' })
     expect((await identity(key))['teamId']).toBe(id)
     announced.length = 0
     expect(await ok('POST', '/team/delete', { team_ids: [id] })).toMatchObject([{ team_id: id, team_alias: 'Gone' }])
     expect(await identity(key)).toMatchObject({ unknown: true })
+    expect(await windowOf(`team|${id}`)).toBeNull()
+    expect(await windowOf(`project|p-${id}`)).toBeNull()
     expect((await identity(other.key))['teamId']).toBeNull()
     expect(announced).toEqual([{ teamId: id }, { keyHashes: [token] }])
     for (const table of ['teams', 'team_members', 'projects', 'keys'])

@@ -271,6 +271,10 @@ describe('POST /global/spend/reset', () => {
     ])
     expect((await gateway.call('POST', '/global/spend/reset')).body).toMatchObject({ status: 'success' })
     expect(((await get('/spend/keys')) as Body[]).every((row) => row['spend'] === 0)).toBe(true)
+    expect((await gateway.counters.peek([`key|${ann.token}`]))[0]).toMatchObject({
+      spent: 0,
+      revision: (before?.revision ?? 0) + 1,
+    })
     const [after] = await gateway.test.db.query<{ revision: number }>('select revision from spend where scope = $1', [
       `key|${ann.token}`,
     ])

@@ -141,8 +141,8 @@ export function spendLogRoutes(db: Database): Route[] {
         if (input.user_id !== undefined) filter.userId = [input.user_id]
         if (input.request_id !== undefined) filter.callId = input.request_id
         if (input.summarize && filter.from !== undefined && input.request_id === undefined) {
-          const sums = await sumSpend(db, ['day', 'key_hash', 'user_id', 'model'], filter)
-          return wantsCsv(call) ? csvStream(sums, SUM_COLUMNS, 'spend') : summary(sums)
+          const days = summedDays(db, filter, signal)
+          return wantsCsv(call) ? csvStream(flat(days), SUM_COLUMNS, 'spend') : jsonStream(days, showDay)
         }
         const rows = ledgerRows(db, filter, signal)
         return wantsCsv(call) ? csvStream(rows, LOG_COLUMNS, 'spend-logs') : jsonStream(rows, spendLog)
@@ -247,7 +247,7 @@ async function pageOf(
   { page, page_size }: { page: number; page_size: number },
 ): Promise<unknown> {
   const [rows, counted] = await Promise.all([
-    ledgerPage(db, filter, sort, page_size, (page - 1) * page_size),
+    ledgerPage(db, filter, { sort, limit: page_size, offset: (page - 1) * page_size }),
     countLedger(db, filter, MOST_COUNTED + 1),
   ])
   const total = counted <= MOST_COUNTED ? counted : await roughTotal(db, filter)
@@ -286,26 +286,34 @@ async function roughTotal(db: Database, filter: LogFilter): Promise<number> {
   return Math.max(MOST_COUNTED, (await totalSpend(db, days)).calls)
 }
 
-function summary(rows: readonly SpendSum[]): unknown[] {
-  type Sums = Map<string, bigint>
-  const days = new Map<string, { keys: Sums; users: Sums; models: Sums; spend: bigint }>()
-  for (const row of rows) {
-    const name = row.day ?? ''
-    const day = days.get(name) ?? { keys: new Map(), users: new Map(), models: new Map(), spend: 0n }
-    days.set(name, day)
-    const cost = BigInt(row.cost_nano)
-    day.spend += cost
-    add(day.keys, row.key_hash ?? '', cost)
-    add(day.users, row.user_id ?? '', cost)
-    add(day.models, row.model ?? '', cost)
+/** Days whose sums are read at once: a year of every key is never held whole. */
+const DAYS_AT_ONCE = 7
+
+/** Each day that has any spend, with its sums by key, user and model. */
+async function* summedDays(db: Database, filter: ReportFilter, signal: AbortSignal): AsyncGenerator<[string, SpendSum[]]> {
+  const days = (await sumSpend(db, ['day'], filter)).map((row) => Date.parse(`${row.day}T00:00:00Z`))
+  for (let start = 0; start < days.length && !signal.aborted; start += DAYS_AT_ONCE) {
+    const [from = 0, to = from] = [days[start], days[Math.min(start + DAYS_AT_ONCE, days.length) - 1]]
+    const sums = await sumSpend(db, ['day', 'key_hash', 'user_id', 'model'], { ...filter, from, to: to + DAY })
+    yield* Map.groupBy(sums, (row) => row.day ?? '')
   }
-  return [...days].map(([day, sums]) => ({
-    ...inDollars(sums.keys),
-    startTime: day,
-    spend: dollars(sums.spend),
-    users: inDollars(sums.users),
-    models: inDollars(sums.models),
-  }))
+}
+
+async function* flat(days: AsyncGenerator<[string, SpendSum[]]>): AsyncGenerator<SpendSum> {
+  for await (const [, rows] of days) yield* rows
+}
+
+function showDay([day, rows]: [string, SpendSum[]]): Record<string, unknown> {
+  const [keys, users, models] = [new Map<string, bigint>(), new Map<string, bigint>(), new Map<string, bigint>()]
+  let spend = 0n
+  for (const row of rows) {
+    const cost = BigInt(row.cost_nano)
+    spend += cost
+    add(keys, row.key_hash ?? '', cost)
+    add(users, row.user_id ?? '', cost)
+    add(models, row.model ?? '', cost)
+  }
+  return { ...inDollars(keys), startTime: day, spend: dollars(spend), users: inDollars(users), models: inDollars(models) }
 }
 
 function add(sums: Map<string, bigint>, name: string, cost: bigint): void {

@@ -3,12 +3,15 @@ import { scopes } from '../../proto/limits.ts'
 import type { Bus } from '../../shared/bus/bus.ts'
 import type { Clock } from '../../shared/clock.ts'
 import type { Config } from '../../shared/config/config.ts'
+import type { Counters } from '../../shared/counters/counters.ts'
 import type { Database } from '../../shared/db/db.ts'
+import type { Log } from '../../shared/log.ts'
 import { nanoOf } from '../../shared/money.ts'
 import { dollars } from '../dollars.ts'
 import { adminOnly, readsAll } from '../identity/access.ts'
 import { auditEntry, CHANGED_BY } from '../identity/audit.ts'
 import { tokenOf } from '../identity/keys.ts'
+import { tellSpent } from '../identity/spend-changes.ts'
 import { audit } from '../sql/audit.ts'
 import type { ReportFilter } from '../sql/report-filter.ts'
 import { entityNames, keyNames } from '../sql/report-names.ts'
@@ -34,8 +37,8 @@ export interface SpendDeps {
   clock: Clock
   config: () => Config
   bus: Bus
-  /** Tells the counters what was spent in scopes after it changed; absent while there are none. */
-  tellCounters?: (spent: readonly { scope: string; spent: number; revision: number }[]) => Promise<void>
+  counters: Counters
+  log: Log
 }
 
 const limit = (most: number, usual: number) => z.coerce.number().int().min(1).max(most).default(usual)
@@ -413,7 +416,7 @@ async function resetSpend(deps: SpendDeps, identity: Identity, changedBy: string
     return zeroedScopes
   })
   for (let start = 0; start < zeroed.length; start += TOLD_AT_ONCE) {
-    await deps.tellCounters?.(zeroed.slice(start, start + TOLD_AT_ONCE))
+    await tellSpent(deps, zeroed.slice(start, start + TOLD_AT_ONCE))
   }
   deps.bus.announce('identity', {})
   deps.bus.announce('budget', {})

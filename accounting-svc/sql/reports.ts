@@ -85,7 +85,7 @@ export function readLedger(
     )
   }
   return db.query<LedgerRow>(
-    `select * from ledger ${where(conditions)}
+    `select * from ${entries(filter, conditions)}
      order by started_at desc, call_id desc, take desc, attempt desc, entry desc limit $${values.push(limit)}`,
     values,
   )
@@ -105,21 +105,35 @@ export const LOG_SORTS = {
 } as const
 export type LogSort = keyof typeof LOG_SORTS
 
+export interface PageQuery {
+  sort: { by: LogSort; descending: boolean }
+  limit: number
+  offset: number
+}
+
+/** Nano-dollars above which calls have an index of their own. */
+const DEAR = 50_000_000
+
 /** A page of the ledger by number. */
-export function ledgerPage(
-  db: Transaction,
-  filter: LogFilter,
-  sort: { by: LogSort; descending: boolean },
-  limit: number,
-  offset: number,
-): Promise<LedgerRow[]> {
+export async function ledgerPage(db: Transaction, filter: LogFilter, query: PageQuery): Promise<LedgerRow[]> {
+  const { sort, limit } = query
+  if (sort.by === 'spend' && sort.descending && (filter.minCost ?? 0) < DEAR) {
+    // A page filled by the dear calls is the page: no other call comes before them.
+    const rows = await readPage(db, { ...filter, minCost: DEAR }, query)
+    if (rows.length === limit) return rows
+  }
+  return readPage(db, filter, query)
+}
+
+function readPage(db: Transaction, filter: LogFilter, { sort, limit, offset }: PageQuery): Promise<LedgerRow[]> {
   const values: unknown[] = []
   const conditions = logConditions(filter, values)
   const direction = sort.descending ? 'desc' : 'asc'
-  // The second key makes pages disjoint; it costs nothing where the first is the time.
-  const order = `${LOG_SORTS[sort.by]} ${direction}${sort.by === 'model' || sort.by === 'model_group' ? ' nulls last' : ''}, ${sort.by === 'startTime' ? '' : 'started_at desc, '}call_id ${direction}, take, attempt, entry`
+  const first = `${LOG_SORTS[sort.by]} ${direction}${sort.by === 'model' ? ' nulls last' : ''}`
+  // What follows the first makes pages disjoint.
+  const order = `${first}, ${sort.by === 'startTime' ? '' : 'started_at desc, '}call_id ${direction}, take, attempt, entry`
   return db.query<LedgerRow>(
-    `select * from ledger ${where(conditions)} order by ${order} limit $${values.push(limit)} offset $${values.push(offset)}`,
+    `select * from ${entries(filter, conditions)} order by ${order} limit $${values.push(limit)} offset $${values.push(offset)}`,
     values,
   )
 }
@@ -135,6 +149,15 @@ export async function countLedger(db: Transaction, filter: LogFilter, most: numb
   return rows[0]?.count ?? 0
 }
 
+/**
+ * The entries that fit. Those of one call or one session are few, but the planner would rather walk all entries in order of time until a page is
+ * full than look them up: `offset 0` keeps it from seeing the order.
+ */
+function entries(filter: LogFilter, conditions: readonly string[]): string {
+  const few = filter.callId !== undefined || filter.sessionId !== undefined
+  return few ? `(select * from ledger ${where(conditions)} offset 0) ledger` : `ledger ${where(conditions)}`
+}
+
 function logConditions(filter: LogFilter, values: unknown[]): string[] {
   const conditions = conditionsOf('ledger', filter, values)
   const add = (value: unknown, condition: (bound: string) => string): void => {
@@ -147,10 +170,10 @@ function logConditions(filter: LogFilter, values: unknown[]): string[] {
   add(filter.maxCost, (nano) => `cost_nano <= ${nano}::bigint`)
   add(filter.endpoint, (name) => `endpoint = ${name}`)
   add(filter.tag, (tag) => `tags ? ${tag}`)
-  // Whatever names an error names a failure, and those have an index of their own.
+  // Whatever names an error means a failure; saying so lets those use the index of failures.
   if (filter.succeeded !== undefined) conditions.push(filter.succeeded ? `outcome = 'success'` : `outcome <> 'success'`)
-  add(filter.errorCode, (code) => `error_code is not null and (error_code = ${code} or status::text = ${code})`)
-  add(filter.errorMessage, (text) => `error_code is not null and strpos(lower(error_message), lower(${text})) > 0`)
+  add(filter.errorCode, (code) => `outcome <> 'success' and (error_code = ${code} or status::text = ${code})`)
+  add(filter.errorMessage, (text) => `outcome <> 'success' and strpos(lower(error_message), lower(${text})) > 0`)
   add(
     filter.keyAlias,
     (alias) => `key_hash in (
@@ -171,7 +194,7 @@ export function countRefusals(
   const conditions = conditionsOf('ledger', filter, values)
   return db.query(
     `select (started_at at time zone 'UTC')::date as day, coalesce(${by}, '') as name, sum(calls)::bigint as count from ledger
-     ${where([...conditions, 'error_code is not null', 'status = 429'])} group by 1, 2 order by 1, 2`,
+     ${where([...conditions, `outcome <> 'success'`, 'status = 429'])} group by 1, 2 order by 1, 2`,
     values,
   )
 }

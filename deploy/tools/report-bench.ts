@@ -1,0 +1,160 @@
+import { appendFileSync, mkdirSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { createAccounting, MIGRATIONS } from '../../accounting-svc/accounting.ts'
+import { fillLedger, type LedgerShape, USUAL_SHAPE } from '../../loadtest/ledger-rows.ts'
+import { createMemoryHub } from '../../shared/bus/memory.ts'
+import { createCatalog } from '../../shared/catalog/catalog.ts'
+import { systemClock } from '../../shared/clock.ts'
+import { checkConfig } from '../../shared/config/config.ts'
+import { createSealer } from '../../shared/config/secrets.ts'
+import { createMemoryCounters } from '../../shared/counters/memory.ts'
+import type { Database } from '../../shared/db/db.ts'
+import { migrate } from '../../shared/db/migrate.ts'
+import { createPostgres } from '../../shared/db/postgres.ts'
+import { silentLog } from '../../shared/log.ts'
+import { startPostgres } from '../servers.ts'
+import { type Report, reportsOf } from './report-requests.ts'
+
+/**
+ * Measures every report of accounting on a ledger of made-up calls:
+ *
+ *   node deploy/tools/report-bench.ts --rows 10000000 [--keep <directory>] [--runs 50] [--only <part of a name>]
+ *
+ * A directory that was kept is measured again without filling it anew. Prints a table and appends a line to loadtest/results/reports.jsonl.
+ */
+const { values: options } = parseArgs({
+  options: {
+    rows: { type: 'string', default: '200000' },
+    runs: { type: 'string', default: '50' },
+    keep: { type: 'string' },
+    only: { type: 'string' },
+  },
+})
+
+const RESULTS = join(import.meta.dirname, '../../loadtest/results/reports.jsonl')
+const MASTER_KEY = 'sk-report-bench'
+const LIMIT = 300
+
+const rows = Number(options.rows)
+const shape: LedgerShape = { ...USUAL_SHAPE, rows, lastDay: '2026-10-31' }
+const directory = options.keep ?? join(tmpdir(), `turnpike-report-bench-${process.pid}`)
+mkdirSync(directory, { recursive: true })
+const server = await startPostgres({
+  directory,
+  // Room for the load; reads are as a fresh PostgreSQL does them.
+  settings: { max_wal_size: '8GB', synchronous_commit: 'off', maintenance_work_mem: '1GB', checkpoint_timeout: '30min' },
+})
+const db = createPostgres({ url: server.url, log: silentLog, statementLimit: 3_600_000 })
+try {
+  await migrate(db, MIGRATIONS, silentLog)
+  const [filled] = await db.query('select from ledger limit 1')
+  if (filled === undefined) await fillLedger(db, shape, console.log)
+  await measure(db)
+} finally {
+  await db.close()
+  await server.stop()
+}
+
+async function measure(database: Database): Promise<void> {
+  const checked = checkConfig({})
+  if (!checked.ok) throw new Error('no configuration')
+  const hub = createMemoryHub({ clock: systemClock, log: silentLog })
+  const counters = createMemoryCounters({ clock: systemClock })
+  const accountingDb = createPostgres({ url: server.url, log: silentLog })
+  const accounting = await createAccounting({
+    bus: hub.join('accounting'),
+    db: accountingDb,
+    config: checked.config,
+    env: {},
+    clock: systemClock,
+    counters,
+    log: silentLog,
+    masterKey: MASTER_KEY,
+    sealer: createSealer('salt'),
+    catalog: createCatalog(),
+    listen: { host: '127.0.0.1', port: 0 },
+  })
+  const user = await generateKey(accounting.port, { user_id: 'user-7' })
+  const figures: Record<string, Figures> = {}
+  try {
+    const reports = reportsOf(shape, { admin: MASTER_KEY, user }).filter((report) => report.name.includes(options.only ?? ''))
+    console.log(
+      `${'report'.padEnd(58)} ${'p50 ms'.padStart(8)} ${'p95 ms'.padStart(8)} ${'max ms'.padStart(8)} ${'KB'.padStart(7)}`,
+    )
+    for (const report of reports) {
+      const found = await measureReport(accounting.port, report, Number(options.runs))
+      figures[report.name] = found
+      const cells = [found.p50, found.p95, found.max].map((value) => value.toFixed(1).padStart(8)).join(' ')
+      console.log(
+        `${report.name.padEnd(58)} ${cells} ${String(Math.round(found.bytes / 1024)).padStart(7)}${found.p95 > LIMIT ? '  over' : ''}`,
+      )
+    }
+  } finally {
+    await accounting.stop()
+    await counters.close()
+    await hub.close()
+    await accountingDb.close()
+  }
+  const [size] = await database.query<{ ledger: number; total: number }>(
+    `select (select sum(pg_total_relation_size(relid)) from pg_partition_tree('ledger'))::bigint as ledger, pg_database_size(current_database()) as total`,
+  )
+  const [counts] = await database.query(
+    `select (select sum(reltuples)::bigint from pg_class join pg_partition_tree('ledger') on oid = relid and isleaf) as ledger,
+       (select reltuples::bigint from pg_class where relname = 'daily_spend') as daily_spend,
+       (select reltuples::bigint from pg_class where relname = 'daily_label_spend') as daily_label_spend`,
+  )
+  const result = {
+    at: new Date().toISOString(),
+    cpus: cpus().length,
+    rows: counts,
+    bytes: size,
+    runs: Number(options.runs),
+    figures,
+  }
+  if (options.only === undefined) appendFileSync(RESULTS, `${JSON.stringify(result)}\n`)
+  console.log(JSON.stringify({ rows: counts, bytes: size }))
+}
+
+interface Figures {
+  p50: number
+  p95: number
+  max: number
+  /** Of the largest answer. */
+  bytes: number
+}
+
+/** One request after the other, each with other parameters; the answer is read to its end. The first is not counted. */
+async function measureReport(port: number, report: Report, runs: number): Promise<Figures> {
+  const times: number[] = []
+  let bytes = 0
+  for (let run = -1; run < runs; run++) {
+    const request = report.request(Math.max(run, 0))
+    const begun = performance.now()
+    const response = await fetch(`http://127.0.0.1:${port}${request.path}`, {
+      method: request.body === undefined ? 'GET' : 'POST',
+      headers: { authorization: `Bearer ${request.key}` },
+      ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
+    })
+    const answer = await response.arrayBuffer()
+    const time = performance.now() - begun
+    if (!response.ok) throw new Error(`${request.path}: ${response.status} ${new TextDecoder().decode(answer).slice(0, 300)}`)
+    if (run < 0) continue
+    times.push(time)
+    bytes = Math.max(bytes, answer.byteLength)
+  }
+  times.sort((a, b) => a - b)
+  const at = (part: number): number => times[Math.min(times.length - 1, Math.ceil(times.length * part) - 1)] ?? 0
+  return { p50: at(0.5), p95: at(0.95), max: at(1), bytes }
+}
+
+async function generateKey(port: number, fields: Record<string, unknown>): Promise<string> {
+  const response = await fetch(`http://127.0.0.1:${port}/key/generate`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${MASTER_KEY}` },
+    body: JSON.stringify(fields),
+  })
+  const { key } = (await response.json()) as { key: string }
+  return key
+}

@@ -53,10 +53,12 @@ export interface GatewayOptions {
   config: string
   /** Added to the environment of its processes. */
   env?: Record<string, string>
+  /** Routers of a cluster; default 2. */
+  routers?: number
 }
 
 /** Starts a gateway of its own data folder and free ports. */
-export async function openGateway(mode: ModeName, { config, env = {} }: GatewayOptions): Promise<Gateway> {
+export async function openGateway(mode: ModeName, { config, env = {}, routers = 2 }: GatewayOptions): Promise<Gateway> {
   const directory = mkdtempSync(join(tmpdir(), `turnpike-${mode}-`))
   // Root's PostgreSQL runs under another account: it would keep its data elsewhere if it could not pass through here.
   chmodSync(directory, 0o711)
@@ -73,7 +75,7 @@ export async function openGateway(mode: ModeName, { config, env = {} }: GatewayO
   let cluster: Cluster | null = null
   try {
     if (mode === 'embedded') embedded = await startEmbedded({ ...common, port: 0, log: silentLog })
-    else cluster = await startCluster({ ...common, ports: [0, 0] })
+    else cluster = await startCluster({ ...common, ports: [0, 0], routers })
   } catch (thrown) {
     rmSync(directory, { recursive: true, force: true })
     throw thrown

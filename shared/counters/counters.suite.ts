@@ -245,6 +245,22 @@ export function countersSuite(name: string, start: () => Promise<CountersHarness
         expect(await counters.totals()).toEqual({ leases: 1, held: 90 })
       })
 
+      it('takes scopes of any name', async () => {
+        const scopes = ['tag|a\0b', 'tag|', 'tag|é中\n"\'', `tag|${'x'.repeat(5_000)}`].map((scope) =>
+          limited(scope, { parallel: 1, budget: 10 }),
+        )
+        const names = scopes.map(({ scope }) => scope)
+        await admit(scopes, { lease: 'one ~!^', hold: 10 })
+        expect(await admit(scopes.slice(1), { hold: 10 })).toMatchObject({ granted: false, index: 0 })
+        for (const state of await counters.peek(names)) expect(state).toMatchObject({ parallel: 1, held: 10 })
+        await counters.settle('one ~!^', { cost: 4, tokens: 0 })
+        await counters.book(
+          ['one ~!^'],
+          names.map((scope) => ({ scope, spent: 4, revision: 1 })),
+        )
+        for (const state of await counters.peek(names)) expect(state).toMatchObject({ parallel: 0, held: 0, spent: 4 })
+      })
+
       it('with no scopes is granted and leaves nothing behind when it ends', async () => {
         expect(await admit([], { lease: 'one', hold: 5 })).toEqual({ granted: true, states: [] })
         await counters.settle('one', { cost: 5, tokens: 5 })

@@ -87,8 +87,8 @@ class RedisCounters implements Counters {
   async admit(request: AdmitRequest): Promise<Admission> {
     const answer = (await this.#run('admit', this.#admission(request), true)) as [number, ...unknown[]]
     if (answer[0] === 0) {
-      const [, index, limit, packed] = answer as [number, number, number, Buffer]
-      return { granted: false, index, limit: LIMITS[limit - 1] as LimitType, state: stateOf(packed) }
+      const [, index, limit, state] = answer as [number, number, number, Buffer]
+      return { granted: false, index, limit: LIMITS[limit - 1] as LimitType, state: stateOf(state) }
     }
     const states: ScopeState[] = []
     for (let index = 1; index < answer.length; index++) states.push(stateOf(answer[index] as Buffer))
@@ -119,7 +119,7 @@ class RedisCounters implements Counters {
   }
 
   async peek(scopes: readonly string[]): Promise<ScopeState[]> {
-    return ((await this.#run('peek', [this.#now(), ...scopes], true)) as Buffer[]).map(stateOf)
+    return ((await this.#run('peek', [this.#now(), ...scopes.map(nameOf)], true)) as Buffer[]).map(stateOf)
   }
 
   onLoss(handler: () => void): () => void {
@@ -195,25 +195,8 @@ class RedisCounters implements Counters {
     return this.#time === null ? '' : this.#time()
   }
 
-  /** Numbers go as packed doubles: read as text they would cost the server more than all the rest. */
-  #admission({ lease, scopes, tokens, hold }: AdmitRequest): RedisArgument[] {
-    const numbers = Buffer.allocUnsafe(24 + scopes.length * 48)
-    numbers.writeDoubleLE(tokens, 0)
-    numbers.writeDoubleLE(hold, 8)
-    numbers.writeDoubleLE(this.#ttl, 16)
-    const args: RedisArgument[] = [this.#now(), lease, numbers]
-    let at = 24
-    for (const scope of scopes) {
-      args.push(scope.scope)
-      numbers.writeDoubleLE(scope.requests ?? -1, at)
-      numbers.writeDoubleLE(scope.tokens ?? -1, at + 8)
-      numbers.writeDoubleLE(scope.parallel ?? -1, at + 16)
-      numbers.writeDoubleLE(scope.budget ?? -1, at + 24)
-      numbers.writeDoubleLE(scope.spent, at + 32)
-      numbers.writeDoubleLE(scope.revision, at + 40)
-      at += 48
-    }
-    return args
+  #admission(request: AdmitRequest): RedisArgument[] {
+    return [this.#now(), request.lease, packed(request, this.#ttl)]
   }
 
   /** Rejects with GatewayError `counters_away` whenever the answer would not be about all that is known. */
@@ -277,7 +260,38 @@ function away(cause?: Error): GatewayError {
 }
 
 function flat(spent: readonly Spent[]): RedisArgument[] {
-  return spent.flatMap((one) => [one.scope, one.spent, one.revision])
+  return spent.flatMap((one) => [nameOf(one.scope), one.spent, one.revision])
+}
+
+/** A zero byte ends a name in a request. One that has it, which only a body can bring, is escaped as `scopes` escapes others. */
+function nameOf(scope: string): string {
+  return scope.includes('\0') ? scope.replaceAll('\0', '%00') : scope
+}
+
+/** A request as the scripts read it (scripts.ts): numbers as text would cost the server more than all the rest. */
+function packed({ scopes, tokens, hold }: AdmitRequest, ttl: number): Buffer {
+  let size = 32 + scopes.length * 48
+  for (const { scope } of scopes) size += 3 * scope.length + 1
+  const bytes = Buffer.allocUnsafe(size)
+  bytes.writeDoubleLE(tokens, 0)
+  bytes.writeDoubleLE(hold, 8)
+  bytes.writeDoubleLE(ttl, 16)
+  bytes.writeDoubleLE(scopes.length, 24)
+  let at = 32
+  for (const scope of scopes) {
+    bytes.writeDoubleLE(scope.requests ?? -1, at)
+    bytes.writeDoubleLE(scope.tokens ?? -1, at + 8)
+    bytes.writeDoubleLE(scope.parallel ?? -1, at + 16)
+    bytes.writeDoubleLE(scope.budget ?? -1, at + 24)
+    bytes.writeDoubleLE(scope.spent, at + 32)
+    bytes.writeDoubleLE(scope.revision, at + 40)
+    at += 48
+  }
+  for (const { scope } of scopes) {
+    at += bytes.write(nameOf(scope), at)
+    bytes[at++] = 0
+  }
+  return bytes.subarray(0, at)
 }
 
 /** A scope as the scripts pack it: see scripts.ts. Its last number is the time of the answer. */

@@ -1,31 +1,26 @@
 import { createHash } from 'node:crypto'
 import { RATE_WINDOW, SPENT_IDLE } from './counters.ts'
 
-/** Bytes before the numbers in a lease, and before the limits in the numbers; positions count from 1. */
-const HEAD = 19
-const LIMITS_IN_LEASE = HEAD + 24 - 48 + 1
-const LIMITS_IN_NUMBERS = 24 - 48 + 1
-
 /**
  * The scripts of `redis.ts`. Everything is in one hash, so that an admission over any number of scopes is one read and one write of
  * it, and so that it is there as a whole or not at all:
  *
  *   `<scope>`   the numbers of a scope, packed doubles (exact to 2^53): end of its window, requests, tokens, parallel, spent, held, revision,
  *               time of last use
- *   `~<lease>`  a lease: kind (1 held, 2 settled), hold or cost, time of the admission, number of scopes, the numbers it was admitted with,
- *               names of its scopes, each ended by a zero byte
+ *   `~<lease>`  the request of a lease, as it came
+ *   `^<lease>`  what became of it: kind (1 held, 2 settled), hold or cost, time of the admission
  *   `!epoch`    when admissions open; missing = the data was lost and has not been rebuilt
  *
  * Beside it two sorted sets: leases, by expiry while held and by SETTLED + time once settled; scopes, by when to look whether anybody still
  * uses them. All scripts take these three keys. ARGV[1] is the time for tests, else empty: the server's clock, milliseconds.
  *
- * The numbers of an admission are packed doubles too: tokens, hold, TTL, then of each scope its limits of requests, tokens, parallel, budget
- * (-1 = none) and the caller's spent and revision. What a lease reserved is still in the window that runs now if that had opened by its
- * admission.
+ * A request is packed doubles too: tokens, hold, TTL, number of scopes, then of each scope its limits of requests, tokens, parallel, budget
+ * (-1 = none) and the caller's spent and revision; then the names of the scopes, each ended by a zero byte. What a lease reserved is still in
+ * the window that runs now if that had opened by its admission.
  */
 const PRELUDE = `
 local STATE, LEASES, IDLE = KEYS[1], KEYS[2], KEYS[3]
-local STATE_FORM, LIMITS_FORM, HEAD_FORM = '<dddddddd', '<dddddd', '<BddH'
+local STATE_FORM, LIMITS_FORM, HEAD_FORM = '<dddddddd', '<dddddd', '<Bdd'
 local HELD, SETTLED = 1, 1e15
 local now = tonumber(ARGV[1])
 if not now then
@@ -38,10 +33,13 @@ local function open(packed)
   if w <= now then w, r, t = 0, 0, 0 end
   return w, r, t, p, s, h, v, u
 end
-local function namesOf(lease, n)
-  local names = { struct.unpack(string.rep('s', n), lease, ${HEAD + 24 + 1} + 48 * n) }
+local function namesOf(request, n)
+  local names = { struct.unpack(string.rep('s', n), request, 33 + 48 * n) }
   names[n + 1] = nil
   return names
+end
+local function limitsOf(request, i)
+  return struct.unpack(LIMITS_FORM, request, i * 48 - 15)
 end
 `
 
@@ -99,51 +97,57 @@ local function learn(first)
   end
 end
 local function finish(ids)
-  local fields, names, gone, dropped, found = {}, {}, {}, {}, {}
-  for i, id in ipairs(ids) do fields[i] = '~' .. id end
-  for i, lease in ipairs(fetch(fields)) do
-    if lease then
-      local kind, amount, admitted, n = struct.unpack(HEAD_FORM, lease)
-      local own = namesOf(lease, n)
-      found[#found + 1] = { kind, amount, own, lease }
+  local heads, requests, gone, found, names = {}, {}, {}, {}, {}
+  for i, id in ipairs(ids) do heads[i], requests[i] = '^' .. id, '~' .. id end
+  local packed = fetch(requests)
+  for i, head in ipairs(fetch(heads)) do
+    if head and packed[i] then
+      local tokens, hold, ttl, n = struct.unpack('<dddd', packed[i])
+      local own = namesOf(packed[i], n)
+      found[#found + 1] = { head, packed[i], own }
       gone[#gone + 1] = ids[i]
-      dropped[#dropped + 1] = fields[i]
       for _, name in ipairs(own) do names[#names + 1] = name end
     end
   end
   load(names)
-  for _, one in ipairs(found) do
-    local kind, amount, own, lease = unpack(one)
-    for i, name in ipairs(own) do
+  for _, lease in ipairs(found) do
+    local kind, amount = struct.unpack(HEAD_FORM, lease[1])
+    for i, name in ipairs(lease[3]) do
       local state = cache[name]
-      local requests, most, parallel, budget = struct.unpack(LIMITS_FORM, lease, i * 48 + ${LIMITS_IN_LEASE})
+      local requests, most, parallel, budget = limitsOf(lease[2], i)
       if kind == HELD and parallel >= 0 then state[4] = math.max(0, state[4] - 1) end
       if budget >= 0 then state[6] = math.max(0, state[6] - amount) end
     end
   end
-  batched(dropped, function(...) redis.call('HDEL', STATE, ...) end)
+  local fields = {}
+  for _, id in ipairs(gone) do
+    fields[#fields + 1] = '^' .. id
+    fields[#fields + 1] = '~' .. id
+  end
+  batched(fields, function(...) redis.call('HDEL', STATE, ...) end)
   batched(gone, function(...) redis.call('ZREM', LEASES, ...) end)
 end
 `
 
 /**
- * ARGV: time, lease, numbers, scopes. Answers -1 (not rebuilt), {0, index, limit, state} or {1, states}; the time of use in a state is
- * that of the answer.
+ * ARGV: time, lease, request. Answers -1 (not rebuilt), {0, index, limit, state} or {1, states}; the time of use in a state is that of
+ * the answer.
  */
 const ADMIT = `${PRELUDE}
-local numbers, id, n = ARGV[3], '~' .. ARGV[2], #ARGV - 3
-local got = redis.call('HMGET', STATE, '!epoch', id, unpack(ARGV, 4))
+local lease, request = ARGV[2], ARGV[3]
+local tokens, hold, ttl, n = struct.unpack('<dddd', request)
+local names = namesOf(request, n)
+local got = redis.call('HMGET', STATE, '!epoch', '^' .. lease, unpack(names))
 if not got[1] or now < tonumber(got[1]) then return -1 end
-local tokens, hold, ttl = struct.unpack('<ddd', numbers)
 local old, without = nil, nil
 if got[2] then
-  local lease = got[2]
-  local kind, amount, admitted, count = struct.unpack(HEAD_FORM, lease)
-  local reserved = struct.unpack('<d', lease, ${HEAD + 1})
+  local kind, amount, admitted = struct.unpack(HEAD_FORM, got[2])
+  local before = redis.call('HGET', STATE, '~' .. lease)
+  local reserved, _, _, count = struct.unpack('<dddd', before)
   old = {}
-  for index, name in ipairs(namesOf(lease, count)) do old[name] = index end
+  for index, name in ipairs(namesOf(before, count)) do old[name] = index end
   without = function(name, w, r, t, p, h)
-    local requests, most, parallel, budget = struct.unpack(LIMITS_FORM, lease, old[name] * 48 + ${LIMITS_IN_LEASE})
+    local requests, most, parallel, budget = limitsOf(before, old[name])
     if budget >= 0 then h = math.max(0, h - amount) end
     if kind ~= HELD then return r, t, p, h end
     if parallel >= 0 then p = math.max(0, p - 1) end
@@ -154,10 +158,10 @@ if got[2] then
     return r, t, p, h
   end
 end
-local write, reply, fresh = { id, '' }, { 1 }, nil
+local write, reply, fresh = { '^' .. lease, struct.pack(HEAD_FORM, HELD, hold, now), '~' .. lease, request }, { 1 }, nil
 for i = 1, n do
-  local name = ARGV[i + 3]
-  local requests, most, parallel, budget, spent, revision = struct.unpack(LIMITS_FORM, numbers, i * 48 + ${LIMITS_IN_NUMBERS})
+  local name = names[i]
+  local requests, most, parallel, budget, spent, revision = limitsOf(request, i)
   local w, r, t, p, s, h, v, u = open(got[i + 2])
   if u == 0 then
     fresh = fresh or {}
@@ -181,7 +185,7 @@ for i = 1, n do
   if parallel >= 0 then p = p + 1 end
   if budget >= 0 then h = h + hold end
   local packed = struct.pack(STATE_FORM, w, r, t, p, s, h, v, now)
-  write[2 * i + 1], write[2 * i + 2], reply[i + 1] = name, packed, packed
+  write[2 * i + 3], write[2 * i + 4], reply[i + 1] = name, packed, packed
 end
 if old then
   for name in pairs(old) do
@@ -191,9 +195,8 @@ if old then
     write[#write + 1] = struct.pack(STATE_FORM, w, r, t, p, s, h, v, now)
   end
 end
-write[2] = struct.pack(HEAD_FORM, HELD, hold, now, n) .. numbers .. table.concat(ARGV, '\\0', 4) .. '\\0'
 redis.call('HSET', STATE, unpack(write))
-redis.call('ZADD', LEASES, now + ttl, ARGV[2])
+redis.call('ZADD', LEASES, now + ttl, lease)
 if fresh then redis.call('ZADD', IDLE, unpack(fresh)) end
 return reply
 `
@@ -201,35 +204,41 @@ return reply
 /** ARGV as of ADMIT. Makes a lease that was lost, whatever room there is; one that is there is only renewed. */
 const REMAKE = `${PRELUDE}${BATCHES}
 if redis.call('HEXISTS', STATE, '!epoch') == 0 then return -1 end
-local numbers, id, n = ARGV[3], '~' .. ARGV[2], #ARGV - 3
-local tokens, hold, ttl = struct.unpack('<ddd', numbers)
-local lease = redis.call('HGET', STATE, id)
-if lease and struct.unpack(HEAD_FORM, lease) ~= HELD then return 0 end
-redis.call('ZADD', LEASES, now + ttl, ARGV[2])
-if lease then return 0 end
-load({ unpack(ARGV, 4) })
-for i = 1, n do
-  local state = cache[ARGV[i + 3]]
-  local requests, most, parallel, budget, spent, revision = struct.unpack(LIMITS_FORM, numbers, i * 48 + ${LIMITS_IN_NUMBERS})
+local lease, request = ARGV[2], ARGV[3]
+local tokens, hold, ttl, n = struct.unpack('<dddd', request)
+local head = redis.call('HGET', STATE, '^' .. lease)
+if head and struct.unpack(HEAD_FORM, head) ~= HELD then return 0 end
+redis.call('ZADD', LEASES, now + ttl, lease)
+if head then return 0 end
+local names = namesOf(request, n)
+load(names)
+for i, name in ipairs(names) do
+  local state = cache[name]
+  local requests, most, parallel, budget, spent, revision = limitsOf(request, i)
   if revision > state[7] then state[5], state[7] = spent, revision end
   if parallel >= 0 then state[4] = state[4] + 1 end
   if budget >= 0 then state[6] = state[6] + hold end
 end
-redis.call('HSET', STATE, id, struct.pack(HEAD_FORM, HELD, hold, -1, n) .. numbers .. table.concat(ARGV, '\\0', 4) .. '\\0')
+redis.call('HSET', STATE, '^' .. lease, struct.pack(HEAD_FORM, HELD, hold, -1), '~' .. lease, request)
 store()
 return 1
 `
 
 /** Reads the held lease in ARGV[2] and its scopes; the script answers 0 when there is none. */
 const HELD_LEASE = `
-local id = '~' .. ARGV[2]
-local lease = redis.call('HGET', STATE, id)
-if not lease then return 0 end
-local kind, amount, admitted, n = struct.unpack(HEAD_FORM, lease)
+local lease = ARGV[2]
+local found = redis.call('HMGET', STATE, '^' .. lease, '~' .. lease)
+local head, request = found[1], found[2]
+if not head or not request then return 0 end
+local kind, amount, admitted = struct.unpack(HEAD_FORM, head)
 if kind ~= HELD then return 0 end
-local reserved = struct.unpack('<d', lease, ${HEAD + 1})
-local names = namesOf(lease, n)
+local reserved, _, _, n = struct.unpack('<dddd', request)
+local names = namesOf(request, n)
 local got = n > 0 and redis.call('HMGET', STATE, unpack(names)) or {}
+local function drop()
+  redis.call('HDEL', STATE, '^' .. lease, '~' .. lease)
+  redis.call('ZREM', LEASES, lease)
+end
 local write, fresh = {}, nil
 local function note(i, w, r, t, p, s, h, v, u)
   if u == 0 then
@@ -252,15 +261,15 @@ local hold = tonumber(ARGV[3])
 local more = hold - amount
 if more <= 0 then return 1 end
 for i = 1, n do
-  local requests, most, parallel, budget = struct.unpack(LIMITS_FORM, lease, i * 48 + ${LIMITS_IN_LEASE})
+  local requests, most, parallel, budget = limitsOf(request, i)
   if budget >= 0 then
     local w, r, t, p, s, h, v, u = open(got[i])
     if s + h + more > budget then return 0 end
     note(i, w, r, t, p, s, h + more, v, u)
   end
 end
-write[#write + 1] = id
-write[#write + 1] = struct.pack(HEAD_FORM, HELD, hold, admitted, n) .. string.sub(lease, ${HEAD + 1})
+write[#write + 1] = '^' .. lease
+write[#write + 1] = struct.pack(HEAD_FORM, HELD, hold, admitted)
 save()
 return 1
 `
@@ -269,7 +278,7 @@ return 1
 const SETTLE = `${PRELUDE}${HELD_LEASE}
 local cost, used, budgeted = tonumber(ARGV[3]), tonumber(ARGV[4]), false
 for i = 1, n do
-  local requests, most, parallel, budget = struct.unpack(LIMITS_FORM, lease, i * 48 + ${LIMITS_IN_LEASE})
+  local requests, most, parallel, budget = limitsOf(request, i)
   local w, r, t, p, s, h, v, u = open(got[i])
   if most >= 0 and w ~= 0 and w - ${RATE_WINDOW} <= admitted then t = math.max(0, t - reserved + used) end
   if parallel >= 0 then p = math.max(0, p - 1) end
@@ -280,12 +289,11 @@ for i = 1, n do
   note(i, w, r, t, p, s, h, v, u)
 end
 if budgeted and cost > 0 then
-  write[#write + 1] = id
-  write[#write + 1] = struct.pack(HEAD_FORM, 2, cost, admitted, n) .. string.sub(lease, ${HEAD + 1})
-  redis.call('ZADD', LEASES, SETTLED + now, ARGV[2])
+  write[#write + 1] = '^' .. lease
+  write[#write + 1] = struct.pack(HEAD_FORM, 2, cost, admitted)
+  redis.call('ZADD', LEASES, SETTLED + now, lease)
 else
-  redis.call('HDEL', STATE, id)
-  redis.call('ZREM', LEASES, ARGV[2])
+  drop()
 end
 save()
 return 1
@@ -294,7 +302,7 @@ return 1
 /** ARGV: time, lease. */
 const RELEASE = `${PRELUDE}${HELD_LEASE}
 for i = 1, n do
-  local requests, most, parallel, budget = struct.unpack(LIMITS_FORM, lease, i * 48 + ${LIMITS_IN_LEASE})
+  local requests, most, parallel, budget = limitsOf(request, i)
   local w, r, t, p, s, h, v, u = open(got[i])
   if w ~= 0 and w - ${RATE_WINDOW} <= admitted then
     if requests >= 0 then r = math.max(0, r - 1) end
@@ -304,8 +312,7 @@ for i = 1, n do
   if budget >= 0 then h = math.max(0, h - amount) end
   note(i, w, r, t, p, s, h, v, u)
 end
-redis.call('HDEL', STATE, id)
-redis.call('ZREM', LEASES, ARGV[2])
+drop()
 save()
 return 1
 `
@@ -393,7 +400,7 @@ const TOTALS = `${PRELUDE}
 local all, held = redis.call('HGETALL', STATE), 0
 for i = 1, #all, 2 do
   local first = string.sub(all[i], 1, 1)
-  if first ~= '~' and first ~= '!' then
+  if first ~= '^' and first ~= '~' and first ~= '!' then
     local w, r, t, p, s, h = open(all[i + 1])
     held = held + h
   end

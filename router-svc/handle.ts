@@ -263,8 +263,9 @@ async function priceAttempt(deps: HandleDeps, call: Call, route: Route, record: 
   const { usage } = record
   if (usage === undefined) return
   if (usage.estimated && usage.input === 0) usage.input = await deps.tokens.count(promptText(call.request))
+  if (usage.serviceTier !== undefined) record.serviceTier = usage.serviceTier
   if (route.prices === null) return
-  record.cost = costOf(usage, route.prices).total
+  record.cost = costOf(usage, route.prices, { elapsed: record.endedAt - record.startedAt }).total
   record.rateVersion = route.prices.rateVersion
 }
 

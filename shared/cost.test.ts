@@ -304,6 +304,7 @@ describe('isFree', () => {
     expect(isFree(null)).toBe(false)
     expect(isFree(prices({ input: 0, output: DOLLAR }))).toBe(false)
     expect(isFree(prices({ input: 0, output: 0, perRequest: 1 }))).toBe(false)
+    expect(isFree(prices({ input: 0, output: 0, marginFixed: 1 }))).toBe(false)
     expect(isFree(prices({ input: 0, output: 0, perUnit: { image_out: 1 } }))).toBe(false)
     expect(isFree(prices({ input: 0, output: 0, perToolCall: { web_search: 0 } }))).toBe(true)
   })

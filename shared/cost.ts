@@ -89,7 +89,8 @@ export function costOf(usage: TokenUsage, prices: Prices, options: CostOptions =
 /** Whether a model is free by explicit prices of 0 (then budgets do not hold it up), which a model without known prices is not. */
 export function isFree(prices: Prices | null | undefined): boolean {
   if (prices == null || prices.input !== 0 || prices.output !== 0) return false
-  return (prices.perRequest ?? 0) === 0 && (prices.perElapsed ?? 0) === 0 && noneOf(prices.perUnit) && noneOf(prices.perToolCall)
+  if ((prices.perRequest ?? 0) > 0 || (prices.perElapsed ?? 0) > 0 || (prices.marginFixed ?? 0) > 0) return false
+  return noneOf(prices.perUnit) && noneOf(prices.perToolCall)
 }
 
 function noneOf(prices: Readonly<Record<string, number>> | undefined): boolean {

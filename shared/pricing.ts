@@ -22,9 +22,13 @@ export function adjustmentOf(
 
 /** Prices with an adjustment, under a version that tells it: the same list prices at another discount are other prices. */
 export function adjusted(prices: Prices, adjustment: CostAdjustment | undefined): Prices {
-  if (adjustment === undefined) return prices
-  const { discount = 0, margin = 0, marginFixed = 0 } = adjustment
-  return { ...prices, ...adjustment, rateVersion: `${prices.rateVersion}~${discount}:${margin}:${marginFixed}` }
+  const { discount = 0, margin = 0, marginFixed = 0 } = adjustment ?? {}
+  if (discount === 0 && margin === 0 && marginFixed === 0) return prices
+  const changed: Prices = { ...prices, rateVersion: `${prices.rateVersion}~${discount}:${margin}:${marginFixed}` }
+  if (discount > 0) changed.discount = discount
+  if (margin > 0) changed.margin = margin
+  if (marginFixed > 0) changed.marginFixed = marginFixed
+  return changed
 }
 
 /** The newest of these overrides, sorted by when they begin, that began by `at`. */

@@ -284,6 +284,16 @@ export function spendRoutes(deps: SpendDeps): Route[] {
       },
     }),
     route({
+      method: 'POST',
+      path: '/global/spend/refresh',
+      tag: 'spend',
+      summary: 'Nothing to do: sums are kept up to date with every booking',
+      access: 'admin',
+      input: z.looseObject({}),
+      output: z.object({ message: z.string(), status: z.string() }),
+      handle: () => ({ message: 'Sums are kept up to date with every booking.', status: 'success' }),
+    }),
+    route({
       method: 'GET',
       path: '/provider/budgets',
       tag: 'spend',

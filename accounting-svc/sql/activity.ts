@@ -61,16 +61,16 @@ function sourceOf(query: ActivityQuery, values: unknown[]): { from: string; orde
   const { owner, filter, zone } = query
   const column = COLUMNS[owner]
   const bind = (value: unknown): string => `$${values.push(value)}`
-  const narrowed = (entity: string): string[] => [
-    ...(query.entities === undefined
-      ? []
-      : query.entities.length === 0
-        ? [`${entity} <> ''`]
-        : [`${entity} = any(${bind(query.entities)}::text[])`]),
-    ...(query.withoutEntities === undefined || query.withoutEntities.length === 0
-      ? []
-      : [`not ${entity} = any(${bind(query.withoutEntities)}::text[])`]),
-  ]
+  const narrowed = (entity: string): string[] => {
+    const { entities, withoutEntities = [] } = query
+    const conditions: string[] = []
+    if (entities?.length === 0) conditions.push(`${entity} <> ''`)
+    // One value lets the index of the owner give the rows in order of days; a list would have them sorted.
+    else if (entities?.length === 1) conditions.push(`${entity} = ${bind(entities[0])}`)
+    else if (entities !== undefined) conditions.push(`${entity} = any(${bind(entities)}::text[])`)
+    if (withoutEntities.length > 0) conditions.push(`not ${entity} = any(${bind(withoutEntities)}::text[])`)
+    return conditions
+  }
   if (zone !== 'UTC')
     return {
       from: localDays(query, values, bind, narrowed),

@@ -15,14 +15,16 @@ import { migrate } from '../../shared/db/migrate.ts'
 import { createPostgres } from '../../shared/db/postgres.ts'
 import { silentLog } from '../../shared/log.ts'
 import { startPostgres } from '../servers.ts'
+import { measureBooking } from './booking-cost.ts'
 import { type Report, reportsOf } from './report-requests.ts'
 
 /**
  * Measures every report of accounting on a ledger of made-up calls:
  *
- *   node deploy/tools/report-bench.ts --rows 10000000 [--keep <directory>] [--runs 50] [--only <part of a name>]
+ *   node deploy/tools/report-bench.ts --rows 10000000 [--keep <directory>] [--runs 50] [--only <part of a name>] [--booking]
  *
- * A directory that was kept is measured again without filling it anew. Prints a table and appends a line to loadtest/results/reports.jsonl.
+ * A directory that was kept is measured again without filling it anew. `--booking` measures what the indexes of reports cost a booking
+ * instead, and leaves the directory without them. Prints a table and appends a line to loadtest/results/reports.jsonl.
  */
 const { values: options } = parseArgs({
   options: {
@@ -30,12 +32,22 @@ const { values: options } = parseArgs({
     runs: { type: 'string', default: '50' },
     keep: { type: 'string' },
     only: { type: 'string' },
+    booking: { type: 'boolean', default: false },
   },
 })
 
 const RESULTS = join(import.meta.dirname, '../../loadtest/results/reports.jsonl')
 const MASTER_KEY = 'sk-report-bench'
 const LIMIT = 300
+/** Those of accounting-svc/sql/migrations/…_report_indexes.sql. */
+const REPORT_INDEXES = [
+  'ledger_session',
+  'ledger_failure',
+  'ledger_cache_hit',
+  'ledger_dear',
+  'ledger_model',
+  'ledger_model_group',
+]
 
 const rows = Number(options.rows)
 const shape: LedgerShape = { ...USUAL_SHAPE, rows, lastDay: '2026-10-31' }
@@ -51,7 +63,8 @@ try {
   await migrate(db, MIGRATIONS, silentLog)
   const [filled] = await db.query('select from ledger limit 1')
   if (filled === undefined) await fillLedger(db, shape, console.log)
-  await measure(db)
+  if (options.booking) console.log(await measureBooking(db, shape, REPORT_INDEXES))
+  else await measure(db)
 } finally {
   await db.close()
   await server.stop()

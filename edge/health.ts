@@ -65,6 +65,7 @@ export function answerHealth(exchange: Exchange, runtime: RuntimeSnapshot, ident
   const model = query.get('model')
   const id = query.get('model_id')
   const unknown = runtime.deployments
+    .filter(({ hidden }) => hidden !== true)
     .filter((deployment) => (model === null || deployment.modelGroup === model) && (id === null || deployment.id === id))
     .map((deployment) => ({
       model: `${deployment.provider}/${deployment.model}`,

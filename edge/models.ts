@@ -27,7 +27,8 @@ export function listModels(
 ): ModelEntry[] {
   const names = new Set<string>()
   const byGroup = new Map<string, Deployment[]>()
-  for (const deployment of runtime.deployments) {
+  const listed = runtime.deployments.filter(({ hidden }) => hidden !== true)
+  for (const deployment of listed) {
     byGroup.set(deployment.modelGroup, [...(byGroup.get(deployment.modelGroup) ?? []), deployment])
   }
   if (groups !== 'only') {
@@ -39,7 +40,7 @@ export function listModels(
     }
   }
   if (groups !== 'none') {
-    for (const deployment of runtime.deployments) {
+    for (const deployment of listed) {
       for (const group of deployment.accessGroups) if (mayUse(identity, group)) names.add(group)
     }
   }

@@ -132,6 +132,8 @@ export interface Deployment {
   maxInputTokens: number | null
   maxOutputTokens: number | null
   blocked: boolean
+  /** Served to who knows its name, and in no list of models: the self-test's. */
+  hidden?: true
   /** Came from the database rather than the file. */
   fromDatabase: boolean
   /** Settings only this provider's adapter reads (mock pace and faults, anthropic version, …). */

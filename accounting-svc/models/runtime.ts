@@ -23,6 +23,8 @@ export interface Runtime {
   use(config: Config): Promise<void>
   /** Publishes again with the prices that hold now; `elsewhere`: another process has published them, and only this one's copy is old. */
   reprice(elsewhere?: boolean): Promise<void>
+  /** Publishes these deployments beside the configured ones, until others take their place; hidden ones, of the self-test. */
+  serveBeside(deployments: readonly Deployment[]): Promise<void>
   /** Publishes again when customers or tags came to be limited, or no longer are. */
   recheckLimits(): Promise<void>
 }
@@ -47,6 +49,8 @@ export async function createRuntime(deps: {
   let settings: RuntimeSettings
   let byId = new Map<string, Deployment>()
   let { config } = deps
+  let configured: Deployment[] = []
+  let beside: readonly Deployment[] = []
   let turn: Promise<unknown> = Promise.resolve()
 
   async function publish(built: Pick<RuntimeSnapshot, 'deployments' | 'settings'>): Promise<void> {
@@ -66,10 +70,12 @@ export async function createRuntime(deps: {
   }
 
   async function use(next: Config): Promise<void> {
-    const built = prices.use(next, deploymentsOf(next, env, sealer, { catalog }))
+    const own = deploymentsOf(next, env, sealer, { catalog })
+    const built = prices.use(next, [...own, ...beside])
     const limits = await limitSettingsNow(deps, next, built)
     await publish({ deployments: built, settings: { ...settingsOf(next), ...limits, open: deps.open } })
     config = next
+    configured = own
   }
 
   /** Publishing is one at a time: the later of two would otherwise put back what the earlier read. */
@@ -93,6 +99,11 @@ export async function createRuntime(deps: {
       inTurn(async () => {
         if (elsewhere) keep(prices.again())
         else await publish({ deployments: prices.again(), settings })
+      }),
+    serveBeside: (others) =>
+      inTurn(async () => {
+        beside = others
+        await publish({ deployments: prices.use(config, [...configured, ...beside]), settings })
       }),
     recheckLimits: () =>
       inTurn(async () => {

@@ -23,6 +23,7 @@ import type { Projection } from '../ledger/projection.ts'
 import type { PriceBook } from '../models/price-book.ts'
 import { createPriceOverrides } from '../models/prices.ts'
 import type { Runtime } from '../models/runtime.ts'
+import { createProver } from '../prove/prove.ts'
 import { accessGroupRoutes, modelAccessGroupRoutes } from './access-groups.ts'
 import { auditRoutes } from './audit.ts'
 import { budgetRoutes } from './budgets.ts'
@@ -36,6 +37,7 @@ import { openapiRoutes } from './openapi.ts'
 import { organizationRoutes } from './organizations.ts'
 import { priceRoutes } from './prices.ts'
 import { projectRoutes } from './projects.ts'
+import { proveRoutes } from './prove.ts'
 import { rejectedRoutes } from './rejected.ts'
 import { reportRoutes } from './reports.ts'
 import { repriceRoutes } from './reprice.ts'
@@ -86,6 +88,7 @@ export function allRoutes(deps: {
     ...priceRoutes({ ...deps, overrides: createPriceOverrides(deps) }),
     ...repriceRoutes({ ...deps, onSpent: (spent) => deps.projection.book([], spent) }),
     ...rejectedRoutes(deps),
+    ...proveRoutes(createProver({ ...deps, teams: createTeams(deps) })),
     ...healthRoutes(deps),
     ...openapiRoutes({ document: () => deps.router().document(), list: () => deps.router().list() }),
   ]

@@ -23,6 +23,7 @@ const entry = z.object({
 export function modelRoutes(runtime: Runtime, catalog: Pick<Catalog, 'facts'>): Route[] {
   const shown = (models: readonly string[]): Record<string, unknown>[] =>
     runtime.deployments
+      .filter(({ hidden }) => hidden !== true)
       .filter((deployment) => mayCall({ models }, [deployment.modelGroup], [deployment]))
       .map((deployment) => modelInfo(deployment, catalog.facts(deployment.provider, deployment.model)?.supports ?? []))
   return [

@@ -329,6 +329,9 @@ const turnpikeSettings = z.looseObject({
   idempotency_ttl: numeric({ min: 1, max: 2_592_000 })
     .nullish()
     .describe('Seconds for which a repeat with the same Idempotency-Key gets the answer of the first; default 86400.'),
+  prove_host: name()
+    .nullish()
+    .describe('Address at which routers reach accounting’s own provider while the self-test runs; default 127.0.0.1.'),
   accounting_host: text().nullish().describe('Address of accounting’s own port; default 127.0.0.1.'),
   accounting_port: port().nullish().describe('Accounting’s own port for management and dashboard; none by default.'),
   health_host: text().nullish().describe('Address of the health port; default 127.0.0.1.'),

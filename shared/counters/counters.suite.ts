@@ -142,10 +142,13 @@ export function countersSuite(name: string, start: () => Promise<CountersHarness
         expect(await admit(scopes, { hold: 1 })).toMatchObject({ granted: false })
       })
 
-      it('let through what costs nothing, however much was spent', async () => {
-        const scopes = [limited('key|a', { budget: DOLLAR, spent: 2 * DOLLAR, revision: 1 })]
+      it('let through what nobody can price while anything is left, and not after', async () => {
+        const scopes = [limited('key|a', { budget: DOLLAR, spent: DOLLAR - 1, revision: 1 })]
         expect(await admit(scopes, { hold: 0 })).toMatchObject({ granted: true })
-        expect(await admit(scopes, { hold: 1 })).toMatchObject({ granted: false, limit: 'budget' })
+        await counters.book([], [{ scope: 'key|a', spent: DOLLAR, revision: 2 }])
+        expect(await admit(scopes, { hold: 0 })).toMatchObject({ granted: false, limit: 'budget' })
+        const free = [limited('key|a', { requests: 5 })]
+        expect(await admit(free, { hold: 0 })).toMatchObject({ granted: true })
       })
 
       it('know the newest number of the ledger, whoever brings it', async () => {

@@ -95,7 +95,7 @@ export interface AdmitRequest {
   scopes: readonly AdmitScope[]
   /** Tokens reserved in every scope that limits tokens. */
   tokens: number
-  /** Nano-dollars held in every scope that has a budget. */
+  /** Nano-dollars held in every scope that has a budget; 0 = nobody can say, and then the budget must only not be used up. */
   hold: number
 }
 

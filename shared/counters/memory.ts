@@ -358,9 +358,10 @@ function lacking(scope: Scope, wanted: AdmitScope, { tokens, hold }: AdmitReques
   if (wanted.requests !== null && scope.requests + 1 > wanted.requests) return 'requests'
   if (wanted.tokens !== null && scope.tokens + tokens > wanted.tokens) return 'tokens'
   if (wanted.parallel !== null && scope.parallel + 1 > wanted.parallel) return 'parallel'
-  if (wanted.budget !== null && hold > 0) {
+  if (wanted.budget !== null) {
     const spent = wanted.revision > scope.revision ? wanted.spent : scope.spent
-    if (spent + scope.held + hold > wanted.budget) return 'budget'
+    // A call nobody can price holds nothing, and still needs a budget that is not used up.
+    if (spent + scope.held + Math.max(hold, 1) > wanted.budget) return 'budget'
   }
   return null
 }

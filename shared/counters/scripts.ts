@@ -177,7 +177,7 @@ for i = 1, n do
   if requests >= 0 and r + 1 > requests then lacks = 1
   elseif most >= 0 and t + tokens > most then lacks = 2
   elseif parallel >= 0 and p + 1 > parallel then lacks = 3
-  elseif budget >= 0 and hold > 0 and s + h + hold > budget then lacks = 4 end
+  elseif budget >= 0 and s + h + math.max(hold, 1) > budget then lacks = 4 end
   if lacks then return { 0, i - 1, lacks, struct.pack(STATE_FORM, w, r, t, p, s, h, v, now) } end
   if w == 0 and (requests >= 0 or most >= 0) then w = now + ${RATE_WINDOW} end
   if requests >= 0 then r = r + 1 end

@@ -1,3 +1,4 @@
+import type { Cost } from '../shared/cost.ts'
 import type { GatewayError } from '../shared/errors.ts'
 import { formatDollars } from '../shared/money.ts'
 import { keySpend, limitHeaders } from './admission/limit-headers.ts'
@@ -59,9 +60,32 @@ export function answerHeaders(call: Call, route: Route | null, upstream: Headers
   return headers
 }
 
+/**
+ * What an answer cost, by part: input + cache read + cache creation + output + tools are the cost before discount and margin; reasoning is
+ * inside output. Parts that are nothing are left out, input and output excepted.
+ */
+function costParts(headers: Record<string, string>, cost: Cost): void {
+  const original = cost.total - cost.discount - cost.margin
+  const cacheRead = cost.cacheRead + cost.audioCacheRead + cost.imageCacheRead
+  const cacheCreation = cost.cacheWrite + cost.cacheWrite1h + cost.audioCacheWrite
+  const output = cost.output + cost.reasoning + cost.audioOutput + cost.imageOutput + cost.videoOutput + cost.citation
+  const input = original - cacheRead - cacheCreation - output - cost.toolUse
+  headers['x-litellm-response-cost-input'] = formatDollars(input)
+  headers['x-litellm-response-cost-output'] = formatDollars(output)
+  if (cacheRead > 0) headers['x-litellm-response-cost-cache-read'] = formatDollars(cacheRead)
+  if (cacheCreation > 0) headers['x-litellm-response-cost-cache-creation'] = formatDollars(cacheCreation)
+  if (cost.reasoning > 0) headers['x-litellm-response-cost-reasoning'] = formatDollars(cost.reasoning)
+  if (cost.toolUse > 0) headers['x-litellm-response-cost-tool-usage'] = formatDollars(cost.toolUse)
+  if (cost.discount === 0 && cost.margin === 0) return
+  headers['x-litellm-response-cost-original'] = formatDollars(original)
+  headers['x-litellm-response-cost-discount-amount'] = formatDollars(-cost.discount)
+  headers['x-litellm-response-cost-margin-amount'] = formatDollars(cost.margin)
+}
+
 /** Adds what a finished attempt cost. */
 export function costHeaders(headers: Record<string, string>, call: Call, cost: number): void {
   headers['x-litellm-response-cost'] = formatDollars(cost)
+  if (call.cost !== null) costParts(headers, call.cost)
   headers['x-litellm-key-spend'] = keySpend(call.ticket, call.identity.spend, cost)
 }
 

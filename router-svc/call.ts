@@ -5,6 +5,7 @@ import type { Identity } from '../proto/identity.ts'
 import type { Attempt } from '../proto/usage.ts'
 import type { IncomingStream } from '../shared/bus/bus.ts'
 import type { Clock } from '../shared/clock.ts'
+import type { Cost } from '../shared/cost.ts'
 import { GatewayError } from '../shared/errors.ts'
 import type { Ticket } from './admission/ticket.ts'
 import type { Dialect } from './dialects/dialect.ts'
@@ -32,6 +33,8 @@ export interface Call {
   options: CallOptions
 
   attempts: Attempt[]
+  /** What the last priced attempt cost, by component. */
+  cost: Cost | null
   /** Milliseconds spent waiting for upstreams, fractional. */
   upstreamTime: number
   firstTokenAt: number | null
@@ -94,6 +97,7 @@ export function openCall(incoming: IncomingStream, clock: Clock): Call {
     includeUsage: false,
     options: NO_OPTIONS,
     attempts: [],
+    cost: null,
     upstreamTime: 0,
     firstTokenAt: null,
     cancelled: null,

@@ -352,6 +352,40 @@ describe('a call', () => {
   })
 })
 
+describe('the cost of an answer', () => {
+  it('is told in parts that add up to what it was before discount and margin', async () => {
+    const prices = {
+      rateVersion: 'r',
+      input: 2_000_000_000,
+      output: 8_000_000_000,
+      cacheRead: 500_000_000,
+      discount: 100_000,
+      margin: 0,
+    }
+    const { call, sent } = make([deployment('one', { prices })])
+    const client = call(chat)
+    await settled()
+    sent[0]?.sink.head(200, {})
+    const usage = {
+      prompt_tokens: 1_000,
+      completion_tokens: 100,
+      total_tokens: 1_100,
+      prompt_tokens_details: { cached_tokens: 400 },
+    }
+    sent[0]?.sink.data(answer({ usage }))
+    sent[0]?.sink.end()
+    await client.done
+    expect(client.head?.headers).toMatchObject({
+      'x-litellm-response-cost-input': '0.0012',
+      'x-litellm-response-cost-cache-read': '0.0002',
+      'x-litellm-response-cost-output': '0.0008',
+      'x-litellm-response-cost-original': '0.0022',
+      'x-litellm-response-cost-discount-amount': '0.00022',
+      'x-litellm-response-cost': '0.00198',
+    })
+  })
+})
+
 describe('the intent of a call', () => {
   it('is written before the provider is called, and says what to book if nobody ever reports', async () => {
     const { call, intents, sent } = make()

@@ -265,7 +265,8 @@ async function priceAttempt(deps: HandleDeps, call: Call, route: Route, record: 
   if (usage.estimated && usage.input === 0) usage.input = await deps.tokens.count(promptText(call.request))
   if (usage.serviceTier !== undefined) record.serviceTier = usage.serviceTier
   if (route.prices === null) return
-  record.cost = costOf(usage, route.prices, { elapsed: record.endedAt - record.startedAt }).total
+  call.cost = costOf(usage, route.prices, { elapsed: record.endedAt - record.startedAt })
+  record.cost = call.cost.total
   record.rateVersion = route.prices.rateVersion
 }
 

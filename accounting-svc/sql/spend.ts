@@ -1,5 +1,6 @@
 import type { Spent } from '../../shared/counters/counters.ts'
 import type { Transaction } from '../../shared/db/db.ts'
+import { textArray } from './array-literals.ts'
 
 /** A sum above what a double counts exactly ($9 million) is said to be that much; the row itself is exact. */
 const SPENT = 'least(spent_nano, 9007199254740991)::bigint as spent'
@@ -20,7 +21,7 @@ export function addSpent(tx: Transaction, scopes: readonly string[], amounts: re
      on conflict (scope) do update set
        spent_nano = spend.spent_nano + excluded.spent_nano, revision = spend.revision + 1, updated_at = excluded.updated_at
      returning scope, ${SPENT}, revision`,
-    [scopes, amounts],
+    [textArray(scopes, (scope) => scope), `{${amounts.join(',')}}`],
     'spend_add',
   )
 }

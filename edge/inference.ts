@@ -10,6 +10,7 @@ import type { Clock } from '../shared/clock.ts'
 import { type GatewayError, toGatewayError } from '../shared/errors.ts'
 import { callId } from '../shared/ids.ts'
 import type { Log } from '../shared/log.ts'
+import { type Booking, unsettledEvent } from '../shared/unsettled.ts'
 import { answerError } from './answer.ts'
 import { type Authenticate, CREDENTIAL_HEADERS } from './auth/authenticate.ts'
 import { INFERENCE_GROUPS } from './auth/check-identity.ts'
@@ -17,7 +18,6 @@ import { takeBody } from './body.ts'
 import type { Exchange } from './exchange.ts'
 import type { Refusals } from './refusals.ts'
 import { Relay, type RelayEnd } from './relay.ts'
-import { type Booking, unsettledEvent } from './unsettled.ts'
 
 export interface InferenceDeps {
   bus: Bus

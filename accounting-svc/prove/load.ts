@@ -2,9 +2,13 @@ import type { CallMessage, StartHead } from '../../proto/call.ts'
 import type { WireError } from '../../proto/errors.ts'
 import type { Identity } from '../../proto/identity.ts'
 import { WIRE_VERSION } from '../../proto/version.ts'
-import type { Bus, OutgoingStream } from '../../shared/bus/bus.ts'
+import type { Bus, OutgoingStream, ReplySink } from '../../shared/bus/bus.ts'
+import type { Codec } from '../../shared/bus/codec.ts'
 import type { Clock } from '../../shared/clock.ts'
+import { fromWire } from '../../shared/errors.ts'
 import { callId } from '../../shared/ids.ts'
+import type { Log } from '../../shared/log.ts'
+import { type Booking, unsettledEvent } from '../../shared/unsettled.ts'
 import type { CallPlan } from './plan.ts'
 import { GREETING } from './provider.ts'
 
@@ -19,6 +23,15 @@ export interface MadeCall {
   callId: string
   end: CallEnd
   reason: string | null
+  /** A router has taken it, as far as the client knows: then it is in the ledger, whatever became of it. */
+  taken: boolean
+}
+
+export interface LoadDeps {
+  bus: Bus
+  codec: Codec
+  clock: Clock
+  log: Log
 }
 
 export interface LoadOptions {
@@ -47,7 +60,7 @@ const KEPT = 2_048
 const LIMITS: ReadonlySet<string> = new Set(['budget_exceeded', 'rate_limit_error'])
 
 /** Makes the calls the way an edge does, `concurrency` at a time. Resolves when the last has ended; never rejects. */
-export async function runLoad(deps: { bus: Bus; clock: Clock }, options: LoadOptions): Promise<MadeCall[]> {
+export async function runLoad(deps: LoadDeps, options: LoadOptions): Promise<MadeCall[]> {
   const { clock } = deps
   const { plans, concurrency, limit, signal } = options
   const startedAt = clock.monotonic()
@@ -73,59 +86,99 @@ export async function runLoad(deps: { bus: Bus; clock: Clock }, options: LoadOpt
   return made
 }
 
+/** Opens one call and tells how it ended. */
 function makeCall(
-  { bus, clock }: { bus: Bus; clock: Clock },
+  deps: LoadDeps,
   { identity, model, expect }: LoadOptions,
   plan: CallPlan,
 ): Promise<{ made: MadeCall; unknownModel: boolean }> {
+  const { bus, clock } = deps
   const id = callId()
   expect(id, plan)
   const head: CallMessage = { v: WIRE_VERSION, callId: id, take: 1, endpoint: 'acompletion', identity, headers: {} }
   const body = Buffer.from(JSON.stringify(requestBody(model, id, plan)))
   return new Promise((resolve) => {
-    let status = 0
-    let chunks = 0
-    let tail = ''
     let over = false
-    const end = (how: CallEnd, reason: string | null, unknownModel = false): void => {
+    const client = createClient(deps, plan, {
+      end(how, reason, unknownModel) {
+        if (over) return
+        over = true
+        resolve({ made: { callId: id, end: how, reason, taken: client.taken }, unknownModel })
+      },
+      consumed: (bytes) => stream.consumed(bytes),
+      leave,
+    })
+    const stream: OutgoingStream = bus.open(bus.subjects.call('default'), { id, head, body, deadline: CALL_DEADLINE }, client)
+    function leave(): void {
       if (over) return
       over = true
-      resolve({ made: { callId: id, end: how, reason }, unknownModel })
-    }
-    const leave = (): void => {
-      if (over) return
       stream.cancel('client closed the connection')
-      end('left', null)
+      resolve({ made: { callId: id, end: 'left', reason: null, taken: client.taken }, unknownModel: false })
     }
-    const stream: OutgoingStream = bus.open(
-      bus.subjects.call('default'),
-      { id, head, body, deadline: CALL_DEADLINE },
-      {
-        start(answer: StartHead) {
-          status = answer.status
-        },
-        data(bytes) {
-          stream.consumed(bytes.length)
-          tail = (tail + Buffer.from(bytes).toString('latin1')).slice(-KEPT)
-          chunks += 1
-          if (plan.stream && plan.leaveAfter !== null && status < 400 && chunks >= plan.leaveAfter) leave()
-        },
-        end() {
-          const told = errorIn(tail)
-          if (status >= 400) {
-            end(LIMITS.has(told?.type ?? '') ? 'refused' : 'failed', told?.type ?? String(status), isUnknownModel(told?.message))
-          } else if (plan.stream && !tail.includes('[DONE]')) end('cut', told?.type ?? 'no end')
-          else end('answered', null)
-        },
-        error(error: WireError) {
-          end(status === 0 ? 'failed' : 'cut', error.code)
-        },
-      },
-    )
     if (plan.leaveAfter === null) return
     if (!plan.stream) clock.after(plan.leaveAfter, leave)
     else if (plan.leaveAfter === 0) leave()
   })
+}
+
+/** Reads an answer as far as its end must be known, and leaves when the plan says so. */
+function createClient(
+  deps: LoadDeps,
+  plan: CallPlan,
+  call: { end(how: CallEnd, reason: string | null, unknownModel: boolean): void; consumed(bytes: number): void; leave(): void },
+): ReplySink & { readonly taken: boolean } {
+  let answer: StartHead | null = null
+  let taken = false
+  let chunks = 0
+  let size = 0
+  let tail = ''
+  return {
+    get taken() {
+      return taken
+    },
+    accept() {
+      taken = true
+    },
+    start(head) {
+      taken = true
+      answer = head
+    },
+    data(bytes) {
+      call.consumed(bytes.length)
+      tail = (tail + Buffer.from(bytes).toString('latin1')).slice(-KEPT)
+      chunks += 1
+      size += bytes.length
+      const good = (answer?.status ?? 200) < 400
+      if (plan.stream && plan.leaveAfter !== null && good && chunks >= plan.leaveAfter) call.leave()
+    },
+    end() {
+      const status = answer?.status ?? 200
+      const told = errorIn(tail)
+      if (status >= 400) {
+        const how = LIMITS.has(told?.type ?? '') ? 'refused' : 'failed'
+        call.end(how, told?.type ?? String(status), isUnknownModel(told?.message))
+      } else if (plan.stream && !tail.includes('[DONE]')) call.end('cut', told?.type ?? 'no end', false)
+      else call.end('answered', null, false)
+    },
+    error(error) {
+      if (error.code === 'lost_router' && answer?.booking !== undefined) void bookLost(deps, answer.booking, size, error)
+      call.end(answer === null ? 'failed' : 'cut', error.code, false)
+    },
+  }
+}
+
+/** A router died while it answered: what it announced is booked, as an edge does. */
+async function bookLost(
+  { bus, codec, clock, log }: LoadDeps,
+  booking: Uint8Array,
+  bytes: number,
+  error: WireError,
+): Promise<void> {
+  try {
+    await bus.append('unsettled', [unsettledEvent(codec.decode(booking) as Booking, bytes, fromWire(error), clock.now())])
+  } catch (err) {
+    log.error({ err }, 'a call of a lost router could not be booked')
+  }
 }
 
 /** Looks like any client's; the provider and the ledger know the call by its marker. */

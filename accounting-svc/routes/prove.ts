@@ -4,7 +4,7 @@ import type { ProveReport, Prover } from '../prove/prove.ts'
 import { type Route, route, z } from './route.ts'
 
 /** Milliseconds in which calls are made: with what follows a run ends before edges give up on a management request (300 s). */
-const LOAD_LIMIT = 200_000
+const LOAD_LIMIT = 150_000
 
 const share = (byDefault: number) => z.number().min(0).max(1).default(byDefault)
 

@@ -26,6 +26,7 @@ export interface LedgerRow {
 export interface Gateway {
   url: string
   masterKey: string
+  databaseUrl: string
   /** The cluster behind it; null when embedded. */
   cluster: Cluster | null
   admin(method: string, path: string, body?: unknown): Promise<unknown>
@@ -98,6 +99,7 @@ export async function openGateway(mode: ModeName, { config, env = {}, routers = 
   return {
     url,
     masterKey,
+    databaseUrl: running.databaseUrl,
     cluster,
     admin,
     generateKey: async (fields) => ((await admin('POST', '/key/generate', fields)) as { key: string }).key,

@@ -1,6 +1,6 @@
 import { type Attempt, NO_TOKENS, type UsageEvent } from '../proto/usage.ts'
-import type { GatewayError } from '../shared/errors.ts'
-import { toWire } from '../shared/errors.ts'
+import type { GatewayError } from './errors.ts'
+import { toWire } from './errors.ts'
 
 /** What a router sends ahead: its usage event as far as known, and how many bytes of answer make a token. */
 export type Booking = UsageEvent & { outputBytesPerToken: number }

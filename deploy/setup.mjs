@@ -24,6 +24,7 @@ const COMMANDS = {
   'check-config': { gateway: true, steps: [['deploy/cli.ts', 'check-config']] },
   migrate: { gateway: true, steps: [['deploy/cli.ts', 'migrate']] },
   test: { gateway: false, tools: true, steps: [VITEST] },
+  prove: { gateway: true, steps: [['deploy/prove.ts']] },
   bench: { gateway: true, steps: [['loadtest/run.ts']] },
   check: {
     gateway: false,

@@ -20,6 +20,7 @@ import { NOBODY, unlessPublic } from './identity/open-routes.ts'
 import { createIdentities, serveIdentities } from './identity/publish.ts'
 import { serveLimits } from './identity/serve-limits.ts'
 import { createUsers } from './identity/users.ts'
+import { watchImports } from './import/watch-imports.ts'
 import { startJobs } from './jobs/jobs.ts'
 import { makePartitions } from './jobs/partitions.ts'
 import { rebuildAtStart } from './jobs/rebuild-counters.ts'
@@ -178,7 +179,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     config: () => config,
     clock,
     log,
-    others: rotation === null ? [] : [rotation],
+    others: [watchImports({ db, bus }), ...(rotation === null ? [] : [rotation])],
   })
   const door: Door | null = deps.listen == null ? null : await listen(router, deps.listen)
 

@@ -8,6 +8,8 @@ import { StartError } from '../shared/start-error.ts'
 const USAGE = `Usage: npm start -- [options]               the whole gateway in one process
        npm run cluster -- [options]         two edges, two routers, accounting, NATS, Redis, PostgreSQL
        npm run edge | router | accounting   one service of a cluster; settings from the environment
+       npm run import -- --litellm URL      keys, teams, users, budgets and spend of a LiteLLM database (URL: postgres://…);
+                                            says what it would do, and does it with --apply
        node deploy/setup.mjs check-config FILE
        node deploy/setup.mjs migrate [--config FILE] [--data DIR]
 
@@ -16,7 +18,9 @@ const USAGE = `Usage: npm start -- [options]               the whole gateway in 
   --port PORT       4000 (cluster: the first edge's; the second takes the next)
   --host HOST       0.0.0.0
   --master-key KEY  else LITELLM_MASTER_KEY, else one is made and kept in the data folder
-  --data DIR        .turnpike`
+  --data DIR        .turnpike
+  --apply           write what the import found (import)
+  --skip-conflicts  leave out what is here with other content, instead of refusing all (import)`
 
 const OPTIONS = {
   config: { type: 'string' },
@@ -25,6 +29,9 @@ const OPTIONS = {
   host: { type: 'string' },
   'master-key': { type: 'string' },
   data: { type: 'string' },
+  litellm: { type: 'string' },
+  apply: { type: 'boolean' },
+  'skip-conflicts': { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const
 
@@ -35,6 +42,7 @@ const COMMANDS: Record<string, (args: Arguments) => Promise<void>> = {
   cluster,
   'check-config': checkConfig,
   migrate: migrateDatabase,
+  import: importDatabase,
   edge: () => service('edge'),
   router: () => service('router'),
   accounting: () => service('accounting'),
@@ -136,6 +144,18 @@ async function migrateDatabase(args: Arguments): Promise<void> {
   const { migrateOnly } = await import('./migrate-only.ts')
   const applied = await migrateOnly({ configFile, dataDirectory, env: process.env, note })
   console.log(applied === 0 ? 'The database is up to date.' : `The database was brought up to date: ${applied} migrations.`)
+}
+
+async function importDatabase(args: Arguments): Promise<void> {
+  const { configFile, dataDirectory, note } = common(args)
+  const { litellm, apply = false, 'skip-conflicts': skipConflicts = false } = args.values
+  if (litellm === undefined) throw new StartError(`import takes --litellm postgres://….\n\n${USAGE}`)
+  const { runImport } = await import('./import.ts')
+  const { formatReport } = await import('../accounting-svc/import/report.ts')
+  const now = systemClock.now()
+  const report = await runImport({ litellm, apply, skipConflicts, configFile, dataDirectory, env: process.env, now, note })
+  console.log(formatReport(report))
+  if (report.refused && apply) process.exitCode = 1
 }
 
 function endOnSignals(lifecycle: Lifecycle): void {

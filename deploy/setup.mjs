@@ -23,6 +23,7 @@ const COMMANDS = {
   accounting: { gateway: true, steps: [['deploy/cli.ts', 'accounting']] },
   'check-config': { gateway: true, steps: [['deploy/cli.ts', 'check-config']] },
   migrate: { gateway: true, steps: [['deploy/cli.ts', 'migrate']] },
+  import: { gateway: true, steps: [['deploy/cli.ts', 'import']] },
   test: { gateway: false, tools: true, steps: [VITEST] },
   prove: { gateway: true, steps: [['deploy/prove.ts']] },
   bench: { gateway: true, steps: [['loadtest/run.ts']] },

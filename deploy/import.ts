@@ -78,12 +78,10 @@ async function reach(database: Database, name: string): Promise<void> {
 
 /** The address without what only Prisma understands, and the schema it names. Throws StartError, without saying it, for no address. */
 export function sourceOf(text: string): { url: string; schema: string } {
-  let url: URL
-  try {
-    url = new URL(text)
-  } catch {
+  const url = URL.parse(text)
+  // Of an address without its beginning the password may be taken for a path, which would be shown.
+  if (url === null || !/^postgres(ql)?:$/.test(url.protocol))
     throw new StartError('--litellm takes an address such as postgres://user:password@host:5432/litellm.')
-  }
   const schema = url.searchParams.get('schema') || 'public'
   for (const name of PRISMA) url.searchParams.delete(name)
   return { url: url.href, schema }
@@ -93,7 +91,8 @@ const PRISMA = ['schema', 'connection_limit', 'pool_timeout', 'pgbouncer', 'sock
 
 /** An address that can be shown: its password, and whatever its parameters hold, are left out. */
 export function maskedUrl(text: string): string {
-  const url = new URL(text)
+  const url = URL.parse(text)
+  if (url === null || url.host === '') return 'the configured database'
   if (url.password !== '') url.password = '***'
   url.search = ''
   return url.href

@@ -46,7 +46,7 @@ interface Report {
   calls: { made: number; answered: number; refused: number; left: number; cut: number; failed: number }
   reasons: Record<string, number>
   provider: { requests: number; failed: number }
-  ledger: { entries: number; billed: number; estimated: number }
+  ledger: { entries: number; billed: number; estimated: number; presumed: number }
   load_ms: number
   settle_ms: number
 }
@@ -170,7 +170,7 @@ function print(report: Report): boolean {
     ['provider', `${provider.requests} requests, ${provider.failed} of them failed on purpose`],
     [
       'ledger',
-      `${ledger.entries} entries, ${ledger.billed} billed, ${ledger.estimated} of them by estimate; settled after ${seconds(report.settle_ms)}`,
+      `${ledger.entries} entries, ${ledger.billed} billed, ${ledger.estimated} of them by estimate (${ledger.presumed} never reached the provider); settled after ${seconds(report.settle_ms)}`,
     ],
     ['spent', `$${formatDollars(report.spent_nano)} of $${formatDollars(report.budget_nano)}`],
     ...(calls.failed + calls.cut > 0

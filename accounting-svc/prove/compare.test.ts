@@ -40,7 +40,7 @@ function evidence(fields: Partial<Evidence> = {}): Evidence {
       ['b', answered()],
       ['c', answered()],
     ]),
-    left: new Set(),
+    answered: new Set(['a', 'b', 'c']),
     entries: [entry('a'), entry('b'), entry('c')],
     kept: [],
     ...fields,
@@ -115,9 +115,9 @@ describe('the comparison', () => {
   it('leaves apart the cost of what was cut before its usage was stated', () => {
     const served = new Map([['a', answered(null)]])
     const entries = [entry('a', { estimated: true, outcome: 'cancelled', cost: 50 })]
-    const verdict = compare(evidence({ served, entries, left: new Set(['a']) }))
-    expect(verdict).toMatchObject({ ...WELL, estimated: { entries: 1, cost: 50 } })
-    expect(compare(evidence({ served, entries: [] }))).toMatchObject({ ...WELL, lost: 1 })
+    const verdict = compare(evidence({ served, entries, answered: new Set() }))
+    expect(verdict).toMatchObject({ ...WELL, estimated: { entries: 1, cost: 50 }, presumed: 0 })
+    expect(compare(evidence({ served, entries: [], answered: new Set() }))).toMatchObject({ ...WELL, lost: 1 })
   })
 
   it('compares an estimate of an answer that was whole', () => {
@@ -125,10 +125,19 @@ describe('the comparison', () => {
     expect(compare(evidence({ entries }))).toMatchObject({ ...WELL, costError: 3, estimated: { entries: 0, cost: 0 } })
   })
 
-  it('lets the gateway bill a call whose client left before the provider saw it, and nobody else', () => {
-    const entries = [entry('a', { estimated: true, outcome: 'cancelled', cost: 10 })]
-    expect(compare(evidence({ served: new Map(), entries, left: new Set(['a']) }))).toMatchObject(WELL)
-    expect(compare(evidence({ served: new Map(), entries }))).toMatchObject({ ...WELL, duplicate: 1 })
+  it('counts apart what is billed by estimate and never reached the provider', () => {
+    const estimate = entry('a', { estimated: true, outcome: 'cancelled', cost: 10 })
+    const verdict = compare(evidence({ served: new Map(), entries: [estimate], answered: new Set() }))
+    expect(verdict).toMatchObject({ ...WELL, estimated: { entries: 1, cost: 10 }, presumed: 1 })
+    const served = new Map([['a', answered()]])
+    const unsettled = entry('a', { entry: 'unsettled', outcome: 'unsettled', estimated: true })
+    expect(compare(evidence({ served, entries: [unsettled, entry('a', { take: 2 })] }))).toMatchObject({ ...WELL, presumed: 1 })
+  })
+
+  it('does not take an estimate for the entry of a whole answer', () => {
+    const served = new Map([['a', answered()]])
+    const unsettled = entry('a', { entry: 'unsettled', outcome: 'unsettled', estimated: true })
+    expect(compare(evidence({ served, entries: [unsettled] }))).toMatchObject({ ...WELL, lost: 1 })
   })
 
   it('takes an unsettled entry that was reversed as taken back', () => {

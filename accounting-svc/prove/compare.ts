@@ -34,8 +34,8 @@ export interface Evidence {
   prices: Prices
   /** What the provider says, by call. */
   served: ReadonlyMap<string, Served>
-  /** Calls whose client left. */
-  left: ReadonlySet<string>
+  /** Calls whose client got a whole answer. */
+  answered: ReadonlySet<string>
   entries: readonly ProvenEntry[]
   kept: readonly Kept[]
 }
@@ -51,8 +51,13 @@ export interface Verdict {
   costError: number
   spent: number
   billed: number
-  /** Calls that ended before their usage was stated: billed by estimate, so that there is nothing to compare their cost with. */
+  /** Attempts that ended before their usage was stated: billed by estimate, so that there is nothing to compare their cost with. */
   estimated: { entries: number; cost: number }
+  /**
+   * Of those, requests that the provider never saw: the client left, or a router died, while they were on their way. Who cannot know bills
+   * what it may cost.
+   */
+  presumed: number
   differences: { what: string; expected: number; found: number }[]
   /** The first call ids behind each number. */
   offenders: { lost: string[]; duplicate: string[]; costError: string[] }
@@ -62,7 +67,7 @@ export interface Verdict {
 const TOLD = 10
 
 /** Compares what the provider says it served with what the gateway's books say. Pure. */
-export function compare({ budget, prices, served, left, entries, kept }: Evidence): Verdict {
+export function compare({ budget, prices, served, answered, entries, kept }: Evidence): Verdict {
   const totals = addUp(entries)
   const verdict: Verdict = {
     overspend: Math.max(0, totals.cost - budget),
@@ -72,6 +77,7 @@ export function compare({ budget, prices, served, left, entries, kept }: Evidenc
     spent: totals.cost,
     billed: 0,
     estimated: { entries: 0, cost: 0 },
+    presumed: 0,
     differences: kept
       .map(({ what, measure, found }) => ({ what, expected: totals[measure], found }))
       .filter(({ expected, found }) => expected !== found),
@@ -84,7 +90,7 @@ export function compare({ budget, prices, served, left, entries, kept }: Evidenc
     else list.push(entry)
   }
   for (const callId of new Set([...served.keys(), ...byCall.keys()])) {
-    judge(verdict, callId, served.get(callId)?.charges ?? [], byCall.get(callId) ?? [], left.has(callId), prices)
+    judge(verdict, callId, served.get(callId)?.charges ?? [], byCall.get(callId) ?? [], answered.has(callId), prices)
   }
   return verdict
 }
@@ -106,24 +112,28 @@ function judge(
   callId: string,
   charges: readonly Charge[],
   entries: readonly ProvenEntry[],
-  left: boolean,
+  answered: boolean,
   prices: Prices,
 ): void {
-  verdict.billed += entries.length
   const exact = entries.filter((entry) => !isEstimate(entry))
   const estimates = entries.filter(isEstimate)
+  verdict.billed += entries.length
   verdict.estimated.entries += estimates.length
   for (const { cost } of estimates) verdict.estimated.cost += cost
 
-  // A client may leave while the request is on its way: then the gateway bills what the provider has never seen.
-  const due = Math.max(charges.length, left ? Math.min(1, estimates.length) : 0)
-  add(verdict, 'lost', callId, due - entries.length)
-  add(verdict, 'duplicate', callId, entries.length - due)
+  // An estimate of another attempt must not stand in for the entry of a whole answer.
+  const unbilled = answered && charges.length > 0 && exact.length === 0 ? 1 : 0
+  add(verdict, 'lost', callId, Math.max(charges.length - entries.length, unbilled))
+  // An attempt is one request, so two entries of one are one too many, whatever they are.
+  const repeated = entries.length - new Set(entries.map(nameOf)).size
+  const duplicate = Math.max(0, repeated, exact.length - charges.length)
+  add(verdict, 'duplicate', callId, duplicate)
+  verdict.presumed += Math.max(0, entries.length - charges.length - duplicate)
 
   const stated = charges.flatMap((charge) => (charge.stated === null ? [] : [costByHand(charge.stated, prices)])).sort(ascending)
   const costs = exact.map(({ cost }) => cost).sort(ascending)
   let error = 0
-  for (const [index, cost] of costs.slice(0, Math.max(0, due)).entries()) error += Math.abs(cost - (stated[index] ?? 0))
+  for (const [index, cost] of costs.slice(0, charges.length).entries()) error += Math.abs(cost - (stated[index] ?? 0))
   add(verdict, 'costError', callId, error)
 }
 

@@ -9,7 +9,7 @@ import type { Clock } from '../../shared/clock.ts'
 import type { Config } from '../../shared/config/config.ts'
 import { deploymentOf } from '../../shared/config/runtime.ts'
 import { hashKey, type Sealer } from '../../shared/config/secrets.ts'
-import { type Counters, LEASE_TTL } from '../../shared/counters/counters.ts'
+import type { Counters } from '../../shared/counters/counters.ts'
 import type { Database } from '../../shared/db/db.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import { rowId } from '../../shared/ids.ts'
@@ -20,9 +20,9 @@ import type { Teams } from '../identity/teams.ts'
 import type { Writer } from '../identity/writer.ts'
 import type { Runtime } from '../models/runtime.ts'
 import { claimLeadership, leaveLeadership } from '../sql/leader.ts'
-import { countProvenCalls, findProvenEntries, type KeyRollUp, sumDailySpend, sumTagSpend } from '../sql/prove.ts'
-import { findSpent } from '../sql/spend.ts'
-import { compare, type Kept, type Verdict } from './compare.ts'
+import { findProvenEntries } from '../sql/prove.ts'
+import { keptOf, type RunOwners, settle, spentOf } from './books.ts'
+import { compare, type Verdict } from './compare.ts'
 import { type MadeCall, runLoad } from './load.ts'
 import { type CallPlan, costByHand, type LoadShape, planCalls } from './plan.ts'
 import { type FakeProvider, startFakeProvider } from './provider.ts'
@@ -75,11 +75,6 @@ const LEADERSHIP = 'prove'
 /** Milliseconds the claim to be the only run lives, and how often it is renewed. */
 const CLAIM_TTL = 60_000
 const CLAIM_RENEW = 15_000
-/** Milliseconds in which everything is booked: what a dead router held goes when its lease ends. */
-const SETTLE_LIMIT = LEASE_TTL + 15_000
-const SETTLE_PAUSE = 100
-/** Milliseconds for events that nobody expects any more (a second copy) to be booked. */
-const LINGER_LIMIT = 5_000
 const IDENTITY_LIMIT = 5_000
 /**
  * Dollars per token with more digits than a nano-dollar has, so that rounding shows; and small: a call costs a quarter of a millionth of a
@@ -208,6 +203,7 @@ async function measure(
 ): Promise<ProveReport> {
   const { db, clock, log } = deps
   const { provider, model, plans, identity, budget, prices } = stage
+  const run: RunOwners = { keyHash: identity.keyHash, teamId: stage.teamId, tag: NAME }
   const tagBefore = await spentOf(db, scopes.tag(NAME))
   const from = clock.now() - CLOCK_SKEW
   const begun = clock.monotonic()
@@ -224,16 +220,16 @@ async function measure(
     },
   )
   const ended = clock.monotonic()
-  const settled = await settle(deps, stage, calls, from)
+  const settled = await settle(deps, run, calls, from)
   const settledAt = clock.monotonic()
   const entries = await findProvenEntries(db, identity.keyHash, from)
   const verdict = compare({
     budget,
     prices,
     served: provider.served,
-    left: new Set(calls.flatMap(({ callId, end }) => (end === 'left' ? [callId] : []))),
+    answered: new Set(calls.flatMap(({ callId, end }) => (end === 'answered' ? [callId] : []))),
     entries,
-    kept: await keptOf(deps, stage, tagBefore),
+    kept: await keptOf(deps, run, tagBefore),
   })
   const requests = [...provider.served.values()]
   const failed = requests.reduce((sum, served) => sum + served.failed, 0)
@@ -274,72 +270,4 @@ function problemsOf(
     problems.push(`Only ${calls.length} of ${options.calls} calls were made in the time allowed.`)
   if (!settled) problems.push('Not everything was booked and settled in time.')
   return problems
-}
-
-/** Waits until every call is in the ledger, nothing is held, and the counters know it. False: not in time. */
-async function settle(
-  { db, bus, clock, counters }: ProverDeps,
-  { identity, teamId }: Stage,
-  calls: readonly MadeCall[],
-  from: number,
-): Promise<boolean> {
-  const until = clock.monotonic() + SETTLE_LIMIT
-  const pause = (): Promise<void> => new Promise((resolve) => void clock.after(SETTLE_PAUSE, resolve))
-  const names = [scopes.key(identity.keyHash), scopes.team(teamId)]
-  // A client that leaves at once does not know whether somebody took its call; if somebody did, that is booked like the others.
-  const due = calls.filter(({ taken, end }) => taken || end === 'left').length
-  const done = async (): Promise<boolean> => {
-    if ((await countProvenCalls(db, identity.keyHash, from)) < due) return false
-    const [states, spents] = await Promise.all([counters.peek(names), findSpent(db, names)])
-    return states.every(({ held, parallel, spent }, index) => {
-      const known = spents.find(({ scope }) => scope === names[index])?.spent ?? 0
-      return held === 0 && parallel === 0 && spent === known
-    })
-  }
-  let settled = false
-  while (!settled && clock.monotonic() < until) {
-    settled = await done().catch(() => false)
-    if (!settled) await pause()
-  }
-  // Other traffic keeps the queue busy: whoever comes late is waited for, not for ever.
-  const linger = clock.monotonic() + LINGER_LIMIT
-  while (clock.monotonic() < linger && !(await bus.consumed('ledger').catch(() => false))) await pause()
-  return settled
-}
-
-/** What the others keep of the run: spend by scope, sums by day and tag, counters. */
-async function keptOf({ db, counters }: ProverDeps, { identity, teamId }: Stage, tagBefore: number): Promise<Kept[]> {
-  const key = scopes.key(identity.keyHash)
-  const team = scopes.team(teamId)
-  const [days, tags, ofKey, ofTeam, ofTag, states] = await Promise.all([
-    sumDailySpend(db, identity.keyHash),
-    sumTagSpend(db, identity.keyHash, NAME),
-    spentOf(db, key),
-    spentOf(db, team),
-    spentOf(db, scopes.tag(NAME)),
-    counters.peek([key, team]),
-  ])
-  const kept: Kept[] = [
-    { what: 'spend of the key', measure: 'cost', found: ofKey },
-    { what: 'spend of the team', measure: 'cost', found: ofTeam },
-    { what: 'spend of the tag', measure: 'cost', found: ofTag - tagBefore },
-    ...rolledUp('sums by day', days[0]),
-    ...rolledUp('sums by tag', tags[0]),
-  ]
-  for (const [index, owner] of ['key', 'team'].entries()) {
-    const { spent, held, parallel } = states[index] ?? { spent: -1, held: -1, parallel: -1 }
-    kept.push({ what: `spent of the ${owner} in the counters`, measure: 'cost', found: spent })
-    kept.push({ what: `held of the ${owner} in the counters`, measure: 'nothing', found: held })
-    kept.push({ what: `slots of the ${owner} in the counters`, measure: 'nothing', found: parallel })
-  }
-  return kept
-}
-
-function rolledUp(what: string, sums: KeyRollUp = { cost: 0, calls: 0, input: 0, output: 0 }): Kept[] {
-  const measures = ['cost', 'calls', 'input', 'output'] as const
-  return measures.map((measure) => ({ what: `${what}: ${measure}`, measure, found: sums[measure] }))
-}
-
-async function spentOf(db: Database, scope: string): Promise<number> {
-  return (await findSpent(db, [scope]))[0]?.spent ?? 0
 }

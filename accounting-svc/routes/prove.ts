@@ -40,7 +40,7 @@ const output = z.object({
   calls: z.object({ made: count, answered: count, refused: count, left: count, cut: count, failed: count }),
   reasons: z.record(z.string(), count),
   provider: z.object({ requests: count, failed: count, strangers: count }),
-  ledger: z.object({ entries: count, billed: count, estimated: count, estimated_nano: count }),
+  ledger: z.object({ entries: count, billed: count, estimated: count, estimated_nano: count, presumed: count }),
   load_ms: count,
   settle_ms: count,
 })
@@ -111,7 +111,13 @@ function reportObject({
     calls: ended,
     reasons,
     provider,
-    ledger: { entries, billed: verdict.billed, estimated: estimated.entries, estimated_nano: estimated.cost },
+    ledger: {
+      entries,
+      billed: verdict.billed,
+      estimated: estimated.entries,
+      estimated_nano: estimated.cost,
+      presumed: verdict.presumed,
+    },
     load_ms: loadTime,
     settle_ms: settleTime,
   }

@@ -20,6 +20,7 @@ interface Report {
   ledger: Record<'entries' | 'billed' | 'estimated', number>
   offenders: Record<'lost' | 'duplicate' | 'cost_error', string[]>
   differences: { what: string; expected: number; found: number }[]
+  problems: string[]
 }
 
 const ZEROS = { overspend: 0, lost: 0, duplicate: 0, cost_error: 0 }
@@ -83,6 +84,32 @@ describe.each(MODES)('the self-test, %s', (mode) => {
     expect(await gateway.admin('GET', '/team/list')).toEqual([])
     expect(JSON.stringify(await gateway.admin('GET', '/spend/tags'))).toContain('turnpike-prove')
   })
+})
+
+describe('the self-test on a cluster that loses a router', () => {
+  let gateway: Gateway
+
+  beforeAll(async () => {
+    gateway = await openGateway('cluster', { config: CONFIG })
+  }, 120_000)
+  afterAll(() => gateway?.stop())
+
+  it('finds four zeros once the router is back: what it served was booked for it', async () => {
+    const db = createPostgres({ url: gateway.databaseUrl, log: silentLog, poolSize: 1 })
+    try {
+      const proof = prove(gateway, { calls: 1_500, streams: 0.8, budget_share: 2 })
+      await expect
+        .poll(async () => (await db.query(`select from ledger where model_group like 'turnpike-prove-%' limit 100`)).length, {
+          timeout: 30_000,
+        })
+        .toBe(100)
+      await gateway.cluster?.kill('router', 0)
+      await gateway.cluster?.restart('router', 0)
+      expect(await proof).toMatchObject({ passed: true, ...ZEROS, differences: [], problems: [] })
+    } finally {
+      await db.close()
+    }
+  }, 120_000)
 })
 
 describe('the self-test on books that are wrong', () => {

@@ -340,8 +340,8 @@ class Try implements ResponseSink {
   #cancel(): void {
     if (this.#settled) return
     this.#http?.abort()
-    // The provider has the request: what it does not get to say is estimated, the input by whoever books it.
-    const usage = this.#stream?.usage() ?? estimate(0)
+    // Once the provider has the request, what it does not get to say is estimated, the input by whoever books it.
+    const usage = this.#stream?.usage() ?? (this.#http?.sent === true ? estimate(0) : undefined)
     this.#settle({
       kind: 'cancelled',
       record: closeAttempt(this.#record, this.#deps, 'cancelled', null, usage),

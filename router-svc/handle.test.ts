@@ -126,6 +126,7 @@ function make(deployments: Deployment[] = [deployment('one')], changes: Partial<
         abort: () => {
           call.aborted = true
         },
+        sent: true,
       }
     },
     close: async () => {},

@@ -152,6 +152,25 @@ describe('the HTTP client', () => {
     expect(events).toEqual(['head', 'data'])
   })
 
+  it('never sends a request that was aborted while it waited for its connection, and says so', async () => {
+    let bytes = 0
+    const http = client()
+    const url = await tcpServer((socket) => socket.on('data', (chunk) => (bytes += chunk.length)))
+    const nothing = { head() {}, data() {}, end() {}, failed() {} }
+    const request: OutgoingRequest = { method: 'POST', url, headers: {}, body: 'x', headersTimeout: 0, bodyTimeout: 0 }
+    const early = http.send(request, nothing)
+    early.abort()
+    expect(early.sent).toBe(false)
+    // Another one to the same place, so that the first has had its turn.
+    const late = http.send({ ...request, body: 'second' }, nothing)
+    while (bytes === 0) await new Promise((resolve) => setImmediate(resolve))
+    expect(late.sent).toBe(true)
+    late.abort()
+    expect(bytes).toBe(
+      `POST / HTTP/1.1\r\nhost: ${new URL(url).host}\r\nconnection: keep-alive\r\ncontent-length: 6\r\n\r\nsecond`.length,
+    )
+  })
+
   it('closes the connections of a thousand abandoned requests without keeping a new one waiting for all of them', async () => {
     const count = 1_000
     let closed = 0

@@ -30,6 +30,8 @@ export interface OutgoingCall {
   resume(): void
   /** Destroys the connection; the sink hears nothing more. */
   abort(): void
+  /** Whether the request began to leave: before, nobody has heard of it. */
+  readonly sent: boolean
 }
 
 export interface HttpClient {
@@ -157,9 +159,15 @@ class Handler implements Dispatcher.DispatchHandler, OutgoingCall {
     this.#teardown = teardown
   }
 
+  get sent(): boolean {
+    return this.#controller !== null
+  }
+
+  /** Just before undici writes the request. */
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller
-    if (this.#over) this.#teardown.add(controller)
+    // Aborted while it waited for a connection: at once, so that it never leaves.
+    if (this.#over) controller.abort(new Error('aborted'))
+    else this.#controller = controller
   }
 
   onResponseStart(

@@ -62,14 +62,19 @@ export interface Existing {
 export function findExisting(tx: Transaction, table: TargetTable, rows: readonly Row[]): Promise<Existing[]> {
   const key = KEYS[table]
   const compared = Object.keys(rows[0] ?? {}).filter((name) => !STAMPS.includes(name))
+  // Each row becomes JSON once: a comparison column by column would make it so for every column again.
   return tx.query<Existing>(
-    `select (theirs.position - 1)::int as index, ${BLANK[table] ?? 'false'} as blank,
-       array(select name from unnest($2::text[]) as name where to_jsonb(ours) -> name is distinct from to_jsonb(theirs.row) -> name) as differs
-     from (select position, jsonb_populate_record(null::${table}, value) as row
-       from jsonb_array_elements($1::jsonb) with ordinality as list (value, position)) theirs
-     join ${table} ours on ${key.map((name) => `ours.${name} = (theirs.row).${name}`).join(' and ')}`,
+    `select (theirs.ordinality - 1)::int as index, ${BLANK[table] ?? 'false'} as blank,
+       array(select key from jsonb_each(to_jsonb(ours)) as mine (key, value) join jsonb_each(to_jsonb(theirs)) as their (key, value) using (key)
+         where key = any($2::text[]) and mine.value is distinct from their.value order by key) as differs
+     from ${given(table)} join ${table} ours on ${key.map((name) => `ours.${name} = theirs.${name}`).join(' and ')}`,
     [JSON.stringify(rows), compared],
   )
+}
+
+/** The rows of $1 as those of a table, numbered from 1. */
+function given(table: TargetTable): string {
+  return `jsonb_populate_recordset(null::${table}, $1::jsonb) with ordinality as theirs`
 }
 
 /** Which of these rows hold something that only one row may have and another row here has: their index, and the columns. */
@@ -81,14 +86,12 @@ export async function findTaken(
   const found: { index: number; columns: string }[] = []
   const key = KEYS[table]
   for (const columns of UNIQUE[table] ?? []) {
-    const same = columns.map((name) => `ours.${name} = (theirs.row).${name}`).join(' and ')
-    const other = key.map((name) => `ours.${name} <> (theirs.row).${name}`).join(' or ')
+    const same = columns.map((name) => `ours.${name} = theirs.${name}`).join(' and ')
+    const other = key.map((name) => `ours.${name} <> theirs.${name}`).join(' or ')
     found.push(
       ...(await tx.query<{ index: number; columns: string }>(
-        `select (theirs.position - 1)::int as index, $2::text as columns
-         from (select position, jsonb_populate_record(null::${table}, value) as row
-           from jsonb_array_elements($1::jsonb) with ordinality as list (value, position)) theirs
-         join ${table} ours on ${same} and (${other})`,
+        `select (theirs.ordinality - 1)::int as index, $2::text as columns
+         from ${given(table)} join ${table} ours on ${same} and (${other})`,
         [JSON.stringify(rows), columns.join(', ')],
       )),
     )

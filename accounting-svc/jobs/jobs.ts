@@ -7,6 +7,7 @@ import type { Log } from '../../shared/log.ts'
 import type { Spenders } from '../ledger/alerts.ts'
 import type { Projection } from '../ledger/projection.ts'
 import { findBudgetAlerts, sendBudgetAlerts } from './budget-alerts.ts'
+import { condenseDays } from './condense-days.ts'
 import { keepPartitions } from './partitions.ts'
 import { rebuildCounters } from './rebuild-counters.ts'
 import { resetBudgets } from './reset-budgets.ts'
@@ -51,6 +52,7 @@ export function startJobs(deps: JobsDeps): Schedule {
         log,
         retention: () => config().general_settings.maximum_spend_logs_retention_period ?? null,
       }),
+      condenseDays(deps),
       ...(deps.others ?? []),
     ],
   })

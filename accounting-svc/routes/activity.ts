@@ -13,17 +13,17 @@ import {
   sumActivity,
 } from '../sql/activity.ts'
 import { membershipsOf } from '../sql/memberships.ts'
-import type { ReportFilter } from '../sql/report-filter.ts'
+import { narrowedBy, type ReportFilter } from '../sql/report-filter.ts'
 import { entityNames, keyNames } from '../sql/report-names.ts'
 import { type Columns, csvStream, wantsCsv } from './csv.ts'
-import { DAY, dates, daysOf, format, listOf, reachOf, zoneOf } from './report-input.ts'
+import { dates, daysOf, format, listOf, reachOf, zoneOf } from './report-input.ts'
 import { type Route, type RouteCall, route, z } from './route.ts'
 
 /** Rows counted for `total_pages`; beyond, only `has_more` is exact. */
 const MOST_COUNTED = 100_000
 /** Rows that an aggregated report still breaks down completely: some 3 MB of JSON. Beyond, by its TOP keys and owners. */
 const MOST_WHOLE = 2_000
-const TOP = 20
+const TOP = 10
 
 /** How each kind of owner is asked for, and what its names are called. */
 const OWNERS: Readonly<Record<ActivityOwner, { ids: string; excluded: string; nameField: string }>> = {
@@ -174,10 +174,9 @@ function denied(owner: string, id: string): GatewayError {
 }
 
 async function page(db: Database, query: ActivityQuery, input: { page: number; page_size: number }): Promise<unknown> {
-  const [count, found] = await Promise.all([
-    countActivity(db, query, MOST_COUNTED),
-    activityPage(db, query, input.page_size + 1, (input.page - 1) * input.page_size),
-  ])
+  const counting = query.zone === 'UTC' ? countActivity(db, query, MOST_COUNTED) : null
+  const found = await activityPage(db, query, input.page_size + 1, (input.page - 1) * input.page_size)
+  const count = found[0]?.total ?? (await (counting ?? countActivity(db, query, MOST_COUNTED)))
   const rows = found.slice(0, input.page_size)
   const activity = createActivity()
   for (const row of rows) activity.add(row)
@@ -192,8 +191,8 @@ async function page(db: Database, query: ActivityQuery, input: { page: number; p
 }
 
 /**
- * Everything at once. A small report is complete. In a large one all sums are, and its keys and owners are the TOP ones of the whole
- * span, or the answer would grow with days × models × keys.
+ * Everything at once. A small report is complete. In a large one all sums are, its keys and owners are the TOP ones of the whole span, or
+ * the answer would grow with days × models × keys, and one by tag or customer has no keys.
  */
 async function aggregated(db: Database, query: ActivityQuery): Promise<unknown> {
   const activity = createActivity()
@@ -205,13 +204,15 @@ async function aggregated(db: Database, query: ActivityQuery): Promise<unknown> 
   } else {
     const [sums, keys, entities] = await Promise.all([
       sumActivity(db, query, ['day', 'model_group', 'model', 'provider', 'endpoint']),
-      sumActivity(db, query, ['key_hash'], { orderBy: 'cost_nano', limit: TOP }),
+      sumActivity(db, keysOf(query), ['key_hash'], { orderBy: 'cost_nano', limit: TOP }),
       sumActivity(db, query, ['entity'], { orderBy: 'cost_nano', limit: TOP }),
     ])
     const ofKeys = { ...query, filter: { ...query.filter, keyHash: keys.map((row) => row.key_hash) } }
     const ofEntities = { ...query, entities: entities.map((row) => row.entity) }
+    // A key has a row for each of its tags and customers: too many to add up here.
+    const few = query.owner !== 'tag' && query.owner !== 'customer'
     const [byKey, byEntity] = await Promise.all([
-      sumActivity(db, ofKeys, ['day', 'key_hash', 'model_group', 'model', 'provider', 'endpoint']),
+      few ? sumActivity(db, ofKeys, ['day', 'key_hash', 'model_group', 'model', 'provider', 'endpoint']) : [],
       sumActivity(db, ofEntities, ['day', 'entity']),
     ])
     for (const row of sums) activity.add(row, { sums: true, keys: false, entities: false })
@@ -223,6 +224,13 @@ async function aggregated(db: Database, query: ActivityQuery): Promise<unknown> 
     results: activity.results(await namesOf(db, query.owner, named)),
     metadata: showTotals(activity.total, { page: 1, totalPages: 1, hasMore: false }),
   }
+}
+
+/** Where nothing narrows a report, its keys are those that cost the whole gateway most: these sums are kept. */
+function keysOf(query: ActivityQuery): ActivityQuery {
+  const { entities, ...whole } = query
+  const narrowed = narrowedBy(query.filter).length > 0 || (entities ?? []).length > 0 || (query.withoutEntities ?? []).length > 0
+  return narrowed ? query : { ...whole, owner: 'user' }
 }
 
 async function namesOf(db: Database, owner: ActivityOwner, rows: readonly ActivityRow[]): Promise<Names> {
@@ -237,17 +245,13 @@ const BATCH = 20_000
 
 /** Everything, a day at a time: a page deep in a year would count through all rows before it. */
 async function* allRows(db: Database, query: ActivityQuery, signal: AbortSignal): AsyncGenerator<ActivityRow> {
-  for (let day = query.lastDay; day >= query.firstDay; day = dayBefore(day)) {
+  for (const { day } of await sumActivity(db, query, ['day'])) {
     for (let offset = 0; !signal.aborted; offset += BATCH) {
       const rows = await activityPage(db, { ...query, firstDay: day, lastDay: day }, BATCH, offset)
       yield* rows
       if (rows.length < BATCH) break
     }
   }
-}
-
-function dayBefore(day: string): string {
-  return new Date(Date.parse(`${day}T00:00:00Z`) - DAY).toISOString().slice(0, 10)
 }
 
 const COLUMNS: Columns<ActivityRow> = {

@@ -5,7 +5,8 @@ import type { ReportFilter } from '../sql/report-filter.ts'
 import { entityNames } from '../sql/report-names.ts'
 import { sumLabels, sumSpend } from '../sql/spend-sums.ts'
 import { type Columns, csvStream, wantsCsv } from './csv.ts'
-import { DAY, dates, daysOf, format, spanOf } from './report-input.ts'
+import { spansOf } from './day-spans.ts'
+import { dates, daysOf, format, spanOf } from './report-input.ts'
 import { type Route, route, z } from './route.ts'
 import { jsonStream } from './stream.ts'
 
@@ -66,8 +67,8 @@ export function globalReportRoutes(db: Database): Route[] {
   ]
 }
 
-/** Days read at once: all where the filter leaves little of each, else few, so that a year of every key is never held whole. */
-const DAYS_AT_ONCE = 7
+/** Days read at once; all where the filter leaves little of each. */
+const DAYS_AT_ONCE = 1
 
 /** The lines of each day that has any, in order of days. */
 async function* linesByDay(
@@ -77,12 +78,9 @@ async function* linesByDay(
   labels: readonly string[] | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<[string, Line[]]> {
-  const { from = 0, to = 0 } = filter
   const little = filter.keyHash ?? filter.userId ?? filter.teamId ?? labels
-  const step = little === undefined ? DAYS_AT_ONCE * DAY : to - from
-  for (let start = from; start < to && !signal.aborted; start += step) {
-    const lines = await linesOf(db, owner, { ...filter, from: start, to: Math.min(start + step, to) }, labels)
-    yield* groups(lines, (line) => line.day)
+  for await (const span of spansOf(db, filter, little === undefined ? DAYS_AT_ONCE : 10_000, signal)) {
+    yield* groups(await linesOf(db, owner, span, labels), (line) => line.day)
   }
 }
 

@@ -4,7 +4,8 @@ import { GatewayError } from '../../shared/errors.ts'
 import { nanoOf } from '../../shared/money.ts'
 import { dollars } from '../dollars.ts'
 import { tokenOf } from '../identity/keys.ts'
-import type { ReportFilter } from '../sql/report-filter.ts'
+import { narrowedBy, type ReportFilter } from '../sql/report-filter.ts'
+import { keysOfAlias } from '../sql/report-names.ts'
 import {
   countLedger,
   type LedgerPosition,
@@ -15,15 +16,16 @@ import {
   ledgerPage,
   readLedger,
 } from '../sql/reports.ts'
-import { type SpendSum, sumSpend, totalSpend } from '../sql/spend-sums.ts'
+import { type SpendSum, sumLabels, sumSpend, totalSpend } from '../sql/spend-sums.ts'
 import { type Columns, csvStream, wantsCsv } from './csv.ts'
+import { spansOf } from './day-spans.ts'
 import { bad, DAY, dates, dayOf, format, listOf, momentOf, reachOf, spanOf } from './report-input.ts'
 import { type Route, route, z } from './route.ts'
 import { jsonStream } from './stream.ts'
 
 /** Ledger rows read at once while a long answer streams. */
 const BATCH = 1000
-/** Entries counted for the total of a page. Beyond, the total is what the daily sums say where they can, else this number. */
+/** Entries counted for the total of a page. Beyond, the total is what the daily sums say, else this number. */
 export const MOST_COUNTED = 10_000
 
 const logRow = z.object({
@@ -68,7 +70,9 @@ const logPage = z.object({
   page: z.number(),
   page_size: z.number(),
   total_pages: z.number(),
-  total_is_exact: z.boolean().describe('False beyond 10,000 entries: then it comes from the daily sums, or is that number'),
+  total_is_exact: z
+    .boolean()
+    .describe('False beyond 10,000 entries: then it comes from the daily sums, or is as many as are known to be there'),
 })
 
 const paging = {
@@ -97,7 +101,7 @@ const pageInput = z.object({
   model: z.string().optional(),
   model_id: z.string().optional().describe('Id of a deployment'),
   model_group: z.string().optional(),
-  key_alias: z.string().optional().describe('Part of the alias of a key'),
+  key_alias: z.string().optional().describe('Alias of a key, or else part of one'),
   error_code: z.string().optional().describe('HTTP status, or an error code'),
   error_message: z.string().optional().describe('Part of the message'),
   tag: z.string().optional(),
@@ -141,8 +145,8 @@ export function spendLogRoutes(db: Database): Route[] {
         if (input.user_id !== undefined) filter.userId = [input.user_id]
         if (input.request_id !== undefined) filter.callId = input.request_id
         if (input.summarize && filter.from !== undefined && input.request_id === undefined) {
-          const days = summedDays(db, filter, signal)
-          return wantsCsv(call) ? csvStream(flat(days), SUM_COLUMNS, 'spend') : jsonStream(days, showDay)
+          if (wantsCsv(call)) return csvStream(flat(rowsByDay(db, filter, signal)), SUM_COLUMNS, 'spend')
+          return jsonStream(sumsByDay(db, filter, signal), showDay)
         }
         const rows = ledgerRows(db, filter, signal)
         return wantsCsv(call) ? csvStream(rows, LOG_COLUMNS, 'spend-logs') : jsonStream(rows, spendLog)
@@ -160,6 +164,7 @@ export function spendLogRoutes(db: Database): Route[] {
       async handle(call) {
         const { input } = call
         const filter = await seen(logFilterOf(input), call.identity)
+        if (input.key_alias) await narrowToAlias(db, filter, input.key_alias)
         if (wantsCsv(call)) return csvStream(ledgerRows(db, filter, call.signal), LOG_COLUMNS, 'spend-logs')
         const sort = { by: input.sort_by, descending: input.sort_order === 'desc' }
         return pageOf(db, filter, sort, input)
@@ -222,7 +227,6 @@ function logFilterOf(input: z.output<typeof pageInput>): LogFilter {
   if (input.request_id) filter.callId = input.request_id
   if (input.session_id) filter.sessionId = input.session_id
   if (input.model_id) filter.deploymentId = input.model_id
-  if (input.key_alias) filter.keyAlias = input.key_alias
   if (input.error_code) filter.errorCode = input.error_code
   if (input.error_message) filter.errorMessage = input.error_message
   if (input.tag) filter.tag = input.tag
@@ -230,6 +234,16 @@ function logFilterOf(input: z.output<typeof pageInput>): LogFilter {
   if (input.min_spend) filter.minCost = nano(input.min_spend, 'min_spend')
   if (input.max_spend) filter.maxCost = nano(input.max_spend, 'max_spend')
   return filter
+}
+
+/** Most keys that an alias may stand for. */
+const MOST_KEYS = 1000
+
+async function narrowToAlias(db: Database, filter: LogFilter, alias: string): Promise<void> {
+  const keys = await keysOfAlias(db, alias, MOST_KEYS + 1)
+  if (keys.length > MOST_KEYS)
+    throw bad('key_alias', `key_alias is part of the alias of more than ${MOST_KEYS} keys: say more of it.`)
+  filter.keyHash = filter.keyHash === undefined ? keys : keys.filter((key) => filter.keyHash?.includes(key))
 }
 
 function nano(text: string, field: string): number {
@@ -246,18 +260,18 @@ async function pageOf(
   sort: { by: LogSort; descending: boolean },
   { page, page_size }: { page: number; page_size: number },
 ): Promise<unknown> {
-  const [rows, counted] = await Promise.all([
-    ledgerPage(db, filter, { sort, limit: page_size, offset: (page - 1) * page_size }),
-    countLedger(db, filter, MOST_COUNTED + 1),
-  ])
-  const total = counted <= MOST_COUNTED ? counted : await roughTotal(db, filter)
+  const offset = (page - 1) * page_size
+  const [rows, counted] = await Promise.all([ledgerPage(db, filter, { sort, limit: page_size, offset }), totalOf(db, filter)])
+  // Where nobody could count: what is known to be there, and a page more while pages are full.
+  const seen = offset + rows.length + (rows.length === page_size ? page_size : 0)
+  const total = counted.total ?? seen
   return {
     data: rows.map(spendLog),
     total,
     page,
     page_size,
     total_pages: Math.ceil(total / page_size),
-    total_is_exact: counted <= MOST_COUNTED,
+    total_is_exact: counted.exact,
   }
 }
 
@@ -272,56 +286,69 @@ const BEYOND_SUMS = [
   'succeeded',
   'errorCode',
   'errorMessage',
-  'keyAlias',
-  'tag',
 ] as const satisfies (keyof LogFilter)[]
 
 /**
- * How many entries there are about, when they are more than are counted. The daily sums count calls, of which some have more than one entry, and
- * whole days.
+ * How many entries there are: exactly up to MOST_COUNTED. Beyond, what the daily sums say: they count whole days, and calls, of which some
+ * have more than one entry. Null where neither knows.
  */
-async function roughTotal(db: Database, filter: LogFilter): Promise<number> {
-  if (BEYOND_SUMS.some((field) => filter[field] !== undefined)) return MOST_COUNTED
+async function totalOf(db: Database, filter: LogFilter): Promise<{ total: number | null; exact: boolean }> {
+  const known =
+    BEYOND_SUMS.every((field) => filter[field] === undefined) && (filter.tag === undefined || narrowedBy(filter).length === 0)
+  const whole = (filter.from ?? 0) % DAY === 0 && (filter.to ?? 0) % DAY === 0
+  // Asked first where it is sure to be right: counting that far costs more.
+  const summed = known && whole ? await callsOf(db, filter) : 0
+  if (summed > MOST_COUNTED) return { total: summed, exact: false }
+  const counted = await countLedger(db, filter, MOST_COUNTED + 1)
+  if (counted !== null && counted <= MOST_COUNTED) return { total: counted, exact: true }
+  if (!known) return { total: counted === null ? null : MOST_COUNTED, exact: false }
   const days = filter.to === undefined ? filter : { ...filter, to: Math.ceil(filter.to / DAY) * DAY }
-  return Math.max(MOST_COUNTED, (await totalSpend(db, days)).calls)
+  return { total: Math.max(counted === null ? 0 : MOST_COUNTED, await callsOf(db, days)), exact: false }
 }
 
-/** Days whose sums are read at once: a year of every key is never held whole. */
-const DAYS_AT_ONCE = 7
+/** How many calls the daily sums hold. */
+async function callsOf(db: Database, filter: LogFilter): Promise<number> {
+  if (filter.tag === undefined) return (await totalSpend(db, filter)).calls
+  const [sum] = await sumLabels(db, 'tag', ['label'], filter, { labels: [filter.tag] })
+  return sum?.calls ?? 0
+}
 
-/** Each day that has any spend, with its sums by key, user and model. */
-async function* summedDays(db: Database, filter: ReportFilter, signal: AbortSignal): AsyncGenerator<[string, SpendSum[]]> {
-  const days = (await sumSpend(db, ['day'], filter)).map((row) => Date.parse(`${row.day}T00:00:00Z`))
-  for (let start = 0; start < days.length && !signal.aborted; start += DAYS_AT_ONCE) {
-    const [from = 0, to = from] = [days[start], days[Math.min(start + DAYS_AT_ONCE, days.length) - 1]]
-    const sums = await sumSpend(db, ['day', 'key_hash', 'user_id', 'model'], { ...filter, from, to: to + DAY })
-    yield* Map.groupBy(sums, (row) => row.day ?? '')
+/** Days whose sums are read at once. */
+const DAYS_AT_ONCE = 2
+
+type DaySums = Record<'keys' | 'users' | 'models', SpendSum[]> & { day: string }
+
+/** Each day with its sums by key, user and model. */
+async function* sumsByDay(db: Database, filter: ReportFilter, signal: AbortSignal): AsyncGenerator<DaySums> {
+  for await (const span of spansOf(db, filter, DAYS_AT_ONCE, signal)) {
+    const read = async (column: 'key_hash' | 'user_id' | 'model') =>
+      Map.groupBy(await sumSpend(db, ['day', column], span), (row) => row.day ?? '')
+    const [keys, users, models] = await Promise.all([read('key_hash'), read('user_id'), read('model')])
+    for (const [day, ofKeys] of keys) yield { day, keys: ofKeys, users: users.get(day) ?? [], models: models.get(day) ?? [] }
   }
 }
 
-async function* flat(days: AsyncGenerator<[string, SpendSum[]]>): AsyncGenerator<SpendSum> {
-  for await (const [, rows] of days) yield* rows
+async function* rowsByDay(db: Database, filter: ReportFilter, signal: AbortSignal): AsyncGenerator<SpendSum[]> {
+  for await (const span of spansOf(db, filter, DAYS_AT_ONCE, signal))
+    yield await sumSpend(db, ['day', 'key_hash', 'user_id', 'model'], span)
 }
 
-function showDay([day, rows]: [string, SpendSum[]]): Record<string, unknown> {
-  const [keys, users, models] = [new Map<string, bigint>(), new Map<string, bigint>(), new Map<string, bigint>()]
-  let spend = 0n
-  for (const row of rows) {
-    const cost = BigInt(row.cost_nano)
-    spend += cost
-    add(keys, row.key_hash ?? '', cost)
-    add(users, row.user_id ?? '', cost)
-    add(models, row.model ?? '', cost)
+async function* flat<Row>(groups: AsyncGenerator<Row[]>): AsyncGenerator<Row> {
+  for await (const rows of groups) yield* rows
+}
+
+function showDay({ day, keys, users, models }: DaySums): Record<string, unknown> {
+  return {
+    ...inDollars(keys, 'key_hash'),
+    startTime: day,
+    spend: dollars(keys.reduce((sum, row) => sum + BigInt(row.cost_nano), 0n)),
+    users: inDollars(users, 'user_id'),
+    models: inDollars(models, 'model'),
   }
-  return { ...inDollars(keys), startTime: day, spend: dollars(spend), users: inDollars(users), models: inDollars(models) }
 }
 
-function add(sums: Map<string, bigint>, name: string, cost: bigint): void {
-  sums.set(name, (sums.get(name) ?? 0n) + cost)
-}
-
-function inDollars(sums: Map<string, bigint>): Record<string, unknown> {
-  return Object.fromEntries([...sums].map(([name, cost]) => [name, dollars(cost)]))
+function inDollars(rows: readonly SpendSum[], column: 'key_hash' | 'user_id' | 'model'): Record<string, unknown> {
+  return Object.fromEntries(rows.map((row) => [row[column] ?? '', dollars(BigInt(row.cost_nano))]))
 }
 
 /** All rows of a filter, newest first, a batch at a time, so that a year of calls costs no more memory than a batch. */

@@ -1,5 +1,6 @@
 import type { Transaction } from '../../shared/db/db.ts'
-import { conditionsOf, type ReportFilter, where } from './report-filter.ts'
+import { modelSums, openDays, ownerSums } from './condensed.ts'
+import { conditionsOf, narrowedBy, type ReportFilter, where } from './report-filter.ts'
 
 /** Whose activity: an owner that is part of the daily sums, or one of the labels that have sums of their own. */
 export type ActivityOwner = 'user' | 'team' | 'organization' | 'tag' | 'customer'
@@ -25,6 +26,8 @@ export interface ActivityRow {
   calls: number
   successful_calls: number
   failed_calls: number
+  /** Of all pages; only there for days of another zone than UTC, where counting apart would read the ledger twice. */
+  total?: number
 }
 
 export interface ActivityQuery {
@@ -61,14 +64,14 @@ function sourceOf(query: ActivityQuery, values: unknown[]): { from: string; orde
   const { owner, filter, zone } = query
   const column = COLUMNS[owner]
   const bind = (value: unknown): string => `$${values.push(value)}`
-  const narrowed = (entity: string): string[] => {
+  const narrowed = (entity: string, shown = entity): string[] => {
     const { entities, withoutEntities = [] } = query
     const conditions: string[] = []
     if (entities?.length === 0) conditions.push(`${entity} <> ''`)
     // One value lets the index of the owner give the rows in order of days; a list would have them sorted.
     else if (entities?.length === 1) conditions.push(`${entity} = ${bind(entities[0])}`)
     else if (entities !== undefined) conditions.push(`${entity} = any(${bind(entities)}::text[])`)
-    if (withoutEntities.length > 0) conditions.push(`not ${entity} = any(${bind(withoutEntities)}::text[])`)
+    if (withoutEntities.length > 0) conditions.push(`not ${shown} = any(${bind(withoutEntities)}::text[])`)
     return conditions
   }
   if (zone !== 'UTC')
@@ -96,7 +99,7 @@ function localDays(
   query: ActivityQuery,
   values: unknown[],
   bind: (value: unknown) => string,
-  narrowed: (entity: string) => string[],
+  narrowed: (entity: string, shown: string) => string[],
 ): string {
   const { owner, filter, zone } = query
   const at =
@@ -108,7 +111,7 @@ function localDays(
     `started_at >= ${midnight(query.firstDay, 0)}`,
     `started_at < ${midnight(query.lastDay, 1)}`,
     ...(column === undefined ? [`${entity} is not null`] : []),
-    ...narrowed(`coalesce(${entity}, '')`),
+    ...narrowed(entity, `coalesce(${entity}, '')`),
     ...conditionsOf('ledger', filter, values),
   ]
   return `(select (started_at at time zone ${at})::date as day, coalesce(${entity}, '') as entity, key_hash,
@@ -129,7 +132,7 @@ export function activityPage(db: Transaction, query: ActivityQuery, limit: numbe
   const values: unknown[] = []
   const { from, order } = sourceOf(query, values)
   return db.query<ActivityRow>(
-    `select ${ROW}, ${PLAIN} from ${from} order by ${order} limit $${values.push(limit)} offset $${values.push(offset)}`,
+    `select ${ROW}, ${PLAIN} ${query.zone === 'UTC' ? '' : ', (count(*) over ())::int as total'} from ${from} order by ${order} limit $${values.push(limit)} offset $${values.push(offset)}`,
     values,
   )
 }
@@ -145,15 +148,46 @@ export async function countActivity(db: Transaction, query: ActivityQuery, most:
   return rows[0]?.count ?? 0
 }
 
-/** Activity added up over everything but these columns; those it is not grouped by are ''. */
-export function sumActivity(
+/** Columns activity is grouped by. */
+export type ActivityColumn = 'day' | 'entity' | 'key_hash' | 'model_group' | 'model' | 'provider' | 'endpoint'
+
+/** What to add up from: condensed sums where they know all that is asked for, else what pages are cut from. */
+async function sumSource(
   db: Transaction,
   query: ActivityQuery,
-  by: readonly ('day' | 'entity' | 'key_hash' | 'model_group' | 'model' | 'provider' | 'endpoint')[],
+  by: readonly ActivityColumn[],
+  values: unknown[],
+): Promise<string> {
+  const { owner, entities, filter } = query
+  const everything = narrowedBy(filter).length === 0 && (filter.reach === undefined || filter.reach === 'all')
+  const columns = by.filter((column) => column !== 'day')
+  const ofModels = columns.every((column) => NAMES.includes(column)) && (entities === undefined || entities.length === 0)
+  const ofEntities = columns.every((column) => column === 'entity')
+  const ofKeys = columns.every((column) => column === 'key_hash') && owner === 'user' && entities === undefined
+  const left = (query.withoutEntities ?? []).length > 0
+  if (query.zone !== 'UTC' || !everything || left || !(ofModels || ofEntities || ofKeys)) return sourceOf(query, values).from
+  const open = await openDays(db, query.firstDay, query.lastDay)
+  const source = ofModels
+    ? modelSums(owner, open, values)
+    : ofEntities
+      ? ownerSums(owner, 'entity', open, values)
+      : ownerSums('key', 'key_hash', open, values)
+  const conditions = [`day >= $${values.push(query.firstDay)}::date`, `day <= $${values.push(query.lastDay)}::date`]
+  if (!ofModels && entities !== undefined) {
+    conditions.push(entities.length === 0 ? `entity <> ''` : `entity = any($${values.push(entities)}::text[])`)
+  }
+  return `(select * from ${source} sums ${where(conditions)}) a`
+}
+
+/** Activity added up over everything but these columns; those it is not grouped by are ''. */
+export async function sumActivity(
+  db: Transaction,
+  query: ActivityQuery,
+  by: readonly ActivityColumn[],
   most?: { orderBy: 'cost_nano' | 'calls'; limit: number },
 ): Promise<ActivityRow[]> {
   const values: unknown[] = []
-  const { from } = sourceOf(query, values)
+  const from = await sumSource(db, query, by, values)
   const names = ['day', 'entity', 'key_hash', ...NAMES]
     .map((name) => ((by as readonly string[]).includes(name) ? name : `${name === 'day' ? 'null::date' : `''`} as ${name}`))
     .join(', ')

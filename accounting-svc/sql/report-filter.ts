@@ -40,6 +40,11 @@ const LABEL_OWNERS: Partial<Record<FilterColumn, (list: string) => string>> = {
   endUser: (list) => `(kind = 'customer' and label = any(${list}))`,
 }
 
+/** The columns that a filter narrows or leaves values out of. */
+export function narrowedBy(filter: ReportFilter): FilterColumn[] {
+  return NAMES.filter((name) => filter[name] !== undefined || (filter.without?.[name]?.length ?? 0) > 0)
+}
+
 /** The conditions of a filter on a table; their values are added to `values`. */
 export function conditionsOf(table: ReportTable, filter: ReportFilter, values: unknown[]): string[] {
   const bind = (value: unknown): string => `$${values.push(value)}`

@@ -21,6 +21,17 @@ export async function keyNames(db: Transaction, hashes: readonly string[]): Prom
   return new Map(rows.map((row) => [row.token, row]))
 }
 
+/** Hashes of the keys of this alias, or where there is none, of those whose alias holds the text, in any case. Deleted ones included. */
+export async function keysOfAlias(db: Transaction, text: string, most: number): Promise<string[]> {
+  const rows = await db.query<{ token: string; exact: boolean }>(
+    `select token, key_alias = $1 as exact from keys where strpos(lower(key_alias), lower($1)) > 0
+     union select object_id, "row" ->> 'key_alias' = $1 from archive
+     where table_name = 'keys' and strpos(lower("row" ->> 'key_alias'), lower($1)) > 0 order by exact desc limit $2`,
+    [text, most],
+  )
+  return rows.filter((row) => row.exact || rows[0]?.exact === false).map((row) => row.token)
+}
+
 const ENTITY_NAMES: Readonly<Record<ActivityOwner, string>> = {
   user: 'select user_id as id, coalesce(user_alias, user_email) as name from users where user_id = any($1)',
   team: 'select team_id as id, team_alias as name from teams where team_id = any($1)',

@@ -1,4 +1,5 @@
-import type { Transaction } from '../../shared/db/db.ts'
+import type { Database, Transaction } from '../../shared/db/db.ts'
+import { sqlState } from '../../shared/db/sql-state.ts'
 import { conditionsOf, type ReportFilter, where } from './report-filter.ts'
 
 /** Which entries of the ledger: who and when as in every report, and what only entries know. */
@@ -15,8 +16,6 @@ export interface LogFilter extends ReportFilter {
   errorCode?: string
   /** Part of the message, in any case. */
   errorMessage?: string
-  /** Part of the alias, in any case. */
-  keyAlias?: string
   tag?: string
   endpoint?: string
   cacheHit?: boolean
@@ -138,16 +137,33 @@ function readPage(db: Transaction, filter: LogFilter, { sort, limit, offset }: P
   )
 }
 
-/** How many entries there are, counted up to `most`. */
-export async function countLedger(db: Transaction, filter: LogFilter, most: number): Promise<number> {
+/** Milliseconds after which counting is given up. */
+const COUNT_LIMIT = 150
+
+/**
+ * How many entries there are, counted up to `most`; null where that takes too long, as for conditions that few of many entries meet and no
+ * index knows.
+ */
+export async function countLedger(db: Database, filter: LogFilter, most: number): Promise<number | null> {
   const values: unknown[] = []
   const conditions = logConditions(filter, values)
-  const rows = await db.query<{ count: number }>(
-    `select count(*)::int as count from (select 1 from ledger ${where(conditions)} limit $${values.push(most)}) counted`,
-    values,
-  )
-  return rows[0]?.count ?? 0
+  try {
+    return await db.transaction(async (tx) => {
+      await tx.query(`set local statement_timeout = ${COUNT_LIMIT}`)
+      const rows = await tx.query<{ count: number }>(
+        `select count(*)::int as count from (select 1 from ledger ${where(conditions)} limit $${values.push(most)}) counted`,
+        values,
+      )
+      return rows[0]?.count ?? 0
+    })
+  } catch (error) {
+    if (sqlState(error) === CANCELED) return null
+    throw error
+  }
 }
+
+/** SQLSTATE `query_canceled`: the statement ran into its limit. */
+const CANCELED = '57014'
 
 /**
  * The entries that fit. Those of one call or one session are few, but the planner would rather walk all entries in order of time until a page is
@@ -164,7 +180,10 @@ function logConditions(filter: LogFilter, values: unknown[]): string[] {
     if (value !== undefined) conditions.push(condition(`$${values.push(value)}`))
   }
   add(filter.callId, (id) => `(call_id = ${id} or left(metadata ->> 'litellm_call_id', 128) = ${id})`)
-  add(filter.sessionId, (id) => `(session_id = ${id} or (session_id is null and call_id = ${id}))`)
+  add(
+    filter.sessionId,
+    (id) => `((left(session_id, 128) = left(${id}, 128) and session_id = ${id}) or (session_id is null and call_id = ${id}))`,
+  )
   add(filter.deploymentId, (id) => `deployment_id = ${id}`)
   add(filter.minCost, (nano) => `cost_nano >= ${nano}::bigint`)
   add(filter.maxCost, (nano) => `cost_nano <= ${nano}::bigint`)
@@ -172,14 +191,11 @@ function logConditions(filter: LogFilter, values: unknown[]): string[] {
   add(filter.tag, (tag) => `tags ? ${tag}`)
   // Whatever names an error means a failure; saying so lets those use the index of failures.
   if (filter.succeeded !== undefined) conditions.push(filter.succeeded ? `outcome = 'success'` : `outcome <> 'success'`)
-  add(filter.errorCode, (code) => `outcome <> 'success' and (error_code = ${code} or status::text = ${code})`)
+  if (filter.errorCode !== undefined) {
+    const status = /^\d{3}$/.test(filter.errorCode)
+    add(filter.errorCode, (code) => `outcome <> 'success' and ${status ? `status = ${code}::smallint` : `error_code = ${code}`}`)
+  }
   add(filter.errorMessage, (text) => `outcome <> 'success' and strpos(lower(error_message), lower(${text})) > 0`)
-  add(
-    filter.keyAlias,
-    (alias) => `key_hash in (
-      select token from keys where strpos(lower(key_alias), lower(${alias})) > 0
-      union select object_id from archive where table_name = 'keys' and strpos(lower("row" ->> 'key_alias'), lower(${alias})) > 0)`,
-  )
   if (filter.cacheHit !== undefined) conditions.push(filter.cacheHit ? 'cache_hit' : 'not cache_hit')
   return conditions
 }

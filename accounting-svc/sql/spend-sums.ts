@@ -1,5 +1,6 @@
 import type { Transaction } from '../../shared/db/db.ts'
-import { conditionsOf, type ReportFilter, where } from './report-filter.ts'
+import { modelSums, type OwnerKind, openDays, ownerSums } from './condensed.ts'
+import { conditionsOf, type FilterColumn, narrowedBy, type ReportFilter, where } from './report-filter.ts'
 
 /** Columns of the daily sums that spend is grouped by. */
 export type SpendColumn =
@@ -25,14 +26,58 @@ export interface SpendSum extends Partial<Record<SpendColumn, string>> {
 const SUMS = `coalesce(sum(cost_nano), 0)::text as cost_nano, coalesce(sum(input_tokens), 0)::bigint as input_tokens,
   coalesce(sum(output_tokens), 0)::bigint as output_tokens, coalesce(sum(calls), 0)::bigint as calls`
 
+/** Columns of the sums by owner, with the filter that names the same owner. */
+const OWNERS: Partial<Record<SpendColumn, { kind: OwnerKind; field: FilterColumn }>> = {
+  key_hash: { kind: 'key', field: 'keyHash' },
+  user_id: { kind: 'user', field: 'userId' },
+  team_id: { kind: 'team', field: 'teamId' },
+  organization_id: { kind: 'organization', field: 'organizationId' },
+}
+const MODEL_COLUMNS: readonly SpendColumn[] = ['model_group', 'model', 'provider', 'endpoint']
+const MODEL_FIELDS: readonly FilterColumn[] = ['model', 'modelGroup', 'provider']
+
+/**
+ * What to add up from: condensed sums where neither the columns nor the filter need more than models or one kind of owner, else the full
+ * daily sums. `$values` gain what it binds.
+ */
+async function spendSource(
+  db: Transaction,
+  by: readonly SpendColumn[],
+  filter: ReportFilter,
+  values: unknown[],
+): Promise<string> {
+  if (filter.reach !== undefined && filter.reach !== 'all') return 'daily_spend'
+  const narrowed = narrowedBy(filter)
+  const columns = by.filter((column) => column !== 'day')
+  const open = (): Promise<string[]> => openDays(db, dayOf(filter.from), dayOf(filter.to))
+  if (columns.every((column) => MODEL_COLUMNS.includes(column)) && narrowed.every((field) => MODEL_FIELDS.includes(field))) {
+    return `${modelSums('user', await open(), values)} sums`
+  }
+  const [column] = columns
+  const owner = column === undefined || columns.length > 1 ? undefined : OWNERS[column]
+  if (column === undefined || owner === undefined || narrowed.some((field) => field !== owner.field)) return 'daily_spend'
+  return `${ownerSums(owner.kind, column, await open(), values)} sums`
+}
+
+/** A day that lies too far is as good as none: sums end with the last call. */
+function dayOf(time: number | undefined): string | undefined {
+  return time === undefined ? undefined : new Date(time).toISOString().slice(0, 10)
+}
+
 /** Daily sums added up by columns: in the order of the columns, or the `top` most expensive. */
-export function sumSpend(db: Transaction, by: readonly SpendColumn[], filter: ReportFilter, top?: number): Promise<SpendSum[]> {
+export async function sumSpend(
+  db: Transaction,
+  by: readonly SpendColumn[],
+  filter: ReportFilter,
+  top?: number,
+): Promise<SpendSum[]> {
   const values: unknown[] = []
+  const source = await spendSource(db, by, filter, values)
   const conditions = conditionsOf('daily', filter, values)
   const columns = by.join(', ')
   const order = top === undefined ? columns : `sum(cost_nano) desc, ${columns} limit $${values.push(top)}`
   return db.query<SpendSum>(
-    `select ${columns}, ${SUMS} from daily_spend ${where(conditions)} group by ${columns} order by ${order}`,
+    `select ${columns}, ${SUMS} from ${source} ${where(conditions)} group by ${columns} order by ${order}`,
     values,
   )
 }
@@ -40,8 +85,9 @@ export function sumSpend(db: Transaction, by: readonly SpendColumn[], filter: Re
 /** Everything in one sum. */
 export async function totalSpend(db: Transaction, filter: ReportFilter): Promise<SpendSum> {
   const values: unknown[] = []
+  const source = await spendSource(db, [], filter, values)
   const conditions = conditionsOf('daily', filter, values)
-  const rows = await db.query<SpendSum>(`select ${SUMS} from daily_spend ${where(conditions)}`, values)
+  const rows = await db.query<SpendSum>(`select ${SUMS} from ${source} ${where(conditions)}`, values)
   return rows[0] ?? { cost_nano: '0', input_tokens: 0, output_tokens: 0, calls: 0 }
 }
 
@@ -52,20 +98,26 @@ export interface LabelSum
     Pick<SpendSum, 'cost_nano' | 'input_tokens' | 'output_tokens' | 'calls'> {}
 
 /** The same by tag or by customer. `labels` narrows to some. */
-export function sumLabels(
+export async function sumLabels(
   db: Transaction,
   kind: LabelKind,
   by: readonly LabelColumn[],
   filter: ReportFilter,
   options: { labels?: readonly string[] | undefined; top?: number } = {},
 ): Promise<LabelSum[]> {
-  const values: unknown[] = [kind]
-  const conditions = ['kind = $1', ...conditionsOf('label', filter, values)]
+  const values: unknown[] = []
+  const all = narrowedBy(filter).length === 0 && (filter.reach === undefined || filter.reach === 'all')
+  const condensed = all && by.every((column) => column === 'day' || column === 'label')
+  const source = condensed
+    ? `${ownerSums(kind, 'label', await openDays(db, dayOf(filter.from), dayOf(filter.to)), values)} sums`
+    : `daily_label_spend`
+  const conditions = conditionsOf('label', filter, values)
+  if (!condensed) conditions.push(`kind = $${values.push(kind)}`)
   if (options.labels !== undefined) conditions.push(`label = any($${values.push(options.labels)}::text[])`)
   const columns = by.join(', ')
   const order = options.top === undefined ? columns : `sum(cost_nano) desc, ${columns} limit $${values.push(options.top)}`
   return db.query<LabelSum>(
-    `select ${columns}, ${SUMS} from daily_label_spend ${where(conditions)} group by ${columns} order by ${order}`,
+    `select ${columns}, ${SUMS} from ${source} ${where(conditions)} group by ${columns} order by ${order}`,
     values,
   )
 }

@@ -3,6 +3,7 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createAccounting, MIGRATIONS } from '../../accounting-svc/accounting.ts'
+import { condenseDays } from '../../accounting-svc/jobs/condense-days.ts'
 import { fillLedger, type LedgerShape, USUAL_SHAPE } from '../../loadtest/ledger-rows.ts'
 import { createMemoryHub } from '../../shared/bus/memory.ts'
 import { createCatalog } from '../../shared/catalog/catalog.ts'
@@ -39,6 +40,9 @@ const { values: options } = parseArgs({
 const RESULTS = join(import.meta.dirname, '../../loadtest/results/reports.jsonl')
 const MASTER_KEY = 'sk-report-bench'
 const LIMIT = 300
+/** Milliseconds after which a slow report is not asked again, once it was asked often enough. */
+const MOST_TIME = 15_000
+const LEAST_RUNS = 10
 /** Those of accounting-svc/sql/migrations/…_report_indexes.sql. */
 const REPORT_INDEXES = [
   'ledger_session',
@@ -63,6 +67,9 @@ try {
   await migrate(db, MIGRATIONS, silentLog)
   const [filled] = await db.query('select from ledger limit 1')
   if (filled === undefined) await fillLedger(db, shape, console.log)
+  await condenseDays({ db }).run()
+  // The days that calls still come in for are read in full.
+  await db.query(`insert into report_stale select $1::date - n from generate_series(0, 2) n`, [shape.lastDay])
   if (options.booking) console.log(await measureBooking(db, shape, REPORT_INDEXES))
   else await measure(db)
 } finally {
@@ -94,12 +101,12 @@ async function measure(database: Database): Promise<void> {
   try {
     const reports = reportsOf(shape, { admin: MASTER_KEY, user }).filter((report) => report.name.includes(options.only ?? ''))
     console.log(
-      `${'report'.padEnd(58)} ${'p50 ms'.padStart(8)} ${'p95 ms'.padStart(8)} ${'max ms'.padStart(8)} ${'KB'.padStart(7)}`,
+      `${'report'.padEnd(58)} ${'p50 ms'.padStart(8)} ${'p95 ms'.padStart(8)} ${'max ms'.padStart(8)} ${'begun'.padStart(8)} ${'KB'.padStart(7)}`,
     )
     for (const report of reports) {
       const found = await measureReport(accounting.port, report, Number(options.runs))
       figures[report.name] = found
-      const cells = [found.p50, found.p95, found.max].map((value) => value.toFixed(1).padStart(8)).join(' ')
+      const cells = [found.p50, found.p95, found.max, found.first].map((value) => value.toFixed(1).padStart(8)).join(' ')
       console.log(
         `${report.name.padEnd(58)} ${cells} ${String(Math.round(found.bytes / 1024)).padStart(7)}${found.p95 > LIMIT ? '  over' : ''}`,
       )
@@ -134,6 +141,8 @@ interface Figures {
   p50: number
   p95: number
   max: number
+  /** 95 of 100 answers began within this. */
+  first: number
   /** Of the largest answer. */
   bytes: number
 }
@@ -141,8 +150,10 @@ interface Figures {
 /** One request after the other, each with other parameters; the answer is read to its end. The first is not counted. */
 async function measureReport(port: number, report: Report, runs: number): Promise<Figures> {
   const times: number[] = []
+  const firsts: number[] = []
   let bytes = 0
-  for (let run = -1; run < runs; run++) {
+  const end = performance.now() + MOST_TIME
+  for (let run = -1; run < runs && (run < LEAST_RUNS || performance.now() < end); run++) {
     const request = report.request(Math.max(run, 0))
     const begun = performance.now()
     const response = await fetch(`http://127.0.0.1:${port}${request.path}`, {
@@ -150,16 +161,17 @@ async function measureReport(port: number, report: Report, runs: number): Promis
       headers: { authorization: `Bearer ${request.key}` },
       ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
     })
+    const first = performance.now() - begun
     const answer = await response.arrayBuffer()
     const time = performance.now() - begun
     if (!response.ok) throw new Error(`${request.path}: ${response.status} ${new TextDecoder().decode(answer).slice(0, 300)}`)
     if (run < 0) continue
     times.push(time)
+    firsts.push(first)
     bytes = Math.max(bytes, answer.byteLength)
   }
-  times.sort((a, b) => a - b)
-  const at = (part: number): number => times[Math.min(times.length - 1, Math.ceil(times.length * part) - 1)] ?? 0
-  return { p50: at(0.5), p95: at(0.95), max: at(1), bytes }
+  const at = (part: number, of: number[]): number => of.toSorted((a, b) => a - b)[Math.ceil(of.length * part) - 1] ?? 0
+  return { p50: at(0.5, times), p95: at(0.95, times), max: at(1, times), first: at(0.95, firsts), bytes }
 }
 
 async function generateKey(port: number, fields: Record<string, unknown>): Promise<string> {

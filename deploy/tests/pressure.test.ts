@@ -151,7 +151,8 @@ model_list:
     const left = performance.now()
     const next = await callOnce('chunks=1', 10_000)
     expect(next.status).toBe(200)
-    expect(performance.now() - left).toBeLessThan(2_000)
+    // Without turns for others it took 30 s; the rest is for machines that are busy otherwise.
+    expect(performance.now() - left).toBeLessThan(8_000)
     await until(async () => (await provided<UpstreamStats>('/stats')).active <= 1, 10_000)
     const rows = await rowsOf(own, count)
     expect(rows).toHaveLength(count)

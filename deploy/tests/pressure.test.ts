@@ -151,8 +151,8 @@ model_list:
     const left = performance.now()
     const next = await callOnce('chunks=1', 10_000)
     expect(next.status).toBe(200)
-    // Without turns for others it took 30 s; the rest is for machines that are busy otherwise.
-    expect(performance.now() - left).toBeLessThan(8_000)
+    // 2.3 s on a machine busy with other work; the next client must not wait for all who left, which takes longer than this.
+    expect(performance.now() - left).toBeLessThan(5_000)
     await until(async () => (await provided<UpstreamStats>('/stats')).active <= 1, 10_000)
     const rows = await rowsOf(own, count)
     expect(rows).toHaveLength(count)

@@ -16,10 +16,10 @@ export interface BookingCost {
 }
 
 /**
- * What indexes cost those who book: the same calls are booked on the last day of a filled ledger with them and without. The indexes are
- * gone afterwards.
+ * What reports cost those who book: the same calls are booked on the last day of a filled ledger with what reports need and, after the
+ * statements of `remove`, without.
  */
-export async function measureBooking(db: Database, shape: LedgerShape, indexes: readonly string[]): Promise<BookingCost> {
+export async function measureBooking(db: Database, shape: LedgerShape, remove: readonly string[]): Promise<BookingCost> {
   const ledger = createLedger({ db, price: () => ({ cost: 10_000_000, rateVersion: 'v1' }), log: silentLog })
   const measured = async (): Promise<number> => {
     const times: number[] = []
@@ -33,7 +33,7 @@ export async function measureBooking(db: Database, shape: LedgerShape, indexes: 
   }
   await measured()
   const loaded = await measured()
-  for (const name of indexes) await db.query(`drop index ${name}`)
+  for (const statement of remove) await db.query(statement)
   await measured()
   return { with: loaded, without: await measured() }
 }

@@ -681,6 +681,8 @@ export function busSuite(name: string, make: () => Promise<BusHarness>): void {
         const service = edge.onChange('identity', (payload) => stopped.all.push(payload))
         edge.onChange('budget', (payload) => stopped.all.push(payload))
         await until(service.stop())
+        // Stopped once when its process drains, and again when it ends.
+        await until(service.stop())
         // A request after the subscriptions: over a network they are known to the server then.
         await until(roundTrip(router))
         await until(roundTrip(edge))

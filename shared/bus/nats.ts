@@ -426,7 +426,14 @@ class NatsBus implements Bus, Link {
         }
       },
     })
-    return { stop: () => subscription.drain() }
+    let stopped: Promise<void> | null = null
+    return {
+      // A service that drains stops what it listens to, and again when it ends; the client refuses the second drain.
+      stop: () => {
+        stopped ??= subscription.isClosed() ? Promise.resolve() : subscription.drain()
+        return stopped
+      },
+    }
   }
 
   #join(subject: string, queue: string, onMessage: (message: Msg) => void): Service {

@@ -6,6 +6,7 @@ import { timeAfter } from '../ledger/budgets.ts'
 import type { KeyRow, KeyView } from '../sql/keys.ts'
 import type { Spends } from '../sql/limits.ts'
 import { budgetObject } from './budgets.ts'
+import { changedMetadata } from './field-columns.ts'
 import { keyOwner, modelBudgets } from './limits.ts'
 
 /** What a client sends to make or change a key, already checked against its schema (routes/keys.ts). Dollars, durations, names. */
@@ -113,13 +114,8 @@ export function columnsOf(fields: KeyFields, now: number, present: Record<string
 }
 
 function metadataOf(fields: KeyFields, now: number, present: Record<string, unknown>): Record<string, unknown> | null {
-  const inside = IN_METADATA.filter((name) => fields[name] !== undefined)
-  if (fields['metadata'] === undefined && inside.length === 0) return null
-  const metadata: Record<string, unknown> = { ...((fields['metadata'] as Record<string, unknown> | null | undefined) ?? present) }
-  for (const name of inside) {
-    if (fields[name] === null) delete metadata[name]
-    else metadata[name] = fields[name]
-  }
+  const metadata = changedMetadata(fields['metadata'] ?? undefined, fields, IN_METADATA, present)
+  if (metadata === null) return null
   const until = fields['temp_budget_expiry']
   if ((fields['temp_budget_increase'] == null) !== (until == null)) {
     throw new GatewayError('bad_request', 'temp_budget_increase and temp_budget_expiry are only of use together: send both.', {

@@ -46,6 +46,7 @@ import {
   scheduleOwner,
   zoneOf,
 } from './budgets.ts'
+import { changedMetadata, plainColumns } from './field-columns.ts'
 import { ownBudget } from './own-budget.ts'
 import { removeKeys, removeTeams } from './removal.ts'
 import { tellSpent } from './spend-changes.ts'
@@ -341,17 +342,9 @@ export function createOrganizations(deps: OwnerDeps): Organizations {
 
 /** The columns that `fields` set; a `metadata` that is sent replaces `present`. */
 function columnsOf(fields: OrganizationFields, present: Record<string, unknown>): Partial<OrganizationRow> {
-  const columns: Record<string, unknown> = {}
-  for (const [name, none] of Object.entries(PLAIN)) if (fields[name] !== undefined) columns[name] = fields[name] ?? none
-  const inside = IN_METADATA.filter((name) => fields[name] !== undefined)
-  if (fields['metadata'] === undefined && inside.length === 0) return columns
-  const sent = fields['metadata'] as Record<string, unknown> | null | undefined
-  const metadata = { ...(sent === undefined ? present : sent) }
-  for (const name of inside) {
-    if (fields[name] === null) delete metadata[name]
-    else metadata[name] = fields[name]
-  }
-  return { ...columns, metadata }
+  const columns = plainColumns(fields, PLAIN)
+  const metadata = changedMetadata(fields['metadata'], fields, IN_METADATA, present)
+  return metadata === null ? columns : { ...columns, metadata }
 }
 
 function organizationObject(organization: OrganizationView, budget: BudgetRow | null): Record<string, unknown> {

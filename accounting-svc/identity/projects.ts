@@ -29,6 +29,7 @@ import { findTeamView, lockTeam, type TeamView } from '../sql/teams.ts'
 import { actorOf, adminOnly, readsAll, runsTeam, seesTeam } from './access.ts'
 import { auditEntry } from './audit.ts'
 import { badRequest, budgetObject, scheduleOwner, zoneOf } from './budgets.ts'
+import { changedMetadata, plainColumns } from './field-columns.ts'
 import { ownBudget } from './own-budget.ts'
 import { removeKeys, removeProjects } from './removal.ts'
 import { tellSpent } from './spend-changes.ts'
@@ -205,17 +206,9 @@ function refuseBeyond(models: readonly string[], team: TeamView): void {
 
 /** The columns that `fields` set; a `metadata` that is sent replaces `present`. */
 function columnsOf(fields: ProjectFields, present: Record<string, unknown>): Partial<ProjectRow> {
-  const columns: Record<string, unknown> = {}
-  for (const [name, none] of Object.entries(PLAIN)) if (fields[name] !== undefined) columns[name] = fields[name] ?? none
-  const inside = IN_METADATA.filter((name) => fields[name] !== undefined)
-  if (fields['metadata'] === undefined && inside.length === 0) return columns
-  const sent = fields['metadata'] as Record<string, unknown> | null | undefined
-  const metadata = { ...(sent === undefined ? present : sent) }
-  for (const name of inside) {
-    if (fields[name] === null) delete metadata[name]
-    else metadata[name] = fields[name]
-  }
-  return { ...columns, metadata }
+  const columns = plainColumns(fields, PLAIN)
+  const metadata = changedMetadata(fields['metadata'], fields, IN_METADATA, present)
+  return metadata === null ? columns : { ...columns, metadata }
 }
 
 function projectObject(project: ProjectView, budget: BudgetRow | null): Record<string, unknown> {

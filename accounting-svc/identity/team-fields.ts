@@ -6,6 +6,7 @@ import type { BudgetRow } from '../sql/budgets.ts'
 import type { MemberView } from '../sql/team-members.ts'
 import type { TeamRow, TeamView } from '../sql/teams.ts'
 import { type BudgetFields, badRequest, budgetObject } from './budgets.ts'
+import { changedMetadata } from './field-columns.ts'
 import { hideCallbackSecrets } from './team-callbacks.ts'
 
 /** What a client sends to make or change a team, already checked against its schema (routes/teams.ts). */
@@ -83,16 +84,8 @@ export function teamColumns(fields: TeamFields, present: Record<string, unknown>
   }
   if (fields['max_budget'] !== undefined) columns['max_budget_nano'] = nanoField(fields['max_budget'], 'max_budget')
   if (fields['soft_budget'] !== undefined) columns['soft_budget_nano'] = nanoField(fields['soft_budget'], 'soft_budget')
-  const inside = IN_METADATA.filter((name) => fields[name] !== undefined)
-  if (fields['metadata'] !== undefined || inside.length > 0) {
-    const sent = fields['metadata'] as Record<string, unknown> | null | undefined
-    const metadata = { ...(sent === undefined ? present : sent) }
-    for (const name of inside) {
-      if (fields[name] === null) delete metadata[name]
-      else metadata[name] = fields[name]
-    }
-    columns['metadata'] = metadata
-  }
+  const metadata = changedMetadata(fields['metadata'], fields, IN_METADATA, present)
+  if (metadata !== null) columns['metadata'] = metadata
   return columns as Partial<TeamRow>
 }
 

@@ -1,6 +1,7 @@
 import type { Config } from '../../shared/config/config.ts'
 import { dollars, dollarsOrNull, nanoField } from '../dollars.ts'
 import type { UserChanges, UserRow, UserView } from '../sql/users.ts'
+import { changedMetadata } from './field-columns.ts'
 
 /** What a client sends to make or change a user, already checked against its schema (routes/users.ts). */
 export type UserFields = Record<string, unknown>
@@ -68,15 +69,8 @@ export function userColumns(fields: UserFields, present: Record<string, unknown>
     if (fields[name] !== undefined) columns[name] = fields[name] ?? EMPTY[name] ?? null
   }
   if (fields['max_budget'] !== undefined) columns['max_budget_nano'] = nanoField(fields['max_budget'], 'max_budget')
-  const inside = IN_METADATA.filter((name) => fields[name] !== undefined)
-  if (fields['metadata'] !== undefined || inside.length > 0) {
-    const metadata = { ...((fields['metadata'] as Record<string, unknown> | null | undefined) ?? present) }
-    for (const name of inside) {
-      if (fields[name] === null) delete metadata[name]
-      else metadata[name] = fields[name]
-    }
-    columns['metadata'] = metadata
-  }
+  const metadata = changedMetadata(fields['metadata'] ?? undefined, fields, IN_METADATA, present)
+  if (metadata !== null) columns['metadata'] = metadata
   return columns as UserChanges
 }
 

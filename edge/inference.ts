@@ -7,10 +7,10 @@ import { PRODUCT_VERSION, WIRE_VERSION } from '../proto/version.ts'
 import type { Bus } from '../shared/bus/bus.ts'
 import type { Codec } from '../shared/bus/codec.ts'
 import type { Clock } from '../shared/clock.ts'
-import { type GatewayError, toGatewayError } from '../shared/errors.ts'
+import { toGatewayError } from '../shared/errors.ts'
 import { callId } from '../shared/ids.ts'
 import type { Log } from '../shared/log.ts'
-import { type Booking, unsettledEvent } from '../shared/unsettled.ts'
+import { bookUnsettled } from '../shared/unsettled.ts'
 import { answerError } from './answer.ts'
 import { type Authenticate, CREDENTIAL_HEADERS } from './auth/authenticate.ts'
 import { INFERENCE_GROUPS } from './auth/check-identity.ts'
@@ -185,18 +185,5 @@ function clientIp(exchange: Exchange, trustForwardedFor: boolean): string {
 /** A router died while it answered: what it announced is booked as unsettled, so that nothing disappears. */
 function settleLost(deps: InferenceDeps, { head, error, bytes }: RelayEnd): void {
   if (error?.code !== 'lost_router' || head?.booking === undefined) return
-  void book(deps, head.booking, bytes, error)
-}
-
-async function book(
-  { bus, codec, clock, log }: InferenceDeps,
-  booking: Uint8Array,
-  bytes: number,
-  error: GatewayError,
-): Promise<void> {
-  try {
-    await bus.append('unsettled', [unsettledEvent(codec.decode(booking) as Booking, bytes, error, clock.now())])
-  } catch (err) {
-    log.error({ err }, 'a call of a lost router could not be booked')
-  }
+  void bookUnsettled(deps, head.booking, bytes, error)
 }

@@ -1,6 +1,9 @@
 import { type Attempt, NO_TOKENS, type UsageEvent } from '../proto/usage.ts'
-import type { GatewayError } from './errors.ts'
-import { toWire } from './errors.ts'
+import type { Bus } from './bus/bus.ts'
+import type { Codec } from './bus/codec.ts'
+import type { Clock } from './clock.ts'
+import { type GatewayError, toWire } from './errors.ts'
+import type { Log } from './log.ts'
 
 /** What a router sends ahead: its usage event as far as known, and how many bytes of answer make a token. */
 export type Booking = UsageEvent & { outputBytesPerToken: number }
@@ -15,4 +18,18 @@ export function unsettledEvent(booking: Booking, bytes: number, error: GatewayEr
     return { ...attempt, endedAt: now, outcome: 'unsettled', error: toWire(error), usage }
   })
   return { ...event, attempts, endedAt: now, outcome: 'unsettled', error: toWire(error) }
+}
+
+/** Appends what a lost router had announced, `bytes` of whose answer arrived, so that nothing disappears. Never rejects. */
+export async function bookUnsettled(
+  { bus, codec, clock, log }: { bus: Pick<Bus, 'append'>; codec: Codec; clock: Clock; log: Log },
+  booking: Uint8Array,
+  bytes: number,
+  error: GatewayError,
+): Promise<void> {
+  try {
+    await bus.append('unsettled', [unsettledEvent(codec.decode(booking) as Booking, bytes, error, clock.now())])
+  } catch (err) {
+    log.error({ err }, 'a call of a lost router could not be booked')
+  }
 }

@@ -1,5 +1,4 @@
 import type { CallMessage, StartHead } from '../../proto/call.ts'
-import type { WireError } from '../../proto/errors.ts'
 import type { Identity } from '../../proto/identity.ts'
 import { WIRE_VERSION } from '../../proto/version.ts'
 import type { Bus, OutgoingStream, ReplySink } from '../../shared/bus/bus.ts'
@@ -8,7 +7,7 @@ import type { Clock } from '../../shared/clock.ts'
 import { fromWire } from '../../shared/errors.ts'
 import { callId } from '../../shared/ids.ts'
 import type { Log } from '../../shared/log.ts'
-import { type Booking, unsettledEvent } from '../../shared/unsettled.ts'
+import { bookUnsettled } from '../../shared/unsettled.ts'
 import type { CallPlan } from './plan.ts'
 import { GREETING } from './provider.ts'
 
@@ -161,23 +160,10 @@ function createClient(
       else call.end('answered', null, false)
     },
     error(error) {
-      if (error.code === 'lost_router' && answer?.booking !== undefined) void bookLost(deps, answer.booking, size, error)
+      if (error.code === 'lost_router' && answer?.booking !== undefined)
+        void bookUnsettled(deps, answer.booking, size, fromWire(error))
       call.end(answer === null ? 'failed' : 'cut', error.code, false)
     },
-  }
-}
-
-/** A router died while it answered: what it announced is booked, as an edge does. */
-async function bookLost(
-  { bus, codec, clock, log }: LoadDeps,
-  booking: Uint8Array,
-  bytes: number,
-  error: WireError,
-): Promise<void> {
-  try {
-    await bus.append('unsettled', [unsettledEvent(codec.decode(booking) as Booking, bytes, fromWire(error), clock.now())])
-  } catch (err) {
-    log.error({ err }, 'a call of a lost router could not be booked')
   }
 }
 

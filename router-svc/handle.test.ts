@@ -150,7 +150,7 @@ function make(deployments: Deployment[] = [deployment('one')], changes: Partial<
       },
     },
     tokens: { count: async (text) => Math.ceil(text.length / 4) },
-    admission: { admit: () => null, enter: () => null, settle() {}, running: 0, stop: async () => {} },
+    admission: { admit: () => null, enter: async () => null, settle() {}, running: 0, stop: async () => {} },
     idempotency: { begin: () => null },
     observe: noObserver,
     random: () => 0,

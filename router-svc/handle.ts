@@ -129,7 +129,7 @@ async function serve(
     const untried = tried.size === 0 ? candidates : candidates.filter((route) => !tried.has(route))
     const route = choose(untried.length > 0 ? untried : candidates, deps.random)
     if (runtime.settings.providerBudgets.length > 0) {
-      const refused = await deps.admission.enter(call, runtime.settings, route)
+      const refused = await deps.admission.enter(call, runtime, route)
       if (refused !== null) {
         candidates = candidates.filter((candidate) => candidate !== route)
         if (candidates.length === 0) throw refused

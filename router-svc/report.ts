@@ -2,7 +2,6 @@ import { type Attempt, NO_TOKENS, type Outcome, type TokenUsage, type UsageEvent
 import { WIRE_VERSION } from '../proto/version.ts'
 import type { Codec } from '../shared/bus/codec.ts'
 import { type GatewayError, toWire } from '../shared/errors.ts'
-import { extraScopes } from './admission/admission.ts'
 import { estimate } from './admission/estimate.ts'
 import type { Call } from './call.ts'
 
@@ -40,8 +39,7 @@ export function usageEvent(call: Call, end: CallEnd, routerId: string, now: numb
     routerId,
   }
   if (identity.projectId !== null) event.projectId = identity.projectId
-  const scopes = extraScopes(call)
-  if (scopes.length > 0) event.scopes = scopes
+  if (call.ticket !== null && call.ticket.extraScopes.length > 0) event.scopes = [...call.ticket.extraScopes]
   if (end.error !== null) event.error = toWire(end.error)
   if (message.clientIp !== undefined) event.clientIp = message.clientIp
   if (message.clientCallId !== undefined) event.metadata = { ...options.metadata, litellm_call_id: message.clientCallId }

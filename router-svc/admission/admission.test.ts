@@ -8,7 +8,7 @@ import { GatewayError } from '../../shared/errors.ts'
 import { silentLog } from '../../shared/log.ts'
 import type { Call } from '../call.ts'
 import type { Resolution, Route } from '../runtime.ts'
-import { type Admission, createAdmission, extraScopes } from './admission.ts'
+import { type Admission, createAdmission } from './admission.ts'
 import type { NamedLimits } from './limit-source.ts'
 
 const DOLLAR = 1_000_000_000
@@ -226,7 +226,7 @@ describe('admission', () => {
       limit({ scope: 'proxy', kind: 'proxy', owner: 'proxy', budget: DOLLAR }),
     ]
     const one = await admit(admission, call(limits, { headers: { 'x-run-id': 'r1', 'x-run-cap': '0.5' } }))
-    expect(extraScopes(one)).toEqual(['key|k|model|gpt', 'key|k|window|1d', 'proxy', 'run|k|r1'])
+    expect(one.ticket?.extraScopes).toEqual(['key|k|model|gpt', 'key|k|window|1d', 'proxy', 'run|k|r1'])
   })
 
   it('keeps leases of running calls alive, and makes them anew when the counters are rebuilt', async () => {
@@ -284,13 +284,13 @@ describe('budgets of providers', () => {
   const budgets = {
     providerBudgets: [limit({ scope: 'provider|openai', kind: 'provider', owner: 'openai', budget: DOLLAR / 100 })],
   }
-  const within = { ...settings, ...budgets }
+  const within = { settings: { ...settings, ...budgets }, anyFree: false }
 
   it('are held with the call’s own limits under one lease, and refuse only that provider', async () => {
     const { admission, counters } = await scene()
     const one = await admit(admission, call([limit({ requests: 10 })]))
     expect(await admission.enter(one, within, route())).toBeNull()
-    expect(extraScopes(one)).toEqual(['provider|openai'])
+    expect(one.ticket?.extraScopes).toEqual(['provider|openai'])
     expect((await counters.peek(['key|k']))[0]?.requests).toBe(1)
     const other = await admit(admission, call([limit({ requests: 10 })]))
     expect(await admission.enter(other, within, route())).toMatchObject({ code: 'budget_exceeded' })
@@ -298,6 +298,22 @@ describe('budgets of providers', () => {
     admission.settle(one, 0, 0)
     admission.settle(other, 0, 0)
     expect(await counters.totals()).toEqual({ leases: 0, held: 0 })
+  })
+
+  it('are held by a stream as it grows, like any other', async () => {
+    const { admission } = await scene()
+    const perToken = route({ input: 0, output: DOLLAR * 100 })
+    const one = call([], { body: { stream: true, max_tokens: 5_000 } })
+    const ends: GatewayError[] = []
+    one.end = (error) => ends.push(error)
+    // A cent at $100 a million is 100 tokens: all 5,000 would never fit.
+    expect(await admission.enter(one, within, perToken)).toBeNull()
+    expect(one.ticket?.reserved).toBe(16)
+    for (let tokens = 0; tokens <= 100 && ends.length === 0; tokens += 1) {
+      one.ticket?.progress(tokens)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(ends[0]).toMatchObject({ code: 'budget_exceeded' })
   })
 
   it('hold for calls without any other limit too', async () => {

@@ -19,7 +19,7 @@ import type { Resolution, Route, RouterRuntime } from '../runtime.ts'
 import { estimate } from './estimate.ts'
 import type { LimitSource } from './limit-source.ts'
 import { type Refused, refusal, repeatableFor } from './refusal.ts'
-import { applies, budgetOf, defaultModelLimit, isExtra, isFreeOf, outputReserve, tokenCap } from './scopes-of-call.ts'
+import { applies, budgetOf, defaultModelLimit, isFreeOf, outputReserve, tokenCap } from './scopes-of-call.ts'
 import { Ticket } from './ticket.ts'
 
 /**
@@ -32,7 +32,7 @@ export interface Admission {
    * Before an attempt on `route`, where providers or deployments have budgets: adds theirs to the call's. The refusal is returned, because
    * another route may do; null = go on.
    */
-  enter(call: Call, settings: RuntimeSettings, route: Route): GatewayError | null | Promise<GatewayError | null>
+  enter(call: Call, runtime: AdmissionRuntime, route: Route): Promise<GatewayError | null>
   /** The call is over; nano-dollars and tokens of all its attempts. Never throws: what fails here the ledger's projection mends. */
   settle(call: Call, cost: number, tokens: number): void
   /** Calls running under a lease. */
@@ -192,24 +192,19 @@ export function createAdmission(deps: AdmissionDeps): Admission {
 
   /** A running stream reached what its budgets have: it ends, and the client is told which one. */
   function exhausted(call: Call, ticket: Ticket): void {
-    const index = Math.max(
-      ticket.limits.findIndex(({ kind }) => kind === 'run'),
-      0,
-    )
-    const limit = ticket.limits[index] as Limit
-    const code = limit.kind === 'run' ? 'run_cap_reached' : 'budget_exceeded'
+    const run = ticket.limits.find(({ kind }) => kind === 'run')
     call.end?.(
-      new GatewayError(
-        code,
-        limit.kind === 'run'
-          ? `The cap of run ${limit.owner} was reached; the answer ends here.`
-          : 'Budget has been exceeded! A budget of this call was used up while it ran; the answer ends here.',
-      ),
+      run === undefined
+        ? new GatewayError(
+            'budget_exceeded',
+            'Budget has been exceeded! A budget of this call was used up while it ran; the answer ends here.',
+          )
+        : new GatewayError('run_cap_reached', `The cap of run ${run.owner} was reached; the answer ends here.`),
     )
   }
 
-  function enter(call: Call, settings: RuntimeSettings, route: Route): GatewayError | null | Promise<GatewayError | null> {
-    const more = settings.providerBudgets.filter(
+  async function enter(call: Call, runtime: AdmissionRuntime, route: Route): Promise<GatewayError | null> {
+    const more = runtime.settings.providerBudgets.filter(
       ({ kind, owner }) =>
         (kind === 'provider' && owner === route.provider.name) || (kind === 'deployment' && owner === route.deployment.id),
     )
@@ -217,19 +212,22 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     const before = call.ticket
     const base = before?.base ?? []
     const resolution: Resolution = { group: call.modelGroup, routes: [route], served: [] }
-    const ticket = ticketFor(call, settings, resolution, [...base, ...more])
+    const ticket = ticketFor(call, runtime.settings, resolution, [...base, ...more])
     ticket.base = base
-    const adopt = (answer: Answer): GatewayError | null => {
-      if (!answer.granted) return refused(call, ticket, answer)
-      if (before !== null) running.delete(before)
-      ticket.states = answer.states
-      running.add(ticket)
-      call.ticket = ticket
+    try {
+      // The same lease again: what the call held so far is replaced in one step.
+      const admitted = await tryAdmit(call, runtime, ticket)
+      if (admitted === null) return null
+      if (before !== null) {
+        before.stopMeter()
+        running.delete(before)
+      }
+      call.ticket = admitted
       return null
+    } catch (thrown) {
+      if (thrown instanceof GatewayError && thrown.code !== 'counters_away') return thrown
+      throw thrown
     }
-    // The same lease again: what the call held so far is replaced in one step.
-    const answer = counters.admit(ticket.request)
-    return answer instanceof Promise ? answer.then(adopt) : adopt(answer)
   }
 
   function settle(call: Call, cost: number, tokens: number): void {
@@ -307,9 +305,4 @@ function runLimit(call: Call): Limit | null {
   const owner = id.slice(0, 128)
   const scope = scopes.run(call.identity.keyHash, owner)
   return { scope, kind: 'run', owner, budget: cap, spent: 0, revision: 0, resetAt: null }
-}
-
-/** Scopes the ledger cannot see in the entry itself. */
-export function extraScopes(call: Call): string[] {
-  return call.ticket === null ? [] : call.ticket.limits.filter(isExtra).map(({ scope }) => scope)
 }

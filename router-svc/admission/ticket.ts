@@ -1,5 +1,6 @@
 import type { Limit } from '../../proto/limits.ts'
 import type { AdmitRequest, AdmitScope, ScopeState } from '../../shared/counters/counters.ts'
+import { isExtra } from './scopes-of-call.ts'
 
 export interface TicketParts {
   lease: string
@@ -32,6 +33,8 @@ const SMALL_STEP = 16
 export class Ticket {
   readonly limits: readonly Limit[]
   readonly metered: boolean
+  /** Scopes the ledger cannot see in the entry itself. */
+  readonly extraScopes: readonly string[]
   /** The limits without those of a provider or a deployment. */
   base: readonly Limit[]
   states: readonly ScopeState[] = []
@@ -48,6 +51,7 @@ export class Ticket {
   constructor(parts: TicketParts) {
     this.#parts = parts
     this.limits = parts.limits
+    this.extraScopes = parts.limits.filter(isExtra).map(({ scope }) => scope)
     this.base = parts.limits
     this.metered = parts.metered
     this.#request = { lease: parts.lease, scopes: parts.scopes, tokens: parts.tokens, hold: 0 }

@@ -4,6 +4,7 @@ import type { AdminMessage } from '../proto/admin.ts'
 import type { CallMessage } from '../proto/call.ts'
 import type { Deployment, RuntimeSettings, RuntimeSnapshot } from '../proto/deployment.ts'
 import { adminIdentity, type Identity, type IdentityRequest } from '../proto/identity.ts'
+import { DEFAULT_ROUTING } from '../proto/routing.ts'
 import { QUEUE } from '../proto/subjects.ts'
 import type { Bus, IncomingStream } from '../shared/bus/bus.ts'
 import { createMemoryHub, type MemoryHub } from '../shared/bus/memory.ts'
@@ -92,6 +93,8 @@ export function runtimeOf(deployments: Deployment[], settings: Partial<RuntimeSe
       allowedRoutes: [],
       publicRoutes: [],
       open: false,
+      routing: DEFAULT_ROUTING,
+      cache: null,
       ...settings,
     },
   }

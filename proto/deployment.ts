@@ -1,5 +1,6 @@
 import type { Mode } from './endpoints.ts'
 import type { Limit } from './limits.ts'
+import type { CacheSettings, FailurePolicy, RoutingSettings } from './routing.ts'
 
 /** Parts of input and output that providers price apart, nano-dollars per million tokens. A missing one is "not priced", 0 is free. */
 export interface TokenPrices {
@@ -103,6 +104,21 @@ export interface Deployment {
   /** Per minute, for every key that has no limit of its own on this model. */
   keyRpm?: number
   keyTpm?: number
+  /** Input and output tokens per minute. */
+  itpm?: number
+  otpm?: number
+  /** Milliseconds out of rotation after a failure; 0 = never out. Absent = the settings'. */
+  cooldownTime?: number
+  allowedFails?: number
+  allowedFailsPolicy?: FailurePolicy
+  /** Where it runs, as far as configured (`eu-west-1`, `us`). */
+  region?: string
+  /** A model group that gets a copy of every call; its answers are only counted. */
+  mirror?: string
+  /** Patterns over `Name: value` of the request's headers that count as its tags. */
+  tagPatterns?: string[]
+  /** Only calls of this team see it, under this name (`model_info.team_id`, `team_public_model_name`). */
+  team?: { id: string; publicName: string | null }
   /** Nano-dollars it may cost per window; null = for ever. */
   budget?: { limit: number; duration: string | null }
   order: number | null
@@ -178,6 +194,9 @@ export interface RuntimeSettings {
   customerHeaders: string[]
   /** No master key is set: every caller is a proxy admin (surface reference §0). */
   open: boolean
+  routing: RoutingSettings
+  /** Null = answers are not cached. */
+  cache: CacheSettings | null
 }
 
 /** The value of the runtime bucket under `runtime`: all a router and an edge need to serve. */

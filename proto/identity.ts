@@ -1,4 +1,5 @@
 import type { Limit } from './limits.ts'
+import type { RoutingOverrides } from './routing.ts'
 import { WIRE_VERSION } from './version.ts'
 
 /** Roles as LiteLLM names them (surface reference §0.1). */
@@ -48,6 +49,10 @@ export interface Identity {
   estimatedOutputTokensPerModel: Record<string, number>
   /** Models to go on with when the budget of one is used up. */
   budgetFallbacks: Record<string, string[]>
+  /** What the team and the key change of how their calls are routed (`router_settings`); the key's word counts. */
+  routing?: RoutingOverrides
+  /** Cache controls its requests may use (`allowed_cache_controls`); absent = all. */
+  cacheControls?: string[]
 }
 
 /** The reply on the identity subject. */

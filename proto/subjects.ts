@@ -1,5 +1,5 @@
 /** What changed, as a broadcast kind: which cached thing every process drops or refreshes. */
-export type ChangeKind = 'identity' | 'deployment' | 'settings' | 'budget'
+export type ChangeKind = 'identity' | 'deployment' | 'settings' | 'budget' | 'routing' | 'cache'
 
 /** The roles that send beats. */
 export type Role = 'edge' | 'router' | 'accounting'

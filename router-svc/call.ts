@@ -2,6 +2,7 @@ import type { CallMessage } from '../proto/call.ts'
 import type { RuntimeSettings } from '../proto/deployment.ts'
 import { type Endpoint, endpoint } from '../proto/endpoints.ts'
 import type { Identity } from '../proto/identity.ts'
+import { DEFAULT_ROUTING, type RoutingSettings } from '../proto/routing.ts'
 import type { Attempt } from '../proto/usage.ts'
 import type { IncomingStream } from '../shared/bus/bus.ts'
 import type { Clock } from '../shared/clock.ts'
@@ -10,6 +11,8 @@ import { GatewayError } from '../shared/errors.ts'
 import type { Ticket } from './admission/ticket.ts'
 import type { Dialect } from './dialects/dialect.ts'
 import { dialects } from './dialects/index.ts'
+import type { RequestFallbacks } from './routing/fallback.ts'
+import type { Preferences } from './routing/preferences.ts'
 
 /** One call on its way through the router: what the client asked, and what happened so far. */
 export interface Call {
@@ -50,6 +53,22 @@ export interface Call {
   ticket: Ticket | null
   /** Milliseconds for which the edge may give the refusal of this call to others of its key. */
   refusedFor: number
+  /** The routing settings that hold for this call: the runtime's, as its team and key change them. */
+  routing: RoutingSettings
+  /** What the request itself asks of routing; null = nothing. */
+  preferences: Preferences | null
+  /** Fallbacks the request asks for or forbids. */
+  requestFallbacks: RequestFallbacks
+  /** Fallback groups it went on to. */
+  fallbacks: number
+  /** Gets every canonical response or chunk the client gets; set = bytes never pass through untranslated. */
+  capture: Capture | null
+}
+
+/** Sees an answer in canonical form: the cache, guardrails. */
+export interface Capture {
+  response(response: unknown): void
+  chunk(chunk: unknown): void
 }
 
 /** What LiteLLM's own request fields and headers ask for (surface reference §1.2, §3.7). */
@@ -62,9 +81,12 @@ export interface CallOptions {
   endUser: string | null
   metadata: Record<string, unknown> | null
   sessionId: string | null
+  /** Priority in the queue for a deployment, 0 first; null = the settings'. */
+  priority: number | null
 }
 
 const NOTHING = new Uint8Array(0)
+const NO_REQUEST_FALLBACKS: RequestFallbacks = { own: null, contextWindow: null, contentPolicy: null, disabled: false }
 const NO_OPTIONS: CallOptions = {
   numRetries: null,
   timeout: null,
@@ -73,6 +95,7 @@ const NO_OPTIONS: CallOptions = {
   endUser: null,
   metadata: null,
   sessionId: null,
+  priority: null,
 }
 
 /** The call a stream carries. Throws GatewayError `bad_request` when this router does not know the endpoint. */
@@ -106,6 +129,11 @@ export function openCall(incoming: IncomingStream, clock: Clock): Call {
     inputTokens: null,
     ticket: null,
     refusedFor: 0,
+    routing: DEFAULT_ROUTING,
+    preferences: null,
+    requestFallbacks: NO_REQUEST_FALLBACKS,
+    fallbacks: 0,
+    capture: null,
   }
 }
 
@@ -181,6 +209,7 @@ function optionsOf(call: Call, customerHeaders: readonly string[]): CallOptions 
     tags: tagsOf(parsed, metadata, headers['x-litellm-tags'], identity.tags),
     endUser: endUserOf(parsed, metadata, headers, customerHeaders),
     metadata,
+    priority: priorityOf(parsed['priority']),
     sessionId: text(headers['x-litellm-trace-id']) ?? text(headers['x-litellm-session-id']) ?? text(parsed['litellm_session_id']),
   }
 }
@@ -226,6 +255,10 @@ function text(value: unknown): string | null {
 function count(value: unknown): number | null {
   const number = typeof value === 'string' ? Number(value) : value
   return typeof number === 'number' && Number.isInteger(number) && number >= 0 && number <= 100 ? number : null
+}
+
+function priorityOf(value: unknown): number | null {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 ? value : null
 }
 
 function seconds(value: unknown): number | null {

@@ -14,6 +14,8 @@ import { silentLog } from '../shared/log.ts'
 import { createHandle } from './handle.ts'
 import { noObserver } from './observe.ts'
 import { createProviders } from './providers/index.ts'
+import { createSelector } from './routing/select.ts'
+import { createStates } from './routing/states.ts'
 import { compileRuntime } from './runtime.ts'
 
 /** One upstream call as the test plays the provider. */
@@ -133,7 +135,13 @@ function make(deployments: Deployment[] = [deployment('one')], changes: Partial<
   }
   const runtime = compileRuntime(
     { v: 1, revision: 1, deployments, settings: { ...settings, ...changes } },
-    { providers: createProviders(), sealer: createSealer(null), env: {}, catalog: { prices: () => null, facts: () => null } },
+    {
+      providers: createProviders(),
+      sealer: createSealer(null),
+      env: {},
+      catalog: { prices: () => null, facts: () => null },
+      states: createStates(),
+    },
   )
   const handle = createHandle({
     routerId: 'router-1',
@@ -151,6 +159,7 @@ function make(deployments: Deployment[] = [deployment('one')], changes: Partial<
     },
     tokens: { count: async (text) => Math.ceil(text.length / 4) },
     admission: { admit: () => null, enter: async () => null, settle() {}, running: 0, stop: async () => {} },
+    selector: createSelector({ clock, random: () => 0 }),
     idempotency: { begin: () => null },
     observe: noObserver,
     random: () => 0,

@@ -1,39 +1,27 @@
-import type { Attempt, Outcome, UsageEvent } from '../proto/usage.ts'
+import type { Outcome, UsageEvent } from '../proto/usage.ts'
 import type { IncomingStream, StreamHandler } from '../shared/bus/bus.ts'
-import type { Codec } from '../shared/bus/codec.ts'
-import { costOf } from '../shared/cost.ts'
 import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
 import type { StoredAnswer } from '../shared/idempotency/store.ts'
 import type { Log } from '../shared/log.ts'
 import { mayCall } from '../shared/model-access.ts'
 import type { Admission } from './admission/admission.ts'
 import { answerHeaders, costHeaders, errorHeaders } from './answer-headers.ts'
-import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, attempt, openAttempt } from './attempt.ts'
-import { attemptLocal, isLocal } from './attempt-local.ts'
+import type { AttemptResult } from './attempt.ts'
 import { type Call, decode, openCall } from './call.ts'
 import { checkRequest } from './check-request.ts'
-import { promptText, type TokenCounter } from './count-tokens.ts'
 import type { Idempotency } from './idempotency.ts'
-import type { Observer } from './observe.ts'
 import { Reply } from './reply.ts'
-import { booking, intent, usageEvent } from './report.ts'
-import { decideRetry } from './retry.ts'
-import { strategies } from './routing/index.ts'
-import type { Strategy } from './routing/strategy.ts'
-import { type Resolution, type Route, type RouterRuntime, serves } from './runtime.ts'
+import { usageEvent } from './report.ts'
+import type { Resolution, Route, RouterRuntime } from './runtime.ts'
+import { type ServeDeps, serve } from './serve.ts'
 import type { Spool } from './spool.ts'
 
-export interface HandleDeps extends AttemptDeps {
-  routerId: string
-  codec: Codec
+export interface HandleDeps extends ServeDeps {
   /** The runtime in force; swapped whole by the mirror. */
   runtime(): RouterRuntime
   spool: Pick<Spool<UsageEvent>, 'append' | 'intend'>
-  tokens: TokenCounter
   admission: Admission
   idempotency: Pick<Idempotency, 'begin'>
-  observe: Observer
-  random(): number
   log: Log
 }
 
@@ -112,94 +100,6 @@ function resolve(call: Call, runtime: RouterRuntime): Resolution {
   return resolution
 }
 
-/** The loop: choose, attempt, retry. */
-async function serve(
-  deps: HandleDeps,
-  call: Call,
-  runtime: RouterRuntime,
-  resolution: Resolution,
-  reply: Reply,
-): Promise<{ result: AttemptResult; route: Route }> {
-  let candidates = resolution.routes.filter((route) => !route.deployment.blocked && serves(route, call.endpoint.mode))
-  if (candidates.length === 0) throw noDeployment(call, resolution)
-  const retries = call.options.numRetries ?? candidates[0]?.deployment.maxRetries ?? runtime.settings.numRetries
-  const choose = strategies['simple-shuffle'] as Strategy
-  const tried = new Set<Route>()
-  for (;;) {
-    const untried = tried.size === 0 ? candidates : candidates.filter((route) => !tried.has(route))
-    const route = choose(untried.length > 0 ? untried : candidates, deps.random)
-    if (runtime.settings.providerBudgets.length > 0) {
-      const refused = await deps.admission.enter(call, runtime, route)
-      if (refused !== null) {
-        candidates = candidates.filter((candidate) => candidate !== route)
-        if (candidates.length === 0) throw refused
-        continue
-      }
-    }
-    tried.add(route)
-    if (!isLocal(call, route)) {
-      const writing = writeIntent(deps, call, route)
-      if (writing !== null) await writing
-    }
-    if (call.cancelled !== null) throw new GatewayError('cancelled')
-    const result = await attemptOn(deps, call, runtime, route, reply)
-    call.attempts.push(result.record)
-    if (result.record.usage !== undefined) await priceAttempt(deps, call, route, result.record)
-    deps.observe.attempt(call, result.record)
-    if (result.kind !== 'failed' || result.committed || call.cancelled !== null) return { result, route }
-    const decision = decideRetry(result.error, {
-      attempts: call.attempts.length,
-      retries,
-      othersLeft: tried.size < candidates.length,
-      timeLeft: call.incoming.deadline - (deps.clock.monotonic() - call.startedMonotonic),
-      minimumDelay: runtime.settings.retryAfter,
-      jitter: deps.random(),
-    })
-    if (decision.kind === 'give-up') return { result, route }
-    if (decision.delay > 0) await pause(deps, call, decision.delay)
-    if (call.cancelled !== null) return { result, route }
-  }
-}
-
-/** A router that dies from here on leaves word of what it did to the next process with its spool. */
-function writeIntent(deps: HandleDeps, call: Call, route: Route): Promise<void> | null {
-  const open = openAttempt(route, call.attempts.length, deps.clock.now())
-  let written = false
-  let resume = (): void => {
-    written = true
-  }
-  deps.spool.intend(intent(call, open, deps.routerId), () => resume())
-  if (written) return null
-  return new Promise((resolve) => {
-    resume = resolve
-  })
-}
-
-function attemptOn(deps: HandleDeps, call: Call, runtime: RouterRuntime, route: Route, reply: Reply): Promise<AttemptResult> {
-  const output = {
-    start: (record: AttemptResult['record'], headers: Readonly<Record<string, string>>) =>
-      reply.start(
-        {
-          'content-type': call.dialect.streamType,
-          'cache-control': 'no-cache',
-          ...answerHeaders(call, route, headers, deps.clock.monotonic()),
-        },
-        booking(deps.codec, call, record, deps.routerId),
-      ),
-    write: (bytes: Uint8Array) => reply.write(bytes),
-  }
-  const timeouts = timeoutsOf(call, route, runtime)
-  return isLocal(call, route) ? attemptLocal(deps, call, route, timeouts, output) : attempt(deps, call, route, timeouts, output)
-}
-
-function timeoutsOf(call: Call, route: Route, { settings }: RouterRuntime): AttemptTimeouts {
-  const total = call.options.timeout ?? route.deployment.timeout ?? settings.timeout
-  const first = call.stream
-    ? (call.options.streamTimeout ?? route.deployment.streamTimeout ?? Math.min(total, settings.streamTimeout))
-    : total
-  return { total, firstByte: first, silence: settings.stallTimeout }
-}
-
 /** Reports first, then ends the answer: an event is on disk before the client knows that the call is over. */
 function finish(deps: HandleDeps, call: Call, reply: Reply, result: AttemptResult | GatewayError, route: Route | null): void {
   const { outcome, status, error } = endOf(call, result)
@@ -258,18 +158,6 @@ function endOf(
   return { outcome: 'success', status: 200, error: null }
 }
 
-/** Prices an attempt that used something, in nano-dollars. What nobody counted is counted first: off the path of answers that say. */
-async function priceAttempt(deps: HandleDeps, call: Call, route: Route, record: Attempt): Promise<void> {
-  const { usage } = record
-  if (usage === undefined) return
-  if (usage.estimated && usage.input === 0) usage.input = await deps.tokens.count(promptText(call.request))
-  if (usage.serviceTier !== undefined) record.serviceTier = usage.serviceTier
-  if (route.prices === null) return
-  call.cost = costOf(usage, route.prices, { elapsed: record.endedAt - record.startedAt })
-  record.cost = call.cost.total
-  record.rateVersion = route.prices.rateVersion
-}
-
 /** Nano-dollars and tokens of all attempts; tokens read from a provider's cache do not count against limits (surface reference §3.5). */
 function usedBy(call: Call): { cost: number; tokens: number } {
   const used = { cost: 0, tokens: 0 }
@@ -278,25 +166,4 @@ function usedBy(call: Call): { cost: number; tokens: number } {
     if (usage !== undefined) used.tokens += usage.input + usage.output - usage.cacheRead
   }
   return used
-}
-
-function noDeployment(call: Call, resolution: Resolution): GatewayError {
-  if (resolution.routes.some((route) => !route.deployment.blocked)) {
-    return new GatewayError('unsupported_endpoint', `The model ${call.requestedModel} does not serve ${call.endpoint.path}.`, {
-      param: 'model',
-    })
-  }
-  return new GatewayError('provider_unavailable', `The model ${call.requestedModel} is blocked.`, { param: 'model' })
-}
-
-function pause(deps: HandleDeps, call: Call, delay: number): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = deps.clock.after(delay, done)
-    call.stop = done
-    function done(): void {
-      timer.cancel()
-      call.stop = null
-      resolve()
-    }
-  })
 }

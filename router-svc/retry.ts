@@ -1,3 +1,5 @@
+import { ERRORS, type ErrorCode } from '../proto/errors.ts'
+import type { FailureKind, FailurePolicy } from '../proto/routing.ts'
 import type { GatewayError } from '../shared/errors.ts'
 
 /** What to do after a failed attempt. */
@@ -6,10 +8,15 @@ export type Decision = { kind: 'retry'; delay: number } | { kind: 'give-up' }
 export interface RetryState {
   /** Attempts made so far, the failed one included. */
   attempts: number
-  /** Retries allowed beyond the first attempt. */
+  /** Retries allowed beyond the first attempt, unless the policy has a number for this kind of failure. */
   retries: number
-  /** Another deployment of the group is still untried. */
+  policy: FailurePolicy
+  /** Another group would take the call: an exhausted limit is not waited for. */
+  fallbacksLeft: boolean
+  /** Another deployment of the group is still untried and in rotation. */
   othersLeft: boolean
+  /** Milliseconds until one of the group is in rotation again; 0 = one is. */
+  backIn: number
   /** Milliseconds left of the call's deadline. */
   timeLeft: number
   /** Milliseconds between retries at least (`router_settings.retry_after`). */
@@ -26,19 +33,46 @@ const RETRY_AFTER_MAX = 60_000
 
 /**
  * Whether and when to try again. Pure. With another deployment untried it goes on at once; alone it waits: as long as the provider said,
- * else exponentially with jitter. Never past the deadline.
+ * else exponentially with jitter, and until a deployment is in rotation. Never past the deadline.
  */
 export function decideRetry(error: GatewayError, state: RetryState): Decision {
-  if (state.attempts > state.retries) return { kind: 'give-up' }
-  // A credential or model one deployment lacks may be right on the next; the same deployment would refuse again.
-  const elsewhere =
-    error.code === 'provider_authentication' ||
-    error.code === 'provider_permission' ||
-    error.code === 'provider_not_found' ||
-    error.code === 'provider_quota'
-  if (!error.retryable && !(elsewhere && state.othersLeft)) return { kind: 'give-up' }
-  const delay = state.othersLeft ? state.minimumDelay : Math.max(state.minimumDelay, waitFor(error, state))
+  const kind = failureKind(error)
+  const own = kind === null ? undefined : state.policy[kind]
+  if (state.attempts > (own ?? state.retries)) return { kind: 'give-up' }
+  // A number for this kind of failure is the operator's word that trying again helps (surface reference §5.4).
+  if (own === undefined && !error.retryable && !(ELSEWHERE.has(error.code) && state.othersLeft)) return { kind: 'give-up' }
+  if (error.code === 'provider_rate_limited' && !state.othersLeft && state.fallbacksLeft) return { kind: 'give-up' }
+  const delay = state.othersLeft ? state.minimumDelay : Math.max(state.minimumDelay, state.backIn, waitFor(error, state))
   return delay < state.timeLeft ? { kind: 'retry', delay } : { kind: 'give-up' }
+}
+
+/** What one deployment lacks the next may have (a credential, a model); the same one would refuse again. */
+const ELSEWHERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'provider_authentication',
+  'provider_permission',
+  'provider_not_found',
+  'provider_quota',
+])
+
+/** The kind under which policies count an error; null = none of theirs. */
+export function failureKind(error: GatewayError): FailureKind | null {
+  const name = ERRORS[error.code].class
+  switch (name) {
+    case 'Timeout':
+      return 'TimeoutError'
+    case 'BadRequestError':
+    case 'UnsupportedParamsError':
+    case 'ContextWindowExceededError':
+    case 'UnprocessableEntityError':
+      return 'BadRequestError'
+    case 'AuthenticationError':
+    case 'RateLimitError':
+    case 'ContentPolicyViolationError':
+    case 'InternalServerError':
+      return name
+    default:
+      return error.status >= 500 ? 'InternalServerError' : null
+  }
 }
 
 function waitFor(error: GatewayError, state: RetryState): number {

@@ -20,6 +20,8 @@ import { createIdempotency, KEEP_DEFAULT } from './idempotency.ts'
 import { createLoopLag } from './loop-lag.ts'
 import { noObserver, type Observer } from './observe.ts'
 import { createProviders } from './providers/index.ts'
+import { createSelector } from './routing/select.ts'
+import { createStates } from './routing/states.ts'
 import { compileRuntime, type RouterRuntime } from './runtime.ts'
 import { openSpool } from './spool.ts'
 
@@ -99,7 +101,8 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     log,
     maxBytes: settings.spoolMaxBytes,
   })
-  const compileDeps = { providers: createProviders(), sealer: deps.sealer, env: deps.env, catalog: deps.catalog }
+  const states = createStates()
+  const compileDeps = { providers: createProviders(), sealer: deps.sealer, env: deps.env, catalog: deps.catalog, states }
   const bucket = await bus.bucket(bus.subjects.runtimeBucket)
   const mirror = await bucket.mirror('runtime', (value) => {
     if (value === undefined) return
@@ -134,8 +137,10 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     log,
   })
   const idempotency = createIdempotency({ store: deps.idempotency, clock, log, keep: settings.idempotencyKeep })
+  const selector = createSelector({ clock, random: deps.random })
   const handle = createHandle({
     admission,
+    selector,
     idempotency,
     routerId: bus.id,
     codec,
@@ -219,6 +224,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
       beat.cancel()
       lag.stop()
       idempotency.stop()
+      await selector.stop()
       await admission.stop()
       await mirror.stop()
       spool.close()

@@ -4,6 +4,7 @@ import { checkConfig } from '../shared/config/config.ts'
 import { settingsOf } from '../shared/config/runtime.ts'
 import type { Sealer } from '../shared/config/secrets.ts'
 import type { Provider } from './providers/provider.ts'
+import { createStates } from './routing/states.ts'
 import { type CompileDeps, compileRuntime, serves } from './runtime.ts'
 
 const sealer = { seal: (text: string) => `sealed:${text}`, open: (text: string) => text.replace('sealed:', '') } as Sealer
@@ -43,7 +44,13 @@ function deployment(modelGroup: string, fields: Partial<Deployment> = {}): Deplo
 
 function compile(deployments: Deployment[], env: CompileDeps['env'] = {}, settings = SETTINGS) {
   const snapshot: RuntimeSnapshot = { v: 1, revision: 1, deployments, settings }
-  return compileRuntime(snapshot, { providers, sealer, env, catalog: { prices: () => null, facts: () => null } })
+  return compileRuntime(snapshot, {
+    providers,
+    sealer,
+    env,
+    catalog: { prices: () => null, facts: () => null },
+    states: createStates(),
+  })
 }
 
 describe('compileRuntime', () => {

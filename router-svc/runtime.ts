@@ -6,6 +6,7 @@ import { isFree } from '../shared/cost.ts'
 import type { Served } from '../shared/model-access.ts'
 import { pricedCatalog } from '../shared/pricing.ts'
 import type { Provider, Target } from './providers/provider.ts'
+import type { DeploymentState } from './routing/deployment-state.ts'
 
 /** One way a call can go: a deployment with everything that can be decided before a call comes. */
 export interface Route {
@@ -21,6 +22,8 @@ export interface Route {
   readonly prices: Prices | null
   /** Why it cannot serve, found at compile time (no credential, no base URL). Null = it can. */
   readonly problem: string | null
+  /** Outlives this runtime: the same object for the same deployment id. */
+  readonly state: DeploymentState
 }
 
 /** A model name resolved: the group it belongs to and the routes that serve it. */
@@ -48,6 +51,7 @@ export interface CompileDeps {
   sealer: Sealer
   env: Readonly<Record<string, string | undefined>>
   catalog: Pick<Catalog, 'prices' | 'facts'>
+  states: { of(deploymentId: string): DeploymentState }
 }
 
 interface Pattern {
@@ -153,6 +157,7 @@ function compileRoute(deployment: Deployment, model: string, deps: CompileDeps):
     apiBase: base,
     prices: deployment.prices ?? deps.catalog.prices(deployment.provider, model),
     problem,
+    state: deps.states.of(deployment.id),
     target: {
       provider: deployment.provider,
       model,

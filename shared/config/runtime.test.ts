@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Deployment } from '../../proto/deployment.ts'
+import { DEFAULT_ROUTING } from '../../proto/routing.ts'
 import { createCatalog } from '../catalog/catalog.ts'
 import { loadConfig } from './load.ts'
 import { deploymentOf, deploymentsOf, foundProviders, settingsOf } from './runtime.ts'
@@ -316,6 +317,8 @@ describe('settingsOf', () => {
       allowedRoutes: [],
       publicRoutes: [],
       open: true,
+      routing: DEFAULT_ROUTING,
+      cache: null,
     })
   })
 

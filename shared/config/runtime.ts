@@ -20,6 +20,7 @@ import { foundProviders } from './found.ts'
 import { isPriceName, KNOWN_PARAMS, OPENAI_PARAMS } from './known.ts'
 import { deploymentPrices } from './prices.ts'
 import { type Environment, formatPath, resolveReferences } from './references.ts'
+import { routingOf } from './routing.ts'
 import type { Sealer } from './secrets.ts'
 import { BARE_WILDCARDS, targetOf } from './target.ts'
 
@@ -209,6 +210,8 @@ export function settingsOf(config: Config): RuntimeSettings {
     rejectClientTags: general.reject_clientside_metadata_tags ?? false,
     customerHeaders: customerHeaders(general),
     open: (general.master_key ?? '') === '',
+    routing: routingOf(config),
+    cache: null,
   }
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { Route } from '../runtime.ts'
+import type { Route } from '../../runtime.ts'
+import type { ChoiceContext } from './strategy.ts'
 import { weighted } from './weighted.ts'
 
 const route = (id: string, fields: { weight?: number; rpm?: number | null; tpm?: number | null } = {}): Route =>
@@ -9,7 +10,7 @@ const route = (id: string, fields: { weight?: number; rpm?: number | null; tpm?:
 function shares(candidates: Route[], steps = 1_000): Record<string, number> {
   const counts: Record<string, number> = {}
   for (let step = 0; step < steps; step += 1) {
-    const { id } = weighted(candidates, () => step / steps).deployment
+    const { id } = weighted.choose(candidates, { random: () => step / steps } as ChoiceContext).deployment
     counts[id] = (counts[id] ?? 0) + 1
   }
   return counts

@@ -1,22 +1,24 @@
-import type { Route } from '../runtime.ts'
+import type { Route } from '../../runtime.ts'
 import type { Strategy } from './strategy.ts'
 
 /**
  * LiteLLM's `simple-shuffle`: by `weight` when any candidate has one above 1 or differing, else by rpm, else by tpm, else evenly. A candidate
  * of weight 0 is only taken when nothing else is there.
  */
-export const weighted: Strategy = (candidates, random) => {
-  if (candidates.length === 1) return candidates[0] as Route
-  const weights = weightsOf(candidates)
-  let total = 0
-  for (const weight of weights) total += weight
-  if (total <= 0) return candidates[Math.floor(random() * candidates.length)] as Route
-  let point = random() * total
-  for (let index = 0; index < weights.length; index += 1) {
-    point -= weights[index] as number
-    if (point < 0) return candidates[index] as Route
-  }
-  return candidates[candidates.length - 1] as Route
+export const weighted: Strategy = {
+  choose(candidates, { random }) {
+    if (candidates.length === 1) return candidates[0] as Route
+    const weights = weightsOf(candidates)
+    let total = 0
+    for (const weight of weights) total += weight
+    if (total <= 0) return candidates[Math.floor(random() * candidates.length)] as Route
+    let point = random() * total
+    for (let index = 0; index < weights.length; index += 1) {
+      point -= weights[index] as number
+      if (point < 0) return candidates[index] as Route
+    }
+    return candidates[candidates.length - 1] as Route
+  },
 }
 
 function weightsOf(candidates: readonly Route[]): number[] {

@@ -1,0 +1,89 @@
+import type { FallbackLists, FallbackTarget } from '../../proto/routing.ts'
+import { GatewayError } from '../../shared/errors.ts'
+
+/** What the request says about fallbacks (surface reference §1.2). */
+export interface RequestFallbacks {
+  /** Its own list, which holds for every kind of error; null = the configured lists. */
+  own: readonly FallbackTarget[] | null
+  contextWindow: readonly FallbackTarget[] | null
+  contentPolicy: readonly FallbackTarget[] | null
+  disabled: boolean
+}
+
+/**
+ * Where a call goes on when `group` failed with `error` (surface reference §5.7). Pure. An own list of the request holds for every error;
+ * else the list for the kind of error, and the general one where that kind has no lists at all; a group without a list of its own under its
+ * name, or its name without the provider, uses `*`.
+ */
+export function fallbacksFor(
+  error: GatewayError,
+  group: string,
+  lists: FallbackLists,
+  request: RequestFallbacks,
+): readonly FallbackTarget[] {
+  if (request.disabled || !mayFallBack(error)) return NONE
+  if (error.code === 'context_window_exceeded') {
+    if (request.contextWindow !== null) return request.contextWindow
+    if (request.own === null && lists.contextWindow !== null) return listOf(lists.contextWindow, group)
+  }
+  if (error.code === 'content_policy') {
+    if (request.contentPolicy !== null) return request.contentPolicy
+    if (request.own === null && lists.contentPolicy !== null) return listOf(lists.contentPolicy, group)
+  }
+  return request.own ?? listOf(lists.general, group)
+}
+
+/** Refusals that hold wherever the call goes: who the caller is, what they may spend, what they sent to us. */
+const FINAL = new Set<GatewayError['code']>([
+  'budget_exceeded',
+  'run_cap_reached',
+  'rate_limited',
+  'counters_away',
+  'model_denied',
+  'unknown_model',
+  'unsafe_parameter',
+  'blocked_customer',
+  'invalid_json',
+  'bad_request',
+  'idempotency_conflict',
+  'cancelled',
+  'deadline_exceeded',
+  'internal',
+])
+
+export function mayFallBack(error: GatewayError): boolean {
+  return !FINAL.has(error.code)
+}
+
+function listOf(lists: Readonly<Record<string, readonly FallbackTarget[]>>, group: string): readonly FallbackTarget[] {
+  const bare = group.slice(group.indexOf('/') + 1)
+  for (const name of [group, bare, '*']) {
+    const list = Object.hasOwn(lists, name) ? lists[name] : undefined
+    if (list !== undefined) return list
+  }
+  return NONE
+}
+
+const NONE: readonly FallbackTarget[] = []
+
+/** The error of the call when no fallback helped: the first group's, with what was tried in its text (surface reference §6.2). */
+export function withHistory(
+  error: GatewayError,
+  history: { group: string; fallbacks: readonly string[]; retried: number; maxRetries: number; last: GatewayError | null },
+): GatewayError {
+  let text = error.message
+  if (history.retried > 0) text += ` LiteLLM Retried: ${history.retried} times, LiteLLM Max Retries: ${history.maxRetries}`
+  const list = history.fallbacks.length === 0 ? 'None' : `[${history.fallbacks.map((name) => `'${name}'`).join(', ')}]`
+  text += `. Received Model Group=${history.group}\nAvailable Model Group Fallbacks=${list}`
+  if (history.last !== null) text += `\nError doing the fallback: ${history.last.message}`
+  const { code, status, type, param, retryAfter, providerCode, headers, cause } = error
+  return new GatewayError(code, text, {
+    status,
+    type,
+    param,
+    cause,
+    ...(retryAfter === undefined ? {} : { retryAfter }),
+    ...(providerCode === undefined ? {} : { providerCode }),
+    ...(headers === undefined ? {} : { headers }),
+  })
+}

@@ -30,6 +30,7 @@ const IMPORTERS: Record<string, readonly string[]> = {
   '@pydantic/genai-prices': ['shared/catalog/catalog.ts'],
   'uWebSockets.js': ['edge/server.ts'],
   'gpt-tokenizer': ['router-svc/count-tokens.ts'],
+  '@smithy/': ['shared/http/aws-signature.ts'],
   '@hono/': ['accounting-svc/http.ts', 'accounting-svc/routes/route.ts'],
   hono: ['accounting-svc/http.ts', 'accounting-svc/routes/route.ts'],
   'swagger-ui-dist': ['accounting-svc/routes/openapi.ts'],

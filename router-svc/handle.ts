@@ -57,6 +57,7 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
     const runtime = deps.runtime()
     decode(call, incoming.body ?? (await incoming.collect(runtime.settings.maxRequestBytes)), runtime.settings)
     checkRequest(call, runtime.settings)
+    call.routing = runtime.settings.routing
     const resolution = resolve(call, runtime)
     const claimed = deps.idempotency.begin(call)
     const kept = claimed === null ? null : await claimed

@@ -52,8 +52,9 @@ export function answerHeaders(call: Call, route: Route | null, upstream: Headers
   if (identity.tpmLimit !== null) headers['x-litellm-key-tpm-limit'] = String(identity.tpmLimit)
   if (identity.rpmLimit !== null) headers['x-litellm-key-rpm-limit'] = String(identity.rpmLimit)
   if (call.ticket !== null) limitHeaders(headers, call.ticket, call.modelGroup)
-  headers['x-litellm-attempted-retries'] = String(Math.max(0, call.attempts.length - 1))
-  headers['x-litellm-attempted-fallbacks'] = '0'
+  headers['x-litellm-attempted-retries'] = String(Math.max(0, call.attempts.length - 1 - call.fallbacks))
+  headers['x-litellm-attempted-fallbacks'] = String(call.fallbacks)
+  if (call.fallbacks > 0) headers['x-litellm-max-fallbacks'] = String(call.routing.maxFallbacks)
   const total = now - call.startedMonotonic
   headers['x-litellm-response-duration-ms'] = total.toFixed(3)
   headers['x-litellm-overhead-duration-ms'] = Math.max(0, total - call.upstreamTime).toFixed(3)

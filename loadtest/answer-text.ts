@@ -41,6 +41,7 @@ const UNICODE = Array.from('Zoll für jeden Wagen: 通行料は一度だけ 🚚
 /** Characters `from` … `from + length` of the endless answer text; what a test compares an answer with. */
 export function answerText(from: number, length: number, text = 'ascii'): string {
   if (text === 'stamp') return '0'.repeat(length)
+  if (text === 'same') return 'n'.repeat(length)
   if (text === 'ascii') {
     const start = from % ASCII.length
     return ASCII.repeat(Math.ceil((start + length) / ASCII.length)).slice(start, start + length)

@@ -225,7 +225,14 @@ function headOf(question: Question, status: number, type: string, framing: strin
   const request = question.protocol === 'anthropic' ? 'request-id' : 'x-request-id'
   const retry = script.fail > 0 && script.retry !== '' ? `retry-after: ${script.retry}\r\n` : ''
   const retryMs = script.fail > 0 && script.retryms !== '' ? `retry-after-ms: ${script.retryms}\r\n` : ''
+  const dated = script.fail > 0 && script.retrydate > 0 ? retryDate(script.retrydate) : ''
   const reason = status === 200 ? 'OK' : 'Scripted'
-  const names = `${request}: req_${script.id ?? 'upstream'}\r\n${retry}${retryMs}`
+  const names = `${request}: req_${script.id ?? 'upstream'}\r\n${retry}${retryMs}${dated}`
   return Buffer.from(`HTTP/1.1 ${status} ${reason}\r\ncontent-type: ${type}\r\n${names}${framing}\r\n`)
+}
+
+/** The answer's own clock stands still: whoever holds the date against theirs is wrong by years. */
+function retryDate(seconds: number): string {
+  const at = (time: number): string => new Date(time * 1000).toUTCString()
+  return `retry-after: ${at(CREATED + seconds)}\r\ndate: ${at(CREATED)}\r\n`
 }

@@ -28,6 +28,7 @@ describe('the script grammar', () => {
     expect(fails('fail=503x2')).toEqual([503, 503, 0, 0])
     expect(fails('fail=503@3')).toEqual([0, 0, 503, 0])
     expect(fails('fail=503')).toEqual([503, 503, 503, 503])
+    expect(fails('fail=503/2')).toEqual([503, 0, 503, 0])
     expect([1, 2].map((count) => parseScript('fault=resetx1', () => count).faults.size)).toEqual([1, 0])
   })
 

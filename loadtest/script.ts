@@ -75,19 +75,27 @@ export interface Script {
   finish: string
   /**
    * `ascii`; `unicode`: two-, three- and four-byte characters; `stamp`: each chunk of a stream is the machine's monotonic time in
-   * nanoseconds at its write, sixteen digits (sets `size`), so that a client on the same machine sees the delay of every chunk.
+   * nanoseconds at its write, sixteen digits (sets `size`), so that a client on the same machine sees the delay of every chunk;
+   * `same`: every chunk equals the one before.
    */
   text: string
   /** `length` or `chunked` framing of whole answers. */
   framing: string
-  /** Status of a scripted error; 0: none. `fail=503`, `fail=503x2` (first two calls of the id), `fail=503@3` (the third only). */
+  /**
+   * Status of a scripted error; 0: none. `fail=503`, `fail=503x2` (first two calls of the id), `fail=503@3` (the third only),
+   * `fail=503/2` (every second one, from the first).
+   */
   fail: number
-  /** Error code, text and retry-after seconds of a scripted error; `retryms` is the retry-after-ms header. */
+  /**
+   * Error code, text and retry-after seconds of a scripted error; `retryms` is the retry-after-ms header, `retrydate` seconds written as a
+   * date in retry-after, beside the `date` it is to be held against.
+   */
   code: string
   message: string
   retry: string
   retryms: string
-  /** Faults; the same `xN` and `@N` as `fail`, at the end. */
+  retrydate: number
+  /** Faults; the same `xN`, `@N` and `/N` as `fail`, at the end. */
   faults: Set<Fault>
   /** Text chunks before a fault inside an answer; -1: half of them. */
   after: number
@@ -124,6 +132,7 @@ const DEFAULTS: Readonly<Script> = {
   message: '',
   retry: '',
   retryms: '',
+  retrydate: 0,
   faults: new Set(),
   after: -1,
   body: '',
@@ -161,6 +170,7 @@ export function parseScript(text: string, attempt: (key: string) => number): Rea
     if (limit === '') return true
     if (count === 0) count = attempt(/(?:^|,)\s*id=([^,]*)/.exec(text)?.[1] ?? text)
     const number = Number(limit.slice(1))
+    if (limit.startsWith('/')) return count % number === 1
     return limit.startsWith('x') ? count <= number : count === number
   }
   for (const pair of text.split(',')) {
@@ -176,11 +186,11 @@ export function parseScript(text: string, attempt: (key: string) => number): Rea
 
 function set(script: Script, key: string, value: string, applies: (limit: string) => boolean): void {
   if (key === 'fail') {
-    const match = /^(\d{1,3})((?:[x@]\d+)?)$/.exec(value)
+    const match = /^(\d{1,3})((?:[x@/]\d+)?)$/.exec(value)
     if (match === null) throw new ScriptError(`fail=${value} is not a status`)
     script.fail = applies(match[2] ?? '') ? Number(match[1]) : 0
   } else if (key === 'fault') {
-    const match = /^([a-z+-]*?)((?:[x@]\d+)?)$/.exec(value)
+    const match = /^([a-z+-]*?)((?:[x@/]\d+)?)$/.exec(value)
     if (match === null) throw new ScriptError(`fault=${value} is not a list of faults`)
     const faults = match[1] === '' ? [] : (match[1] ?? '').split('+')
     for (const fault of faults) if (!(fault in FAULTS)) throw new ScriptError(`no fault is called ${fault}`)

@@ -48,6 +48,7 @@ export function answerHeaders(call: Call, route: Route | null, upstream: Headers
     if (route.apiBase !== null) headers['x-litellm-model-api-base'] = withoutQuery(route.apiBase)
   }
   if (call.modelGroup !== '') headers['x-litellm-model-group'] = headerSafe(call.modelGroup)
+  if (call.cacheKey !== null) headers['x-litellm-cache-key'] = call.cacheKey
   if (identity.maxBudget !== null) headers['x-litellm-key-max-budget'] = formatDollars(identity.maxBudget)
   if (identity.tpmLimit !== null) headers['x-litellm-key-tpm-limit'] = String(identity.tpmLimit)
   if (identity.rpmLimit !== null) headers['x-litellm-key-rpm-limit'] = String(identity.rpmLimit)

@@ -94,7 +94,8 @@ class LocalTry {
     if (made.kind === 'stream') return this.#stream(made.steps)
     await this.#wait(made.delay)
     if (made.kind === 'failure') throw made.error
-    const body = Buffer.from(call.dialect.encodeResponse(made.response, call.requestedModel))
+    const shown = call.capture === null ? made.response : call.capture.response(made.response)
+    const body = Buffer.from(call.dialect.encodeResponse(shown, call.requestedModel))
     this.#record.firstTokenAt = clock.now()
     const record = closeAttempt(this.#record, this.#deps, 'success', null, usageOf(made.response.usage))
     return { kind: 'answered', record, headers: {}, body }
@@ -102,7 +103,10 @@ class LocalTry {
 
   async #stream(steps: Iterable<LocalStep>): Promise<AttemptResult> {
     const call = this.#call
-    const encoder = new ChunkEncoder(call.dialect.encodeStream({ model: call.requestedModel, includeUsage: call.includeUsage }))
+    const encoder = new ChunkEncoder(
+      call.dialect.encodeStream({ model: call.requestedModel, includeUsage: call.includeUsage }),
+      call.capture,
+    )
     this.#encoder = encoder
     for (const step of steps) {
       await this.#wait(step.delay)

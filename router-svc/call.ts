@@ -63,11 +63,14 @@ export interface Call {
   fallbacks: number
   /** Gets every canonical response or chunk the client gets; set = bytes never pass through untranslated. */
   capture: Capture | null
+  /** Under which the answer is cached, told to the client; null = the cache had nothing to do with it. */
+  cacheKey: string | null
 }
 
 /** Sees an answer in canonical form: the cache, guardrails. */
 export interface Capture {
-  response(response: unknown): void
+  /** Returns the response that the client gets. What is billed is what `response` says. */
+  response(response: unknown): unknown
   chunk(chunk: unknown): void
 }
 
@@ -134,6 +137,7 @@ export function openCall(incoming: IncomingStream, clock: Clock): Call {
     requestFallbacks: NO_REQUEST_FALLBACKS,
     fallbacks: 0,
     capture: null,
+    cacheKey: null,
   }
 }
 

@@ -1,6 +1,7 @@
 import { NO_TOKENS, type TokenUsage } from '../proto/usage.ts'
 import type { GatewayError } from '../shared/errors.ts'
 import { type SseEvent, SseParser } from '../shared/http/sse.ts'
+import type { Capture } from './call.ts'
 import type { ChatChunk, Usage } from './canonical/chat.ts'
 import { tokensOf } from './canonical/usage.ts'
 import { roughTokens } from './count-tokens.ts'
@@ -30,14 +31,16 @@ export interface StreamReader {
 /** Canonical chunks → bytes for the client, counting what goes by. */
 export class ChunkEncoder {
   readonly #encoder: StreamEncoder<ChatChunk>
+  readonly #capture: Capture | null
   #usage: Usage | null = null
   /** Of the provider; it says what the tokens cost. */
   #tier: string | undefined
   #characters = 0
   reportedModel: string | null = null
 
-  constructor(encoder: StreamEncoder<unknown>) {
+  constructor(encoder: StreamEncoder<unknown>, capture: Capture | null = null) {
     this.#encoder = encoder as StreamEncoder<ChatChunk>
+    this.#capture = capture
   }
 
   get firstToken(): boolean {
@@ -54,6 +57,7 @@ export class ChunkEncoder {
     if (chunk.service_tier !== undefined) this.#tier = chunk.service_tier
     this.reportedModel ??= chunk.model
     this.#characters += charactersOf(chunk)
+    this.#capture?.chunk(chunk)
     return this.#encoder.push(chunk)
   }
 

@@ -35,7 +35,8 @@ export function translatingUnary(call: Call, route: Route, sent: Sent, now: numb
         model?: string
         service_tier?: string
       }
-      const bytes = Buffer.from(call.dialect.encodeResponse(response, call.requestedModel))
+      const shown = call.capture === null ? response : call.capture.response(response)
+      const bytes = Buffer.from(call.dialect.encodeResponse(shown, call.requestedModel))
       const usage =
         response.usage === undefined || response.usage === null
           ? estimate(roughTokens(textLength(response)))

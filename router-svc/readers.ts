@@ -20,7 +20,10 @@ export function streamReader(call: Call, route: Route, sent: Sent, now: number):
   if (adapter.decodeStream === undefined)
     throw new GatewayError('unsupported_endpoint', `${call.endpoint.path} cannot be streamed.`)
   const encoder = call.dialect.encodeStream({ model: call.requestedModel, includeUsage: call.includeUsage })
-  return new TranslatingReader(adapter.decodeStream(decodeContext(call, route, sent, now)), new ChunkEncoder(encoder))
+  return new TranslatingReader(
+    adapter.decodeStream(decodeContext(call, route, sent, now)),
+    new ChunkEncoder(encoder, call.capture),
+  )
 }
 
 /** Bytes as the provider wrote them, `model` restamped. */

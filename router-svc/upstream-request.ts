@@ -23,9 +23,9 @@ export function adapterOf(call: Call, route: Route): AnyAdapter {
   return adapter
 }
 
-/** Whether client and provider speak the same protocol, so that bytes go through. */
+/** Whether client and provider speak the same protocol and nobody looks inside, so that bytes go through. */
 export function passes(call: Call, adapter: AnyAdapter): boolean {
-  return adapter.protocol === call.dialect.protocol
+  return adapter.protocol === call.dialect.protocol && call.capture === null
 }
 
 /** The exact request for one attempt: the client's own, over the deployment's defaults, under its overrides, with the credential. */

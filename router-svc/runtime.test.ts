@@ -85,7 +85,7 @@ describe('compileRuntime', () => {
       turnpike_settings: { stall_timeout: 0.5 },
     })
     if (!checked.ok) throw new Error('the configuration is not valid')
-    const runtime = compile([deployment('gpt')], {}, settingsOf(checked.config))
+    const runtime = compile([deployment('gpt')], {}, settingsOf(checked.config, sealer))
     expect(runtime.settings).toMatchObject({
       numRetries: 0,
       timeout: 300,

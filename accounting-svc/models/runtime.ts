@@ -73,7 +73,7 @@ export async function createRuntime(deps: {
     const own = deploymentsOf(next, env, sealer, { catalog })
     const built = prices.use(next, [...own, ...beside])
     const limits = await limitSettingsNow(deps, next, built)
-    await publish({ deployments: built, settings: { ...settingsOf(next), ...limits, open: deps.open } })
+    await publish({ deployments: built, settings: { ...settingsOf(next, sealer, env), ...limits, open: deps.open } })
     config = next
     configured = own
   }

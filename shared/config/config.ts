@@ -1,4 +1,18 @@
+import { STRATEGIES } from '../../proto/routing.ts'
 import { check, flag, numeric, type SchemaProblem, textOrList, z } from '../schema.ts'
+import {
+  cacheExtras,
+  cacheParameters,
+  ejection,
+  failover,
+  failurePolicy,
+  fallbackLists,
+  fallbackTargets,
+  modelAliases,
+  preCallChecks,
+  routingRules,
+  strategyArguments,
+} from './routing-shapes.ts'
 
 /**
  * The whole configuration. The names are LiteLLM's, because its `config.yaml` is read unchanged; `turnpike_settings` is ours.
@@ -21,6 +35,15 @@ const duration = () =>
   z
     .string()
     .refine((value) => /^\d{1,9}(mo|[smhdw])/.test(value.trim()), 'expected a number and a unit, for example 30s, 12h, 7d or 1mo')
+
+const expression = () =>
+  z.string().refine((value) => {
+    try {
+      return new RegExp(value) !== null
+    } catch {
+      return false
+    }
+  }, 'expected a regular expression')
 
 /** One port number; 0 lets the system pick. */
 const port = () => numeric({ min: 0, max: 65_535, integer: true })
@@ -77,6 +100,8 @@ export const deploymentParamsSchema = z.looseObject({
   weight: numeric({ min: 0 }).nullish().describe('Share of the traffic among deployments of one name; default equal shares.'),
   rpm: count().nullish().describe('Requests per minute this deployment takes.'),
   tpm: count().nullish().describe('Tokens per minute this deployment takes.'),
+  itpm: count().nullish().describe('Input tokens per minute this deployment takes.'),
+  otpm: count().nullish().describe('Output tokens per minute this deployment takes.'),
   max_parallel_requests: count().nullish().describe('Calls this deployment serves at once.'),
   default_api_key_rpm_limit: count()
     .nullish()
@@ -86,6 +111,15 @@ export const deploymentParamsSchema = z.looseObject({
   budget_duration: duration().nullish().describe('Window of max_budget, for example 1d; default for ever.'),
   order: numeric({ integer: true }).nullish().describe('Lower is preferred; higher ones are used when the lower ones fail.'),
   tags: textOrList().nullish().describe('Request tags this deployment serves.'),
+  tag_regex: z
+    .union([expression().transform((one) => [one]), z.array(expression())], {
+      error: 'expected a regular expression or a list of them, for example ["^User-Agent: claude-code/.*"]',
+    })
+    .nullish()
+    .describe('Regular expressions over `Name: value` of the request’s headers; a match counts as a tag of the deployment.'),
+  cooldown_time: seconds().nullish().describe('Seconds this deployment rests after failing; 0 = never; default the router’s.'),
+  silent_model: name().nullish().describe('A model group that gets a copy of every call; its answers reach nobody.'),
+  region_name: text().nullish().describe('Where the deployment runs, for example eu or us-east-1.'),
   timeout: seconds().nullish().describe('Seconds for a whole call.'),
   stream_timeout: seconds().nullish().describe('Seconds to the first byte of a stream.'),
   max_retries: count().nullish().describe('Retries on this deployment; num_retries is read too.'),
@@ -118,6 +152,15 @@ export const modelInfoSchema = z.looseObject({
   max_input_tokens: count().nullish().describe('Most input tokens.'),
   max_output_tokens: count().nullish().describe('Most output tokens.'),
   blocked: flag().nullish().describe('Take no calls.'),
+  team_id: name().nullish().describe('Only keys of this team may use the deployment.'),
+  team_public_model_name: name().nullish().describe('The name under which that team asks for it.'),
+  cooldown_time: seconds().nullish().describe('Seconds this deployment rests after failing; beats the one in litellm_params.'),
+  allowed_fails: count().nullish().describe('Failures per cooldown time before it rests; default the router’s.'),
+  allowed_fails_policy: failurePolicy('AllowedFails').nullish().describe('The same by kind of failure.'),
+  health_check_model: text().nullish().describe('The model a health check asks for, where the name holds *.'),
+  health_check_timeout: seconds().nullish().describe('Seconds a health check waits; default 60.'),
+  health_check_max_tokens: count().nullish().describe('Output tokens a health check asks for.'),
+  disable_background_health_check: flag().nullish().describe('Leave it out of background health checks; default false.'),
   ...prices,
 })
 
@@ -155,6 +198,18 @@ const litellmSettings = z.looseObject({
   drop_params: flag().nullish().describe('Leave out parameters a provider does not support instead of refusing; default false.'),
   num_retries: count().nullish().describe('Tries after the first; default 2. The one in router_settings beats it.'),
   request_timeout: seconds().nullish().describe('Seconds for a whole call; default 600. timeout in router_settings beats it.'),
+  fallbacks: fallbackLists().nullish().describe('Where calls go when a group fails: [{"gpt-4o": ["claude"]}, {"*": ["mini"]}].'),
+  default_fallbacks: fallbackTargets().nullish().describe('Groups tried for every group without fallbacks of its own.'),
+  context_window_fallbacks: fallbackLists().nullish().describe('The same for calls whose context is too long.'),
+  content_policy_fallbacks: fallbackLists().nullish().describe('The same for calls refused by a content policy.'),
+  allowed_fails: count().nullish().describe('Failures per cooldown time before a deployment rests; default by failure rate.'),
+  cache: flag().nullish().describe('Cache answers, as cache_params says; default false.'),
+  cache_params: cacheParameters().nullish().describe('Where and how long answers are cached: type, ttl, mode, namespace, …'),
+  enable_caching_on_provider_specific_optional_params: flag()
+    .nullish()
+    .describe('Parameters that are not OpenAI’s are part of the cache’s key; default false.'),
+  default_in_memory_ttl: seconds().nullish().describe('Seconds a cache in memory keeps answers, where cache_params has no ttl.'),
+  default_redis_ttl: seconds().nullish().describe('Seconds a cache in Redis keeps answers, where cache_params has no ttl.'),
   require_auth_for_metrics_endpoint: flag().nullish().describe('Ask for a key on /metrics; default false.'),
   default_key_generate_params: mapping().nullish().describe('Fields that new keys get when none are given.'),
   upperbound_key_generate_params: mapping().nullish().describe('The most a new key may be given.'),
@@ -235,16 +290,65 @@ const litellmSettings = z.looseObject({
     .describe('budget_duration of new internal users who are given none, for example 30d.'),
 })
 
-const alias = z.union([z.string(), z.looseObject({ model: z.string(), hidden: flag().nullish() })], {
-  error: 'expected the name of a model group, or a mapping with `model` and `hidden`',
-})
+const healthRouting = {
+  enable_health_check_routing: flag()
+    .nullish()
+    .describe('Deployments whose background health check fails take no calls; default false.'),
+  health_check_staleness_threshold: seconds()
+    .nullish()
+    .describe('Seconds after which a health check no longer counts; default two intervals.'),
+  health_check_ignore_transient_errors: flag()
+    .nullish()
+    .describe('429 and 408 of a health check are no sign of ill health; default false.'),
+}
 
 const routerSettings = z.looseObject({
+  routing_strategy: z
+    .enum(STRATEGIES, { error: `expected one of ${STRATEGIES.join(', ')}` })
+    .nullish()
+    .describe('How a deployment of a group is chosen; default simple-shuffle.'),
+  routing_strategy_args: strategyArguments().nullish().describe('Arguments of latency-based-routing.'),
+  retry_policy: failurePolicy('Retries').nullish().describe('Tries after the first by kind of failure; beats num_retries.'),
+  model_group_retry_policy: z
+    .record(z.string(), failurePolicy('Retries'))
+    .nullish()
+    .describe('The same for single model groups.'),
+  fallbacks: fallbackLists().nullish().describe('Where calls go when a group fails: [{"gpt-4o": ["claude"]}, {"*": ["mini"]}].'),
+  default_fallbacks: fallbackTargets().nullish().describe('Groups tried for every group without fallbacks of its own.'),
+  context_window_fallbacks: fallbackLists().nullish().describe('The same for calls whose context is too long.'),
+  content_policy_fallbacks: fallbackLists().nullish().describe('The same for calls refused by a content policy.'),
+  allowed_fails: count().nullish().describe('Failures per cooldown time before a deployment rests; default by failure rate.'),
+  max_fallbacks: count().nullish().describe('Groups tried after the first; default 5.'),
+  allowed_fails_policy: failurePolicy('AllowedFails')
+    .nullish()
+    .describe('Failures per cooldown time before a deployment rests, by kind of failure.'),
+  cooldown_time: seconds().nullish().describe('Seconds a failing deployment rests; default 5.'),
+  disable_cooldowns: flag().nullish().describe('Deployments never rest; default false.'),
+  enable_pre_call_checks: flag()
+    .nullish()
+    .describe('Leave out deployments whose context window, region or rate limits do not fit a call; default false.'),
+  optional_pre_call_checks: preCallChecks().nullish().describe('Further checks before a deployment is chosen.'),
+  deployment_affinity_ttl_seconds: seconds().nullish().describe('Seconds for which affinities hold; default 3600.'),
+  model_group_affinity_config: z
+    .record(z.string(), preCallChecks())
+    .nullish()
+    .describe('Checks that hold for single model groups: {gpt-4o: [session_affinity]}.'),
+  enable_tag_filtering: flag().nullish().describe('Choose among deployments whose tags fit the call’s; default false.'),
+  tag_filtering_match_any: flag()
+    .nullish()
+    .describe('One common tag is enough; false = a deployment needs all tags of the call. Default true.'),
+  default_max_parallel_requests: count().nullish().describe('Calls at once on a deployment that does not say; default no limit.'),
+  default_priority: numeric({ integer: true }).nullish().describe('Priority of calls that name none; lower goes first.'),
+  caching_groups: z
+    .array(z.array(name()))
+    .nullish()
+    .describe('Model groups that share cached answers: [["gpt-4o", "gpt-4o-eu"]].'),
+  ...healthRouting,
   provider_budget_config: z
     .record(z.string(), budgetEntry)
     .nullish()
     .describe('Budgets by provider, for example `openai: {budget_limit: 100, time_period: 1d}`.'),
-  model_group_alias: z.record(z.string(), alias).nullish().describe('Other names of model groups, for example `gpt-4: gpt-4o`.'),
+  model_group_alias: modelAliases().nullish().describe('Other names of model groups, for example `gpt-4: gpt-4o`.'),
   num_retries: count().nullish().describe('Tries after the first; default 2.'),
   retry_after: seconds().nullish().describe('Least seconds between tries; default 0.'),
   timeout: seconds().nullish().describe('Seconds for a whole call; default 600.'),
@@ -257,6 +361,16 @@ const routerSettings = z.looseObject({
 })
 
 const generalSettings = z.looseObject({
+  background_health_checks: flag()
+    .nullish()
+    .describe('Call every deployment now and then to see whether it works; default false.'),
+  health_check_interval: numeric({ min: 1 }).nullish().describe('Seconds between background health checks; default 300.'),
+  health_check_concurrency: numeric({ min: 1, integer: true }).nullish().describe('Health checks at once; default 4.'),
+  background_health_check_model_groups: z
+    .array(name())
+    .nullish()
+    .describe('The only model groups that are checked in the background; default all.'),
+  ...healthRouting,
   alerting: textOrList().nullish().describe('Where budget alerts go beside the log: webhook (posted to WEBHOOK_URL).'),
   maximum_spend_logs_retention_period: duration()
     .nullish()
@@ -319,6 +433,26 @@ const turnpikeSettings = z.looseObject({
     .describe('What is logged: debug, info, warn, error or silent; default info.'),
   drain_timeout: seconds().nullish().describe('Seconds that running calls may take after a stop signal; default 900.'),
   stall_timeout: seconds().nullish().describe('Seconds of silence inside a stream before it is given up; default 300.'),
+  midstream_failover: failover()
+    .nullish()
+    .describe('A stream that breaks goes on elsewhere where that is safe: true, false, or {max: 2} continuations; default true.'),
+  hedge_after: seconds()
+    .nullish()
+    .describe(
+      'Seconds without a beginning of an answer after which a second attempt starts elsewhere; both are billed. Default never.',
+    ),
+  outlier_ejection: ejection()
+    .nullish()
+    .describe('Take out deployments that fail far more than their group, and let them return gradually; default false.'),
+  routing_rules: routingRules()
+    .nullish()
+    .describe(
+      'Calls whose metadata or headers look so go to another group: [{models: [gpt], when: {"metadata.plan": "paid"}, then: big}].',
+    ),
+  routing_strategy_module: name().nullish().describe('File of the strategy, where routing_strategy is custom.'),
+  cache: cacheExtras()
+    .nullish()
+    .describe('Of the response cache: tenancy, single_flight, max_entries, max_size_mb, replay_pace.'),
   hold_output_tokens: numeric({ min: 1, integer: true })
     .nullish()
     .describe('Output tokens reserved against budgets and token limits for a call that sets no max_tokens; default 4096.'),

@@ -1,6 +1,7 @@
 import type { Catalog } from '../catalog/catalog.ts'
 import { fieldNames } from '../schema.ts'
 import { configSchema, deploymentParamsSchema, modelEntrySchema, modelInfoSchema } from './config.ts'
+import { inspectRouting } from './inspect-routing.ts'
 import {
   isPriceName,
   KNOWN_GENERAL_SETTINGS,
@@ -48,7 +49,7 @@ export function inspect(tree: Record<string, unknown>, catalog: Catalog): Findin
   for (const [index, entry] of entries.entries()) model(findings, mappingOf(entry), ['model_list', index], catalog)
   identities(findings, entries)
   weights(findings, entries)
-  aliases(findings, tree, entries)
+  inspectRouting(findings, tree)
   credentials(findings, tree, entries)
   return findings
 }
@@ -170,19 +171,6 @@ function weights(findings: Findings, entries: readonly unknown[]): void {
 function hasWeight(entry: unknown): boolean {
   const weight = mappingOf(mappingOf(entry)['litellm_params'])['weight']
   return weight !== undefined && weight !== null
-}
-
-function aliases(findings: Findings, tree: Record<string, unknown>, entries: readonly unknown[]): void {
-  const groups = new Set(entries.map((entry) => mappingOf(entry)['model_name']).filter((name) => typeof name === 'string'))
-  const wildcard = [...groups].some((name) => name.includes('*'))
-  for (const [alias, value] of Object.entries(mappingOf(mappingOf(tree['router_settings'])['model_group_alias']))) {
-    const target = typeof value === 'string' ? value : mappingOf(value)['model']
-    if (typeof target !== 'string' || groups.has(target) || wildcard) continue
-    const near = nearest(target, groups)
-    const hint = near.length > 0 ? `; did you mean ${near.join(' or ')}?` : ''
-    const path = ['router_settings', 'model_group_alias', alias]
-    findings.warnings.push({ path, message: `no model_name "${target}" is configured${hint}` })
-  }
 }
 
 function credentials(findings: Findings, tree: Record<string, unknown>, entries: readonly unknown[]): void {

@@ -69,11 +69,11 @@ general_settings:
   })
 
   it('notes LiteLLM settings that have no effect yet apart from warnings', () => {
-    const { warnings, notes } = load(`litellm_settings:\n  cache: true\nmcp_servers: {}\n`)
+    const { warnings, notes } = load(`litellm_settings:\n  telemetry: true\nmcp_servers: {}\n`)
     expect(warnings).toEqual([])
     expect(notes).toEqual([
       expect.stringMatching(/config\.yaml:3:1 mcp_servers: has no effect in Turnpike yet$/),
-      expect.stringMatching(/config\.yaml:2:3 litellm_settings\.cache: has no effect in Turnpike yet$/),
+      expect.stringMatching(/config\.yaml:2:3 litellm_settings\.telemetry: has no effect in Turnpike yet$/),
     ])
   })
 

@@ -1,4 +1,5 @@
 import type { Config } from './config.ts'
+import { redisUrl, serverUrl } from './redis-url.ts'
 import type { Environment } from './references.ts'
 
 /**
@@ -104,7 +105,7 @@ export function processSettings(env: Environment, config: Config): ProcessSettin
     tls: keyFile === null || certificateFile === null ? null : { keyFile, certificateFile },
     natsUrl: servers(variable('TURNPIKE_NATS_URL', 'NATS_URL')) ?? own.nats_url ?? null,
     natsPrefix: variable('TURNPIKE_NATS_PREFIX') ?? own.nats_prefix ?? 'tp',
-    redisUrl: redisUrl(config, variable),
+    redisUrl: redisUrl(config, env),
     databaseUrl: databaseUrl(config, variable),
     databasePool: config.general_settings.database_connection_pool_limit ?? 10,
     masterKey,
@@ -135,25 +136,6 @@ function keyWarnings(key: string | null): string[] {
 
 type Variable = (...names: string[]) => string | null
 
-function redisUrl(config: Config, variable: Variable): string | null {
-  const router = config.router_settings
-  const written = config.turnpike_settings.redis_url || router.redis_url || null
-  if (written !== null) return written
-  if (router.redis_host) {
-    return url('redis', {
-      host: router.redis_host,
-      port: String(router.redis_port ?? 6379),
-      password: router.redis_password ?? null,
-    })
-  }
-  const given = variable('REDIS_URL')
-  const host = variable('REDIS_HOST')
-  if (given !== null || host === null) return given
-  const scheme = variable('REDIS_SSL')?.toLowerCase() === 'true' ? 'rediss' : 'redis'
-  const port = variable('REDIS_PORT') ?? '6379'
-  return url(scheme, { host, port, username: variable('REDIS_USERNAME'), password: variable('REDIS_PASSWORD') })
-}
-
 function databaseUrl(config: Config, variable: Variable): string | null {
   const written = config.general_settings.database_url || variable('DATABASE_URL')
   if (written !== null) return written
@@ -161,7 +143,7 @@ function databaseUrl(config: Config, variable: Variable): string | null {
   const name = variable('DATABASE_NAME')
   if (host === null || name === null) return null
   const [address = host, port = '5432'] = host.split(':')
-  const made = url('postgresql', {
+  const made = serverUrl('postgresql', {
     host: address,
     port,
     username: variable('DATABASE_USERNAME'),
@@ -169,13 +151,6 @@ function databaseUrl(config: Config, variable: Variable): string | null {
   })
   const schema = variable('DATABASE_SCHEMA')
   return `${made}/${encodeURIComponent(name)}${schema === null ? '' : `?schema=${encodeURIComponent(schema)}`}`
-}
-
-function url(scheme: string, parts: { host: string; port: string; username?: string | null; password: string | null }): string {
-  const user = encodeURIComponent(parts.username ?? '')
-  const password = parts.password === null ? '' : `:${encodeURIComponent(parts.password)}`
-  const credential = user === '' && password === '' ? '' : `${user}${password}@`
-  return `${scheme}://${credential}${parts.host}:${parts.port}`
 }
 
 function servers(list: string | null): string[] | null {

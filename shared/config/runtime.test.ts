@@ -28,7 +28,7 @@ function compile(content: string, env: Record<string, string> = {}): Deployment[
 function settings(content: string, env: Record<string, string> = {}) {
   const path = join(folder, 'config.yaml')
   writeFileSync(path, content)
-  return settingsOf(loadConfig(path, env, { catalog }).config)
+  return settingsOf(loadConfig(path, env, { catalog }).config, sealer)
 }
 
 /** One entry with these parameters. */
@@ -76,6 +76,7 @@ describe('deploymentOf', () => {
     expect(rest).toEqual({
       modelGroup: 'group',
       provider: 'openai',
+      region: 'eu-west-1',
       model: 'gpt-4o',
       apiBase: 'https://example.com/v1',
       organization: 'org-1',

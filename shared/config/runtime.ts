@@ -6,6 +6,7 @@ import { PROVIDERS } from '../catalog/providers.ts'
 import { GatewayError } from '../errors.ts'
 import { nanoOf } from '../money.ts'
 import { fieldNames } from '../schema.ts'
+import { cacheOf } from './cache.ts'
 import { canonicalJson } from './canonical-json.ts'
 import {
   type Config,
@@ -20,7 +21,7 @@ import { foundProviders } from './found.ts'
 import { isPriceName, KNOWN_PARAMS, OPENAI_PARAMS } from './known.ts'
 import { deploymentPrices } from './prices.ts'
 import { type Environment, formatPath, resolveReferences } from './references.ts'
-import { routingOf } from './routing.ts'
+import { policyOf, routingOf } from './routing.ts'
 import type { Sealer } from './secrets.ts'
 import { BARE_WILDCARDS, targetOf } from './target.ts'
 
@@ -121,6 +122,7 @@ export function deploymentOf(given: unknown, env: Environment, sealer: Sealer, o
     organization: params.organization ?? null,
     apiVersion: params.api_version ?? null,
     weight: params.weight ?? 1,
+    ...routingFields(params, info),
     rpm: params.rpm ?? null,
     tpm: params.tpm ?? null,
     maxParallelRequests: params.max_parallel_requests ?? null,
@@ -155,6 +157,28 @@ export function deploymentOf(given: unknown, env: Environment, sealer: Sealer, o
   }
 }
 
+/** What a deployment says of its routing; absent = as the settings say. */
+function routingFields(params: DeploymentParams, info: ModelInfo): Partial<Deployment> {
+  const cooldown = milliseconds(info.cooldown_time ?? params.cooldown_time)
+  const region =
+    params.region_name ?? [params['aws_region_name'], params['vertex_location'], params['watsonx_region_name']].find(isText)
+  return {
+    ...(params.itpm == null ? {} : { itpm: params.itpm }),
+    ...(params.otpm == null ? {} : { otpm: params.otpm }),
+    ...(cooldown === null ? {} : { cooldownTime: cooldown }),
+    ...(info.allowed_fails == null ? {} : { allowedFails: info.allowed_fails }),
+    ...(info.allowed_fails_policy == null ? {} : { allowedFailsPolicy: policyOf(info.allowed_fails_policy, 'AllowedFails') }),
+    ...(isText(region) ? { region } : {}),
+    ...(params.silent_model == null ? {} : { mirror: params.silent_model }),
+    ...(params.tag_regex == null || params.tag_regex.length === 0 ? {} : { tagPatterns: params.tag_regex }),
+    ...(info.team_id == null ? {} : { team: { id: info.team_id, publicName: info.team_public_model_name ?? null } }),
+  }
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== ''
+}
+
 /** Variables that an entry of the database may name: whoever may add models must not be able to read the gateway's own secrets. */
 const READABLE = /_(API_KEY|API_TOKEN|API_BASE|BASE_URL)$/
 
@@ -177,8 +201,8 @@ function withoutHidden(env: Environment, readable: (name: string) => boolean): E
   return Object.fromEntries(Object.entries(env).filter(([name]) => readable(name)))
 }
 
-/** The request-path settings: `router_settings` beats `litellm_settings`, seconds become milliseconds, megabytes bytes. */
-export function settingsOf(config: Config): RuntimeSettings {
+/** The request-path settings: `router_settings` beats `litellm_settings`, seconds become milliseconds, megabytes bytes, secrets are sealed. */
+export function settingsOf(config: Config, sealer: Sealer, env: Environment = {}): RuntimeSettings {
   const { litellm_settings: calls, router_settings: router, general_settings: general, turnpike_settings: own } = config
   const timeout = router.timeout ?? calls.request_timeout ?? DEFAULT_TIMEOUT
   const aliases = Object.entries(router.model_group_alias ?? {})
@@ -211,7 +235,7 @@ export function settingsOf(config: Config): RuntimeSettings {
     customerHeaders: customerHeaders(general),
     open: (general.master_key ?? '') === '',
     routing: routingOf(config),
-    cache: null,
+    cache: cacheOf(config, sealer, env),
   }
 }
 

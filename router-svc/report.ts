@@ -56,17 +56,21 @@ const BYTES_PER_STREAMED_TOKEN = 200
  * Written to the spool, where the next process of this router finds it.
  */
 export function intent(call: Call, open: Attempt, routerId: string): UsageEvent {
-  const usage: TokenUsage = { ...NO_TOKENS, input: inputTokensOf(call), estimated: true }
-  const attempt: Attempt = { ...open, outcome: 'unsettled', usage }
   return usageEvent(
-    { ...call, attempts: [...call.attempts, attempt] },
+    { ...call, attempts: [...call.attempts, unsettled(call, open)] },
     { outcome: 'unsettled', status: 200, error: null },
     routerId,
     open.startedAt,
   )
 }
 
-/** The same for the edge, once the answer starts: it fills in the end and the output, estimated from the bytes it relayed. */
+/** An attempt that runs, as it is booked if nobody hears how it ended: its input, counted roughly. */
+export function unsettled(call: Call, open: Attempt): Attempt {
+  const usage: TokenUsage = { ...NO_TOKENS, input: inputTokensOf(call), estimated: true }
+  return { ...open, outcome: 'unsettled', usage }
+}
+
+/** The intent for the edge, once the answer starts: it fills in the end and the output, estimated from the bytes it relayed. */
 export function booking(codec: Codec, call: Call, open: Attempt, routerId: string): Uint8Array {
   return codec.encode({ ...intent(call, open, routerId), outputBytesPerToken: call.stream ? BYTES_PER_STREAMED_TOKEN : 4 })
 }

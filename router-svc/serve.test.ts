@@ -171,3 +171,89 @@ describe('retries', () => {
     expect(client.head?.status).toBe(500)
   })
 })
+
+describe('a hedged call', () => {
+  const pair = () => gateway([deployment('one'), deployment('two')], { hedgeAfter: 200 })
+
+  it('goes to a second deployment when the first is slow, is answered by whoever is first, and both are booked', async () => {
+    const { sent, events, intents, call, clock } = pair()
+    const client = call(chat)
+    await settled()
+    clock.advance(199)
+    await settled()
+    expect(hosts(sent)).toEqual(['one'])
+    clock.advance(1)
+    await settled()
+    expect(hosts(sent)).toEqual(['one', 'two'])
+    expect(intents.at(-1)?.attempts.map(({ index, deploymentId }) => [index, deploymentId])).toEqual([
+      [0, 'one'],
+      [1, 'two'],
+    ])
+    succeed(sent[1])
+    await client.done
+    expect(client.head?.headers['x-litellm-model-id']).toBe('two')
+    expect(sent[0]?.aborted).toBe(true)
+    expect(events[0]?.attempts.map(({ index, outcome, usage }) => [index, outcome, usage?.estimated])).toEqual([
+      [0, 'cancelled', true],
+      [1, 'success', false],
+    ])
+  })
+
+  it('is not sent twice when the first begins in time', async () => {
+    const { sent, call, clock } = pair()
+    const client = call({ ...chat, stream: true })
+    await settled()
+    sent[0]?.sink.head(200, STREAM)
+    sent[0]?.sink.data(delta('hel'))
+    await settled()
+    clock.advance(1_000)
+    await settled()
+    sent[0]?.sink.data(delta('lo', 'stop'))
+    sent[0]?.sink.data(sse('[DONE]'))
+    await client.done
+    expect(hosts(sent)).toEqual(['one'])
+    expect(client.text).toContain('lo')
+  })
+
+  it('streams from one of the two only, byte for byte', async () => {
+    const { sent, call, clock } = pair()
+    const client = call({ ...chat, stream: true })
+    await settled()
+    clock.advance(200)
+    await settled()
+    sent[0]?.sink.head(200, STREAM)
+    sent[1]?.sink.head(200, STREAM)
+    sent[0]?.sink.data(delta('first'))
+    sent[1]?.sink.data(delta('second'))
+    sent[0]?.sink.data(delta(' end', 'stop'))
+    sent[0]?.sink.data(sse('[DONE]'))
+    await client.done
+    expect(client.text).not.toContain('second')
+    expect(client.text.match(/\[DONE\]/g)).toHaveLength(1)
+    expect(sent[1]?.aborted).toBe(true)
+  })
+
+  it('fails only when both fail, and leaves nothing running when the client leaves', async () => {
+    const failing = pair()
+    const client = failing.call(chat)
+    await settled()
+    failing.clock.advance(200)
+    await settled()
+    fail(failing.sent[0], 500)
+    await settled()
+    expect(client.ended).toBe(false)
+    fail(failing.sent[1], 500)
+    await client.done
+    expect(client.head?.status).toBe(500)
+
+    const leaving = pair()
+    const gone = leaving.call(chat)
+    await settled()
+    leaving.clock.advance(200)
+    await settled()
+    gone.stream.onCancel?.('left')
+    await gone.done
+    expect(leaving.sent.map(({ aborted }) => aborted)).toEqual([true, true])
+    expect(leaving.events[0]?.attempts).toHaveLength(2)
+  })
+})

@@ -4,13 +4,14 @@ import { costOf } from '../shared/cost.ts'
 import { GatewayError, toGatewayError } from '../shared/errors.ts'
 import type { Admission } from './admission/admission.ts'
 import { answerHeaders } from './answer-headers.ts'
-import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, attempt, openAttempt } from './attempt.ts'
+import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, attempt, openAttempt, type StreamOutput } from './attempt.ts'
 import { attemptLocal, isLocal } from './attempt-local.ts'
 import type { Call } from './call.ts'
 import { promptText, type TokenCounter } from './count-tokens.ts'
+import { hedged } from './hedge.ts'
 import type { Observer } from './observe.ts'
 import type { Reply } from './reply.ts'
-import { booking, intent } from './report.ts'
+import { booking, intent, unsettled } from './report.ts'
 import { decideRetry } from './retry.ts'
 import { fallbacksFor, withHistory } from './routing/fallback.ts'
 import type { Selector } from './routing/select.ts'
@@ -131,25 +132,20 @@ async function serveTier(
     const pool = poolOf(candidates, tried, clock.monotonic())
     if (pool.length === 0) return { result: entered ?? new GatewayError('no_deployment'), route: null }
     const route = selector.choose(pool, call, runtime)
-    if (runtime.settings.providerBudgets.length > 0) {
-      const refused = await deps.admission.enter(call, runtime, route)
-      if (refused !== null) {
-        candidates = candidates.filter((candidate) => candidate !== route)
-        entered = refused
-        continue
-      }
+    const preparing = prepare(deps, call, runtime, route)
+    const refused = preparing instanceof Promise ? await preparing : preparing
+    if (call.cancelled !== null) throw new GatewayError('cancelled')
+    if (refused !== null) {
+      candidates = candidates.filter((candidate) => candidate !== route)
+      entered = refused
+      continue
     }
     tried.add(route)
-    if (!isLocal(call, route)) {
-      const writing = writeIntent(deps, call, route)
-      if (writing !== null) await writing
-    }
-    if (call.cancelled !== null) throw new GatewayError('cancelled')
-    const result = await attemptOn(deps, call, runtime, route, reply)
-    call.attempts.push(result.record)
-    if (result.record.usage !== undefined) await priceAttempt(deps, call, route, result.record)
-    deps.observe.attempt(call, result.record)
-    const served = { result, route }
+    const served =
+      routing.hedgeAfter === null
+        ? await attemptOn(deps, call, runtime, route, outputOf(deps, call, route, reply))
+        : await attemptHedged(deps, call, runtime, route, reply, routing.hedgeAfter, candidates, tried)
+    const { result } = served
     if (result.kind !== 'failed' || isFinal(call, served)) return served
     const now = clock.monotonic()
     const decision = decideRetry(result.error, {
@@ -222,8 +218,22 @@ function failed(call: Call, first: Served, last: GatewayError | null, asked: Res
     : { result: { ...first.result, error: told } as AttemptResult, route: first.route }
 }
 
+/** Admits the call to what the route limits, and notes that it will be called. The refusal is returned: another route may do. */
+function prepare(
+  deps: ServeDeps,
+  call: Call,
+  runtime: RouterRuntime,
+  route: Route,
+): GatewayError | null | Promise<GatewayError | null> {
+  if (runtime.settings.providerBudgets.length > 0) {
+    return deps.admission.enter(call, runtime, route).then((refused) => (refused === null ? note(deps, call, route) : refused))
+  }
+  return note(deps, call, route)
+}
+
 /** A router that dies from here on leaves word of what it did to the next process with its spool. */
-function writeIntent(deps: ServeDeps, call: Call, route: Route): Promise<void> | null {
+function note(deps: ServeDeps, call: Call, route: Route): null | Promise<null> {
+  if (isLocal(call, route)) return null
   const open = openAttempt(route, call.attempts.length, deps.clock.now())
   let written = false
   let resume = (): void => {
@@ -232,19 +242,13 @@ function writeIntent(deps: ServeDeps, call: Call, route: Route): Promise<void> |
   deps.spool.intend(intent(call, open, deps.routerId), () => resume())
   if (written) return null
   return new Promise((resolve) => {
-    resume = resolve
+    resume = () => resolve(null)
   })
 }
 
-async function attemptOn(
-  deps: ServeDeps,
-  call: Call,
-  runtime: RouterRuntime,
-  route: Route,
-  reply: Reply,
-): Promise<AttemptResult> {
-  const output = {
-    start: (record: AttemptResult['record'], headers: Readonly<Record<string, string>>) =>
+function outputOf(deps: ServeDeps, call: Call, route: Route, reply: Reply): StreamOutput {
+  return {
+    start: (record, headers) =>
       reply.start(
         {
           'content-type': call.dialect.streamType,
@@ -253,8 +257,73 @@ async function attemptOn(
         },
         booking(deps.codec, call, record, deps.routerId),
       ),
-    write: (bytes: Uint8Array) => reply.write(bytes),
+    write: (bytes) => reply.write(bytes),
   }
+}
+
+/** One attempt, counted and priced. */
+async function attemptOn(
+  deps: ServeDeps,
+  call: Call,
+  runtime: RouterRuntime,
+  route: Route,
+  output: StreamOutput,
+): Promise<{ result: AttemptResult; route: Route }> {
+  const result = await run(deps, call, runtime, route, output)
+  await settleAttempt(deps, call, route, result)
+  return { result, route }
+}
+
+/** An attempt, and a second one elsewhere when it does not begin to answer. Both count, in the order they began. */
+async function attemptHedged(
+  deps: ServeDeps,
+  call: Call,
+  runtime: RouterRuntime,
+  first: Route,
+  reply: Reply,
+  after: number,
+  candidates: readonly Route[],
+  tried: Set<Route>,
+): Promise<{ result: AttemptResult; route: Route }> {
+  const outcome = await hedged(
+    {
+      clock: deps.clock,
+      after,
+      async second() {
+        const now = deps.clock.monotonic()
+        const others = candidates.filter((route) => !tried.has(route) && inRotation(route, now))
+        if (others.length === 0) return null
+        const route = deps.selector.choose(others, call, runtime)
+        tried.add(route)
+        if (runtime.settings.providerBudgets.length > 0 && (await deps.admission.enter(call, runtime, route)) !== null)
+          return null
+        const running = unsettled(call, openAttempt(first, call.attempts.length, deps.clock.now()))
+        await note(deps, { ...call, attempts: [...call.attempts, running] }, route)
+        return route
+      },
+      run: (branch) => run(deps, branch.call, runtime, branch.route, branch.output),
+    },
+    call,
+    first,
+    (branch) => outputOf(deps, branch.call, branch.route, reply),
+  )
+  for (const { result, route } of outcome.began) await settleAttempt(deps, call, route, result)
+  return outcome
+}
+
+async function settleAttempt(deps: ServeDeps, call: Call, route: Route, { record }: AttemptResult): Promise<void> {
+  call.attempts.push(record)
+  if (record.usage !== undefined) await priceAttempt(deps, call, route, record)
+  deps.observe.attempt(call, record)
+}
+
+async function run(
+  deps: ServeDeps,
+  call: Call,
+  runtime: RouterRuntime,
+  route: Route,
+  output: StreamOutput,
+): Promise<AttemptResult> {
   const timeouts = timeoutsOf(deps, call, route, runtime)
   const begun = deps.clock.monotonic()
   deps.selector.begin(route, call)

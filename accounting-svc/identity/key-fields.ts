@@ -1,4 +1,5 @@
 import { scopes } from '../../proto/limits.ts'
+import { overridesOf } from '../../shared/config/routing.ts'
 import { hashKey } from '../../shared/config/secrets.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import { dollars, dollarsOrNull, nanoField } from '../dollars.ts'
@@ -6,6 +7,7 @@ import { timeAfter } from '../ledger/budgets.ts'
 import type { KeyRow, KeyView } from '../sql/keys.ts'
 import type { Spends } from '../sql/limits.ts'
 import { budgetObject } from './budgets.ts'
+import { checkCacheControls } from './cache-controls.ts'
 import { changedMetadata } from './field-columns.ts'
 import { keyOwner, modelBudgets } from './limits.ts'
 
@@ -95,7 +97,8 @@ const KEY_TYPES: Readonly<Record<string, string[]>> = {
 
 /**
  * The columns that `fields` set. `metadata` is merged into `present` only through the fields kept inside it; a `metadata` that is
- * sent replaces it. Throws GatewayError `bad_request` for a duration or an amount that cannot be read.
+ * sent replaces it. Throws GatewayError `bad_request` for a duration or an amount that cannot be read, and for router settings or cache
+ * controls that do not exist.
  */
 export function columnsOf(fields: KeyFields, now: number, present: Record<string, unknown> = {}): Partial<KeyRow> {
   const columns: Record<string, unknown> = {}
@@ -103,6 +106,8 @@ export function columnsOf(fields: KeyFields, now: number, present: Record<string
     if (fields[name] === undefined) continue
     columns[name] = fields[name] ?? EMPTY[name] ?? null
   }
+  if (fields['router_settings'] != null) overridesOf(fields['router_settings'])
+  if (fields['allowed_cache_controls'] != null) checkCacheControls(fields['allowed_cache_controls'])
   if (fields['max_budget'] !== undefined) columns['max_budget_nano'] = nanoField(fields['max_budget'], 'max_budget')
   if (fields['soft_budget'] !== undefined) columns['soft_budget_nano'] = nanoField(fields['soft_budget'], 'soft_budget')
   if (fields['duration'] !== undefined) columns['expires'] = expiry(fields['duration'], now)

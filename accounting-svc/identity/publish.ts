@@ -6,6 +6,7 @@ import { WIRE_VERSION } from '../../proto/version.ts'
 import type { Bus, Service } from '../../shared/bus/bus.ts'
 import type { Clock } from '../../shared/clock.ts'
 import type { Config } from '../../shared/config/config.ts'
+import { mergedOverrides } from '../../shared/config/routing.ts'
 import { hashKey, sameSecret } from '../../shared/config/secrets.ts'
 import type { Database } from '../../shared/db/db.ts'
 import { GatewayError } from '../../shared/errors.ts'
@@ -106,7 +107,18 @@ export function identityOf(
       ...counts(team?.default_estimated_output_tokens_per_model),
       ...counts(key.default_estimated_output_tokens_per_model),
     },
+    ...routingParts(row),
     budgetFallbacks: Object.fromEntries(Object.entries(key.budget_fallbacks).map(([model, names]) => [model, strings(names)])),
+  }
+}
+
+/** What team and key change of routing and caching; nothing for most keys, so that identities stay small. */
+function routingParts({ key, team }: IdentityRow): Pick<Identity, 'routing' | 'cacheControls'> {
+  const controls = key.allowed_cache_controls
+  const routing = mergedOverrides(team?.router_settings, key.router_settings)
+  return {
+    ...(routing === undefined ? {} : { routing }),
+    ...(controls.length === 0 || controls.includes('*') ? {} : { cacheControls: controls }),
   }
 }
 

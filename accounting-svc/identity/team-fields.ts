@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Config } from '../../shared/config/config.ts'
+import { overridesOf } from '../../shared/config/routing.ts'
 import { mayUse } from '../../shared/model-access.ts'
 import { dollars, dollarsOrNull, nanoField } from '../dollars.ts'
 import type { BudgetRow } from '../sql/budgets.ts'
@@ -75,13 +76,15 @@ const MEMBER_BUDGET = {
 
 /**
  * The columns that `fields` set. A `metadata` that is sent replaces `present`; fields that are kept inside it are put into what is
- * there then. Throws GatewayError `bad_request` for an amount that cannot be counted.
+ * there then. Throws GatewayError `bad_request` for an amount that cannot be counted and for router settings
+ * that do not exist.
  */
 export function teamColumns(fields: TeamFields, present: Record<string, unknown> = {}): Partial<TeamRow> {
   const columns: Record<string, unknown> = {}
   for (const name of PLAIN) {
     if (fields[name] !== undefined) columns[name] = fields[name] ?? EMPTY[name] ?? null
   }
+  if (fields['router_settings'] != null) overridesOf(fields['router_settings'])
   if (fields['max_budget'] !== undefined) columns['max_budget_nano'] = nanoField(fields['max_budget'], 'max_budget')
   if (fields['soft_budget'] !== undefined) columns['soft_budget_nano'] = nanoField(fields['soft_budget'], 'soft_budget')
   const metadata = changedMetadata(fields['metadata'], fields, IN_METADATA, present)

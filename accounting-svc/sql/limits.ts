@@ -48,6 +48,7 @@ export interface IdentityRow {
     access_group_ids: string[]
     default_estimated_output_tokens: number | null
     default_estimated_output_tokens_per_model: unknown
+    router_settings: unknown
   } | null
   /** The user's membership of the team; null where there is none, which leaves the team's default for members. */
   member: { metadata: Record<string, unknown>; allowed_models: string[] } | null
@@ -92,7 +93,7 @@ export async function findIdentity(db: Transaction, token: string, now: Date): P
          'metadata', t.metadata, 'max_budget_nano', t.max_budget_nano, 'soft_budget_nano', t.soft_budget_nano,
          'max_parallel_requests', t.max_parallel_requests, 'tpm_limit', t.tpm_limit, 'rpm_limit', t.rpm_limit,
          'model_max_budget', t.model_max_budget, 'budget_limits', t.budget_limits, 'access_group_ids', t.access_group_ids,
-         'default_team_member_models', t.default_team_member_models,
+         'default_team_member_models', t.default_team_member_models, 'router_settings', t.router_settings,
          'default_estimated_output_tokens', t.default_estimated_output_tokens,
          'default_estimated_output_tokens_per_model', t.default_estimated_output_tokens_per_model) end,
        'member', case when m.user_id is null then null else jsonb_build_object('metadata', m.metadata,

@@ -27,13 +27,18 @@ export function listModels(
 ): ModelEntry[] {
   const names = new Set<string>()
   const byGroup = new Map<string, Deployment[]>()
-  const listed = runtime.deployments.filter(({ hidden }) => hidden !== true)
+  // A team's own deployments are there for that team alone, under the name it knows.
+  const listed = runtime.deployments.filter(
+    ({ hidden, team }) => hidden !== true && (team === undefined || team.id === identity.teamId),
+  )
   for (const deployment of listed) {
-    byGroup.set(deployment.modelGroup, [...(byGroup.get(deployment.modelGroup) ?? []), deployment])
+    const name = deployment.team?.publicName ?? deployment.modelGroup
+    byGroup.set(name, [...(byGroup.get(name) ?? []), deployment])
   }
   if (groups !== 'only') {
     for (const [name, deployments] of byGroup) if (mayCall(identity, [name], deployments)) names.add(name)
     for (const [alias, target] of Object.entries(runtime.settings.modelGroupAlias)) {
+      if (runtime.settings.hiddenAliases?.includes(alias) === true) continue
       const deployments = byGroup.get(target)
       if (deployments === undefined) continue
       if (mayCall(identity, [alias, target], deployments)) names.add(alias)

@@ -166,6 +166,8 @@ export interface RuntimeSettings {
   /** Milliseconds base between retries. */
   retryAfter: number
   modelGroupAlias: Record<string, string>
+  /** Aliases that stand in no list of models. */
+  hiddenAliases?: string[]
   dropParams: boolean
   alwaysIncludeStreamUsage: boolean
   maxRequestBytes: number

@@ -347,6 +347,7 @@ turnpike_settings: {stall_timeout: 7}
       stallTimeout: 7000,
       retryAfter: 500,
       modelGroupAlias: { 'gpt-4': 'gpt-4o', hidden: 'gpt-4o' },
+      hiddenAliases: ['hidden'],
       dropParams: true,
       maxRequestBytes: 524_288,
       keyHeaderName: 'x-my-key',

@@ -206,6 +206,7 @@ export function settingsOf(config: Config, sealer: Sealer, env: Environment = {}
   const { litellm_settings: calls, router_settings: router, general_settings: general, turnpike_settings: own } = config
   const timeout = router.timeout ?? calls.request_timeout ?? DEFAULT_TIMEOUT
   const aliases = Object.entries(router.model_group_alias ?? {})
+  const hidden = aliases.filter(([, target]) => typeof target !== 'string' && target.hidden === true).map(([name]) => name)
   return {
     numRetries: router.num_retries ?? calls.num_retries ?? DEFAULT_RETRIES,
     timeout: timeout * 1000,
@@ -215,6 +216,7 @@ export function settingsOf(config: Config, sealer: Sealer, env: Environment = {}
     modelGroupAlias: Object.fromEntries(
       aliases.map(([name, target]) => [name, typeof target === 'string' ? target : target.model]),
     ),
+    ...(hidden.length === 0 ? {} : { hiddenAliases: hidden }),
     dropParams: calls.drop_params ?? false,
     alwaysIncludeStreamUsage: general.always_include_stream_usage ?? false,
     maxRequestBytes: Math.floor((general.max_request_size_mb ?? DEFAULT_REQUEST_SIZE) * 1024 * 1024),

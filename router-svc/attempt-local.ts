@@ -4,6 +4,7 @@ import {
   type AttemptDeps,
   type AttemptResult,
   type AttemptTimeouts,
+  breaksOff,
   closeAttempt,
   openAttempt,
   type StreamOutput,
@@ -12,7 +13,8 @@ import type { Call } from './call.ts'
 import type { Usage } from './canonical/chat.ts'
 import { tokensOf } from './canonical/usage.ts'
 import { isLocal as isLocalProvider, type LocalProvider, type LocalStep, mock, mockRequested } from './providers/mock.ts'
-import { ChunkEncoder, estimate } from './read-stream.ts'
+import { type ChunkEncoder, estimate } from './read-stream.ts'
+import { chunkEncoder } from './readers.ts'
 import type { Route } from './runtime.ts'
 import { requestFor } from './upstream-request.ts'
 
@@ -103,10 +105,7 @@ class LocalTry {
 
   async #stream(steps: Iterable<LocalStep>): Promise<AttemptResult> {
     const call = this.#call
-    const encoder = new ChunkEncoder(
-      call.dialect.encodeStream({ model: call.requestedModel, includeUsage: call.includeUsage }),
-      call.capture,
-    )
+    const encoder = chunkEncoder(call, this.#route)
     this.#encoder = encoder
     for (const step of steps) {
       await this.#wait(step.delay)
@@ -138,8 +137,16 @@ class LocalTry {
     if (error.code === 'cancelled')
       return { kind: 'cancelled', record: closeAttempt(this.#record, this.#deps, 'cancelled', null, usage) }
     const record = closeAttempt(this.#record, this.#deps, this.#committed ? 'partial' : 'failure', error, usage)
-    const event = this.#committed && this.#encoder !== null ? this.#encoder.error(error) : ''
-    return { kind: 'failed', record, error, committed: this.#committed, headers: {}, event }
+    const encoder = this.#committed ? this.#encoder : null
+    return {
+      kind: 'failed',
+      record,
+      error,
+      committed: this.#committed,
+      headers: {},
+      tell: encoder === null ? null : (told) => encoder.error(told),
+      continuation: encoder !== null && breaksOff(error) ? encoder.continuation() : null,
+    }
   }
 
   #stop(error: GatewayError): void {

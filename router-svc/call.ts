@@ -11,6 +11,7 @@ import { GatewayError } from '../shared/errors.ts'
 import type { Ticket } from './admission/ticket.ts'
 import type { Dialect } from './dialects/dialect.ts'
 import { dialects } from './dialects/index.ts'
+import type { Continuation } from './failover/continuation.ts'
 import type { RequestFallbacks } from './routing/fallback.ts'
 import type { Preferences } from './routing/preferences.ts'
 
@@ -63,6 +64,8 @@ export interface Call {
   fallbacks: number
   /** Gets every canonical response or chunk the client gets; set = bytes never pass through untranslated. */
   capture: Capture | null
+  /** The stream that the next attempt goes on with; null = it answers from the start. */
+  resume: Continuation | null
   /** Under which the answer is cached, told to the client; null = the cache had nothing to do with it. */
   cacheKey: string | null
 }
@@ -137,6 +140,7 @@ export function openCall(incoming: IncomingStream, clock: Clock): Call {
     requestFallbacks: NO_REQUEST_FALLBACKS,
     fallbacks: 0,
     capture: null,
+    resume: null,
     cacheKey: null,
   }
 }

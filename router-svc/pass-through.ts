@@ -1,6 +1,8 @@
 import { GatewayError } from '../shared/errors.ts'
 import { parseSseFrame, type SseEvent, SseSplitter, sseEvent } from '../shared/http/sse.ts'
 import type { Usage } from './canonical/chat.ts'
+import type { Continuation } from './failover/continuation.ts'
+import { SentBytes } from './failover/sent-bytes.ts'
 import { JsonMembers, skipSpace, stringEnd } from './json-members.ts'
 import { readUsage } from './providers/openai/usage.ts'
 import type { OpenAIAdapter } from './providers/openai.ts'
@@ -152,6 +154,8 @@ export interface PassThroughOptions {
   /** How many choices were asked for (`n`): each must finish. */
   choices: number
   readError: ErrorReader
+  /** What goes by is kept, so that a stream that dies can be continued. Chats of one choice only. */
+  keepText?: boolean
 }
 
 const OPEN_BRACKET = 0x5b
@@ -184,6 +188,9 @@ export class PassThroughStream {
   readonly #splitter = new SseSplitter()
   readonly #members = new JsonMembers()
   readonly #finished = new Map<number, string>()
+  readonly #kept: SentBytes | null
+  /** Relayed when the stream broke, and not handed out. */
+  #unsent: (Uint8Array | string)[] = []
   #seen = false
   #done = false
   /** As the provider reported it, in canonical form; the last one it sent. */
@@ -196,6 +203,7 @@ export class PassThroughStream {
   constructor(options: PassThroughOptions) {
     this.#options = options
     this.#model = Buffer.from(JSON.stringify(options.model))
+    this.#kept = options.keepText === true ? new SentBytes() : null
   }
 
   /** The protocol's end was seen: the connection may be closed. */
@@ -216,11 +224,28 @@ export class PassThroughStream {
   /** Bytes for the client; its own memory, not a view of `bytes`. Throws GatewayError for an error object in the stream. */
   push(bytes: Uint8Array): Uint8Array {
     const out: (Uint8Array | string)[] = []
-    for (const frame of this.#splitter.push(bytes)) {
-      if (this.#done) break
-      this.#relay(frame, out)
+    const kept = this.#kept
+    try {
+      for (const frame of this.#splitter.push(bytes)) {
+        if (this.#done) break
+        this.#relay(frame, out)
+        kept?.confirm()
+      }
+    } catch (thrown) {
+      this.#unsent = out
+      throw thrown
     }
     return out.length === 0 ? NOTHING : join(out)
+  }
+
+  /** What was relayed in the piece in which the stream broke, before it did. */
+  unsent(): string {
+    return this.#unsent.length === 0 ? '' : Buffer.from(join(this.#unsent)).toString('utf8')
+  }
+
+  /** Where another attempt may go on; null = nowhere. */
+  continuation(): Continuation | null {
+    return this.#kept === null || this.#finished.size > 0 ? null : this.#kept.continuation(this.unsent())
   }
 
   /** The input ended. Throws GatewayError `provider_truncated` unless it may end here. */
@@ -230,8 +255,12 @@ export class PassThroughStream {
       const rest = this.#splitter.rest()
       const event = rest.length === 0 ? null : parseSseFrame(rest)
       if (event !== null) this.#relayEvent(event, out)
+      this.#kept?.confirm()
       // Servers exist that close without `[DONE]`.
-      if (!this.#done && this.#finished.size < Math.max(1, this.#options.choices)) throw new GatewayError('provider_truncated')
+      if (!this.#done && this.#finished.size < Math.max(1, this.#options.choices)) {
+        this.#unsent = out
+        throw new GatewayError('provider_truncated')
+      }
       this.#done = true
     }
     return out.length === 0 ? NOTHING : join(out)
@@ -331,13 +360,18 @@ export class PassThroughStream {
         if (typeof choice?.finish_reason === 'string') this.#finished.set(choice.index ?? 0, choice.finish_reason)
       }
     }
+    let content = -1
+    let end = -1
     for (const name of OUTPUT) {
       const value = valueIs(bytes, name, QUOTE, from, to)
       if (value < 0 || bytes[value + 1] === QUOTE) continue
+      end = stringEnd(bytes, value)
       this.deltas += 1
-      this.outputBytes += stringEnd(bytes, value) - value - 2
+      this.outputBytes += end - value - 2
+      if (name === CONTENT) content = value
       break
     }
+    this.#kept?.add(bytes, from, content, end)
     return false
   }
 }

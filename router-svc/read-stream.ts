@@ -6,6 +6,9 @@ import type { ChatChunk, Usage } from './canonical/chat.ts'
 import { tokensOf } from './canonical/usage.ts'
 import { roughTokens } from './count-tokens.ts'
 import type { StreamEncoder } from './dialects/dialect.ts'
+import type { Continuation } from './failover/continuation.ts'
+import type { Resumption } from './failover/resume.ts'
+import type { SentText } from './failover/sent-text.ts'
 import type { StreamDecoder } from './providers/provider.ts'
 
 /** An upstream stream on its way to the client: bytes in, bytes out, and what was learnt from them. */
@@ -24,23 +27,42 @@ export interface StreamReader {
   usage(): TokenUsage
   /** The terminator, kept back until the call is reported. */
   last(): string
+  /** What was read before the stream broke and not handed out, and the error in the client's dialect. */
   errorEvent(error: GatewayError): string
+  /** Where another attempt may go on now that the stream is dead; null = nowhere, it would not be safe. */
+  continuation(): Continuation | null
   readonly reportedModel: string | null
+}
+
+export interface ChunkWatch {
+  capture?: Capture | null
+  /** Kept when the answer may have to be continued. */
+  sent?: SentText | null
+  /** Set when these chunks continue another stream's answer. */
+  resumed?: Resumption | null
+  /** Goes out before the first chunk. */
+  pending?: string
 }
 
 /** Canonical chunks → bytes for the client, counting what goes by. */
 export class ChunkEncoder {
   readonly #encoder: StreamEncoder<ChatChunk>
   readonly #capture: Capture | null
+  readonly #sent: SentText | null
+  readonly #resumed: Resumption | null
+  #pending: string
   #usage: Usage | null = null
   /** Of the provider; it says what the tokens cost. */
   #tier: string | undefined
   #characters = 0
   reportedModel: string | null = null
 
-  constructor(encoder: StreamEncoder<unknown>, capture: Capture | null = null) {
+  constructor(encoder: StreamEncoder<unknown>, watch: ChunkWatch = {}) {
     this.#encoder = encoder as StreamEncoder<ChatChunk>
-    this.#capture = capture
+    this.#capture = watch.capture ?? null
+    this.#sent = watch.sent ?? null
+    this.#resumed = watch.resumed ?? null
+    this.#pending = watch.pending ?? ''
   }
 
   get firstToken(): boolean {
@@ -57,16 +79,33 @@ export class ChunkEncoder {
     if (chunk.service_tier !== undefined) this.#tier = chunk.service_tier
     this.reportedModel ??= chunk.model
     this.#characters += charactersOf(chunk)
-    this.#capture?.chunk(chunk)
-    return this.#encoder.push(chunk)
+    if (this.#resumed === null) return this.#show(chunk)
+    let bytes = ''
+    for (const shown of this.#resumed.show(chunk)) bytes += this.#show(shown)
+    if (bytes === '') return ''
+    bytes = this.#pending + bytes
+    this.#pending = ''
+    return bytes
   }
 
   end(): string {
-    return this.#encoder.end()
+    return this.#pending + this.#encoder.end()
   }
 
   error(error: GatewayError): string {
-    return this.#encoder.error(error)
+    return this.#pending + this.#encoder.error(error)
+  }
+
+  /** Where another attempt may go on. `unsent`: what this encoder made last and nobody handed out. */
+  continuation(unsent = ''): Continuation | null {
+    return this.#sent?.continuation(this.#encoder, this.#pending + unsent) ?? null
+  }
+
+  /** A chunk as the client gets it. */
+  #show(chunk: ChatChunk): string {
+    this.#sent?.add(chunk)
+    this.#capture?.chunk(chunk)
+    return this.#encoder.push(chunk)
   }
 
   /** What the provider reported at the end; else what it told `soFar`, the output estimated; else an estimate. */
@@ -84,6 +123,8 @@ export class TranslatingReader implements StreamReader {
   readonly #decoder: StreamDecoder<unknown>
   readonly #encoder: ChunkEncoder
   readonly #parser = new SseParser()
+  /** Encoded when the stream broke, and not handed out. */
+  #unsent = ''
 
   constructor(decoder: StreamDecoder<unknown>, encoder: ChunkEncoder) {
     this.#decoder = decoder
@@ -123,16 +164,25 @@ export class TranslatingReader implements StreamReader {
   }
 
   errorEvent(error: GatewayError): string {
-    return this.#encoder.error(error)
+    return this.#unsent + this.#encoder.error(error)
+  }
+
+  continuation(): Continuation | null {
+    return this.#encoder.continuation(this.#unsent)
   }
 
   #encode(events: SseEvent[], ended: boolean): Uint8Array {
     let text = ''
-    for (const event of events) {
-      if (this.#decoder.done) break
-      for (const chunk of this.#decoder.push(event)) text += this.#encoder.push(chunk)
+    try {
+      for (const event of events) {
+        if (this.#decoder.done) break
+        for (const chunk of this.#decoder.push(event)) text += this.#encoder.push(chunk)
+      }
+      if (ended) for (const chunk of this.#decoder.end()) text += this.#encoder.push(chunk)
+    } catch (thrown) {
+      this.#unsent = text
+      throw thrown
     }
-    if (ended) for (const chunk of this.#decoder.end()) text += this.#encoder.push(chunk)
     return text === '' ? NOTHING : Buffer.from(text)
   }
 }

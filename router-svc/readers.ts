@@ -2,11 +2,15 @@ import type { TokenUsage } from '../proto/usage.ts'
 import { GatewayError } from '../shared/errors.ts'
 import type { Call } from './call.ts'
 import { tokensOf } from './canonical/usage.ts'
+import type { Continuation } from './failover/continuation.ts'
+import { encoderOf, resumption } from './failover/resume.ts'
+import { failsOver } from './failover/safety.ts'
+import { SentText } from './failover/sent-text.ts'
 import { forwardResponse, PassThroughStream } from './pass-through.ts'
 import { ChunkEncoder, estimate, type StreamReader, TranslatingReader } from './read-stream.ts'
 import { decodeContext, translatingUnary, type UnaryReader } from './read-unary.ts'
 import type { Route } from './runtime.ts'
-import { adapterOf, passes, type Sent } from './upstream-request.ts'
+import { adapterOf, passes, prefillOf, type Sent } from './upstream-request.ts'
 
 /** How the answer of this attempt is read. `now`: Unix milliseconds. */
 export function unaryReader(call: Call, route: Route, sent: Sent, now: number): UnaryReader {
@@ -19,11 +23,19 @@ export function streamReader(call: Call, route: Route, sent: Sent, now: number):
   if (passes(call, adapter)) return new ForwardingReader(call, route)
   if (adapter.decodeStream === undefined)
     throw new GatewayError('unsupported_endpoint', `${call.endpoint.path} cannot be streamed.`)
-  const encoder = call.dialect.encodeStream({ model: call.requestedModel, includeUsage: call.includeUsage })
-  return new TranslatingReader(
-    adapter.decodeStream(decodeContext(call, route, sent, now)),
-    new ChunkEncoder(encoder, call.capture),
-  )
+  return new TranslatingReader(adapter.decodeStream(decodeContext(call, route, sent, now)), chunkEncoder(call, route))
+}
+
+/** What writes the stream of this attempt in the client's dialect: from the start, or on from where another one died. */
+export function chunkEncoder(call: Call, route: Route): ChunkEncoder {
+  const { capture, resume } = call
+  const sent = failsOver(call) ? new SentText(resume) : null
+  if (resume === null) {
+    const encoder = call.dialect.encodeStream({ model: call.requestedModel, includeUsage: call.includeUsage })
+    return new ChunkEncoder(encoder, { capture, sent })
+  }
+  const resumed = resumption(call, resume, route.deployment.id, prefillOf(call, route))
+  return new ChunkEncoder(encoderOf(call, resume), { capture, sent, resumed, pending: resume.pending })
 }
 
 /** Bytes as the provider wrote them, `model` restamped. */
@@ -49,6 +61,7 @@ class ForwardingReader implements StreamReader {
       includeUsage: call.includeUsage,
       choices: typeof call.request['n'] === 'number' ? call.request['n'] : 1,
       readError: route.provider.decodeError,
+      keepText: failsOver(call),
     })
   }
 
@@ -86,7 +99,14 @@ class ForwardingReader implements StreamReader {
     return this.#stream.last()
   }
 
+  continuation(): Continuation | null {
+    return this.#stream.continuation()
+  }
+
   errorEvent(error: GatewayError): string {
-    return this.#call.dialect.encodeStream({ model: this.#call.requestedModel, includeUsage: false }).error(error)
+    return (
+      this.#stream.unsent() +
+      this.#call.dialect.encodeStream({ model: this.#call.requestedModel, includeUsage: false }).error(error)
+    )
   }
 }

@@ -1,7 +1,9 @@
 import { GatewayError } from '../shared/errors.ts'
 import type { Call } from './call.ts'
+import type { ChatRequest } from './canonical/chat.ts'
+import { continueRequest } from './failover/continuation.ts'
 import { forwardRequest } from './pass-through.ts'
-import type { Adapter, Target, UpstreamRequest } from './providers/provider.ts'
+import type { Adapter, Prefill, Target, UpstreamRequest } from './providers/provider.ts'
 import type { Route } from './runtime.ts'
 
 type AnyAdapter = Adapter<Record<string, unknown>, unknown, unknown>
@@ -23,9 +25,9 @@ export function adapterOf(call: Call, route: Route): AnyAdapter {
   return adapter
 }
 
-/** Whether client and provider speak the same protocol and nobody looks inside, so that bytes go through. */
+/** Whether client and provider speak the same protocol, nobody looks inside, and the answer has no other beginning: bytes go through. */
 export function passes(call: Call, adapter: AnyAdapter): boolean {
-  return adapter.protocol === call.dialect.protocol && call.capture === null
+  return adapter.protocol === call.dialect.protocol && call.capture === null && call.resume === null
 }
 
 /** The exact request for one attempt: the client's own, over the deployment's defaults, under its overrides, with the credential. */
@@ -45,6 +47,17 @@ export function encodeUpstream(call: Call, route: Route): Sent {
 
 /** The canonical request as this deployment gets it. Parameters of the deployment stand in where the client sent none. */
 export function requestFor(call: Call, route: Route): Record<string, unknown> {
+  const request = freshRequest(call, route)
+  if (call.resume === null) return request
+  return continueRequest(request as ChatRequest, call.resume.text, prefillOf(call, route))
+}
+
+/** How this deployment takes the beginning of an answer; null = it must be told to go on. */
+export function prefillOf(call: Call, route: Route): Prefill | null {
+  return route.provider.prefill?.(route.target, freshRequest(call, route) as ChatRequest) ?? null
+}
+
+function freshRequest(call: Call, route: Route): Record<string, unknown> {
   const { defaults, extraBody } = route.deployment
   if (isEmpty(defaults) && isEmpty(extraBody)) return call.request
   return { ...defaults, ...call.request, ...extraBody }

@@ -19,6 +19,8 @@ export interface Dialect<Request = unknown, Response = unknown, Chunk = unknown>
   encodeStream(options: StreamOptions): StreamEncoder<Chunk>
   /** JSON body of an error before the answer started. */
   encodeError(error: GatewayError): string
+  /** HTTP status of that answer where the dialect's clients expect another than the error's own. */
+  statusOf?(error: GatewayError): number
   /** Content type of a stream. */
   readonly streamType: string
 }
@@ -28,8 +30,20 @@ export interface StreamOptions {
   model: string
   /** The client asked for usage (`stream_options.include_usage`). */
   includeUsage: boolean
+  /** The beginning of the answer is with the client, written by another: go on from there. */
+  resume?: ResumePoint
 }
 
+/** Where an encoder stands that did not write the beginning. */
+export interface ResumePoint {
+  /** The client has the answer's first event (the role; `message_start`). */
+  begun: boolean
+  /** Of dialects with content blocks: how many there are, and of which type the last one is while it is open. */
+  blocks?: number
+  open?: 'text' | 'thinking' | null
+}
+
+/** A chunk may have a member `turnpike`, what the gateway says of the answer: it goes to the client where the dialect has room. */
 export interface StreamEncoder<Chunk> {
   push(chunk: Chunk): string
   /** The proper end: what still must be said, and the terminator. */

@@ -141,6 +141,8 @@ class ChatStreamEncoder implements StreamEncoder<ChatChunk> {
   constructor(options: StreamOptions) {
     this.#model = options.model
     this.#includeUsage = options.includeUsage
+    // Only streams of one choice are resumed.
+    if (options.resume?.begun === true) this.#begun.add(0)
   }
 
   push(chunk: ChatChunk): string {
@@ -162,7 +164,7 @@ class ChatStreamEncoder implements StreamEncoder<ChatChunk> {
   end(): string {
     const done = sseEvent('[DONE]')
     if (!this.#includeUsage || this.#usage === null || this.#last === null) return done
-    const { choices: _choices, usage: _usage, ...envelope } = this.#last
+    const { choices: _choices, usage: _usage, turnpike: _note, ...envelope } = this.#last
     return sseEvent(JSON.stringify({ ...envelope, model: this.#model, choices: [], usage: this.#usage })) + done
   }
 

@@ -23,9 +23,17 @@ export interface Provider {
   readonly embedding?: Adapter<EmbeddingRequest, EmbeddingResponse, never>
   /** Reads an answer of status ≥ 400 (or an error object inside a 200). The one place that provider's error text is understood. */
   decodeError(status: number, headers: Headers, body: string): GatewayError
+  /** How it goes on with an answer whose beginning it is given; null or absent = only if told to. `request`: without the beginning. */
+  prefill?(target: Target, request: ChatRequest): Prefill | null
   /** Answers itself, without a network: the mock. */
   readonly local?: true
 }
+
+/**
+ * How the beginning of an answer is marked, the last message being the assistant's: `native`: not at all. `prefix`: by `prefix: true`; `echo`:
+ * the same, and the answer begins with it again. `partial`: by `partial: true`. `final`: by fields of the request (vLLM).
+ */
+export type Prefill = 'native' | 'prefix' | 'echo' | 'partial' | 'final'
 
 /** `bearer`: `authorization: Bearer K`. `header`: `<name>: <prefix>K`. `none`: sent only when a key is configured and `name` is set. */
 export type Auth =
@@ -81,6 +89,8 @@ export interface Adapter<Request, Response, Chunk> {
   readonly mode: Mode
   /** Set when the adapter's wire format is one clients speak too: enables the byte pass-through. */
   readonly protocol?: Protocol
+  /** Takes what of Anthropic's protocol a canonical request may hold (canonical/chat.ts); all others get it in plain words (plain-chat.ts). */
+  readonly takesAnthropic?: true
   /** Throws GatewayError `unsupported_parameter` naming it, or `bad_request`. Never changes `request`. */
   encodeRequest(request: Request, target: Target): UpstreamRequest
   /** Reads a 2xx body. Throws GatewayError `provider_malformed`, or the provider's error when the body is an error object. */

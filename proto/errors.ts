@@ -164,6 +164,13 @@ export const ERRORS = {
   ),
   cache_away: row(503, 'cache_ping_error', 'The cache cannot be reached.', true, 'ServiceUnavailableError'),
   no_deployment: row(429, 'None', 'No deployments available for selected model.', false, 'RateLimitError'),
+  deployment_busy: row(
+    429,
+    'rate_limit_error',
+    'Every deployment of the model is at its limit of calls at once.',
+    false,
+    'RateLimitError',
+  ),
   draining: row(503, 'overloaded_error', 'The gateway is shutting down.', true, 'ServiceUnavailableError'),
   internal: row(500, 'internal_server_error', 'Internal error.', false, 'InternalServerError'),
 } as const satisfies Record<string, ErrorRow>

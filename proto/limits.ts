@@ -65,6 +65,8 @@ export const scopes = {
   run: (keyHash: string, runId: string) => `run|${part(keyHash)}|${part(runId)}`,
   /** One model of a scope. */
   model: (scope: string, model: string) => `${scope}|model|${part(model)}`,
+  /** Input and output tokens of a scope apart. */
+  direction: (scope: string, direction: 'input' | 'output') => `${scope}|${direction}`,
   /** A further budget window of a scope, by its duration. */
   window: (scope: string, duration: string) => `${scope}|window|${part(duration)}`,
 } as const

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Deployment, RuntimeSettings, RuntimeSnapshot } from '../proto/deployment.ts'
+import { DEFAULT_ROUTING } from '../proto/routing.ts'
 import { checkConfig } from '../shared/config/config.ts'
 import { settingsOf } from '../shared/config/runtime.ts'
 import type { Sealer } from '../shared/config/secrets.ts'
@@ -25,7 +26,12 @@ const providers = new Map([
   ['homeless', provider('homeless', { base: null, baseNames: ['HOMELESS_BASE'] })],
 ])
 
-const SETTINGS = { modelGroupAlias: { nick: 'gpt' }, numRetries: 2 } as unknown as RuntimeSettings
+const SETTINGS = {
+  modelGroupAlias: { nick: 'gpt' },
+  numRetries: 2,
+  providerBudgets: [],
+  routing: DEFAULT_ROUTING,
+} as unknown as RuntimeSettings
 
 function deployment(modelGroup: string, fields: Partial<Deployment> = {}): Deployment {
   return {

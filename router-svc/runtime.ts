@@ -5,6 +5,7 @@ import type { Sealer } from '../shared/config/secrets.ts'
 import { isFree } from '../shared/cost.ts'
 import type { Served } from '../shared/model-access.ts'
 import { pricedCatalog } from '../shared/pricing.ts'
+import { type RouteLimits, routeLimits } from './admission/route-limits.ts'
 import type { Provider, Target } from './providers/provider.ts'
 import type { DeploymentState } from './routing/deployment-state.ts'
 
@@ -24,6 +25,8 @@ export interface Route {
   readonly problem: string | null
   /** Outlives this runtime: the same object for the same deployment id. */
   readonly state: DeploymentState
+  /** What must be held before an attempt; null = nothing limits the deployment. */
+  readonly limits: RouteLimits | null
 }
 
 /** A model name resolved: the group it belongs to and the routes that serve it. */
@@ -68,7 +71,7 @@ const WILDCARD_CACHE = 1_000
  * looks up.
  */
 export function compileRuntime(snapshot: RuntimeSnapshot, given: CompileDeps): RouterRuntime {
-  const deps = { ...given, catalog: pricedCatalog(given.catalog, snapshot.pricing) }
+  const deps = { ...given, catalog: pricedCatalog(given.catalog, snapshot.pricing), settings: snapshot.settings }
   const exact = new Map<string, Resolution>()
   const byId = new Map<string, Resolution>()
   const byUpstream = new Map<string, Resolution>()
@@ -129,7 +132,7 @@ export function compileRuntime(snapshot: RuntimeSnapshot, given: CompileDeps): R
   }
 }
 
-function compileRoute(deployment: Deployment, model: string, deps: CompileDeps): Route {
+function compileRoute(deployment: Deployment, model: string, deps: CompileDeps & Pick<RuntimeSnapshot, 'settings'>): Route {
   const provider = deps.providers.get(deployment.provider)
   if (provider === undefined) throw new Error(`deployment ${deployment.id}: unknown provider ${deployment.provider}`)
   const base = deployment.apiBase ?? firstSet(deps.env, provider.baseNames ?? [])?.replace(/\/+$/, '') ?? provider.base
@@ -158,6 +161,7 @@ function compileRoute(deployment: Deployment, model: string, deps: CompileDeps):
     prices: deployment.prices ?? deps.catalog.prices(deployment.provider, model),
     problem,
     state: deps.states.of(deployment.id),
+    limits: routeLimits(deployment, provider.name, deps.settings),
     target: {
       provider: deployment.provider,
       model,

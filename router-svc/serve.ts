@@ -2,7 +2,7 @@ import type { UsageEvent } from '../proto/usage.ts'
 import type { Codec } from '../shared/bus/codec.ts'
 import { costOf } from '../shared/cost.ts'
 import { GatewayError, toGatewayError } from '../shared/errors.ts'
-import type { Admission } from './admission/admission.ts'
+import { type Admission, mustEnter } from './admission/admission.ts'
 import { answerHeaders } from './answer-headers.ts'
 import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, attempt, openAttempt, type StreamOutput } from './attempt.ts'
 import { attemptLocal, isLocal } from './attempt-local.ts'
@@ -225,7 +225,7 @@ function prepare(
   runtime: RouterRuntime,
   route: Route,
 ): GatewayError | null | Promise<GatewayError | null> {
-  if (runtime.settings.providerBudgets.length > 0) {
+  if (mustEnter(call, route)) {
     return deps.admission.enter(call, runtime, route).then((refused) => (refused === null ? note(deps, call, route) : refused))
   }
   return note(deps, call, route)
@@ -295,8 +295,7 @@ async function attemptHedged(
         if (others.length === 0) return null
         const route = deps.selector.choose(others, call, runtime)
         tried.add(route)
-        if (runtime.settings.providerBudgets.length > 0 && (await deps.admission.enter(call, runtime, route)) !== null)
-          return null
+        if (mustEnter(call, route) && (await deps.admission.enter(call, runtime, route)) !== null) return null
         const running = unsettled(call, openAttempt(first, call.attempts.length, deps.clock.now()))
         await note(deps, { ...call, attempts: [...call.attempts, running] }, route)
         return route

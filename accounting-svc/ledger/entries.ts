@@ -1,3 +1,4 @@
+import { scopes } from '../../proto/limits.ts'
 import type { Attempt, TokenUsage, UsageEvent } from '../../proto/usage.ts'
 import { NO_TOKENS } from '../../proto/usage.ts'
 import type { EntryRow } from '../sql/ledger.ts'
@@ -42,7 +43,7 @@ function entryOf(event: UsageEvent, attempt: Attempt | null, calls: 0 | 1, price
     projectId: cleanOrNull(event.projectId),
     endUser: shortOrNull(event.endUser),
     tags: event.tags === undefined || event.tags.length === 0 ? NONE : event.tags.map(short),
-    extraScopes: event.scopes === undefined || event.scopes.length === 0 ? null : event.scopes.map(clean),
+    extraScopes: event.scopes === undefined || event.scopes.length === 0 ? null : scopesOfAttempt(event.scopes, attempt),
     endpoint: clean(event.endpoint),
     requestedModel: short(event.requestedModel),
     modelGroup: short(event.modelGroup),
@@ -75,6 +76,15 @@ function entryOf(event: UsageEvent, attempt: Attempt | null, calls: 0 | 1, price
     routerId: clean(event.routerId ?? ''),
     metadata: event.metadata === undefined ? '{}' : cleanJson(event.metadata),
   }
+}
+
+/** What counts in the budget of a provider or of a deployment is what was spent there, not what the call went on to cost elsewhere. */
+function scopesOfAttempt(names: readonly string[], attempt: Attempt | null): string[] {
+  return names.map(clean).filter((name) => {
+    if (attempt === null) return true
+    if (name.startsWith(scopes.provider(''))) return name === scopes.provider(attempt.provider)
+    return !name.startsWith(scopes.deployment('')) || name === scopes.deployment(attempt.deploymentId)
+  })
 }
 
 /** The rarely used part of a usage, so that a row can be priced again from the ledger alone. */

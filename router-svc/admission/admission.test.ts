@@ -8,7 +8,7 @@ import { GatewayError } from '../../shared/errors.ts'
 import { silentLog } from '../../shared/log.ts'
 import type { Call } from '../call.ts'
 import type { Resolution, Route } from '../runtime.ts'
-import { type Admission, createAdmission } from './admission.ts'
+import { type Admission, createAdmission, mustEnter } from './admission.ts'
 import type { NamedLimits } from './limit-source.ts'
 
 const DOLLAR = 1_000_000_000
@@ -32,12 +32,14 @@ const settings = {
 } as unknown as RuntimeSettings
 
 /** A cent a request, and nothing else unless said. */
-const route = (prices: object = { perRequest: DOLLAR / 100 }, provider = 'openai'): Route =>
+const route = (prices: object = { perRequest: DOLLAR / 100 }, provider = 'openai', fields: Partial<Route> = {}): Route =>
   ({
     deployment: { id: `${provider}-1` } as Deployment,
     provider: { name: provider },
     prices: { rateVersion: 'r', ...prices },
     target: { maxOutputTokens: null },
+    limits: null,
+    ...fields,
   }) as unknown as Route
 
 const resolution = (...routes: Route[]): Resolution => ({
@@ -281,20 +283,22 @@ describe('the cap of a run', () => {
 })
 
 describe('budgets of providers', () => {
-  const budgets = {
-    providerBudgets: [limit({ scope: 'provider|openai', kind: 'provider', owner: 'openai', budget: DOLLAR / 100 })],
-  }
-  const within = { settings: { ...settings, ...budgets }, anyFree: false }
+  const within = { settings, anyFree: false }
+  const budgets = [limit({ scope: 'provider|openai', kind: 'provider', owner: 'openai', budget: DOLLAR / 100 })]
+  const budgeted = (prices?: object) => route(prices, 'openai', { limits: { budgets, rates: [], here: null } })
+  const elsewhere = (prices?: object) => route(prices, 'anthropic')
 
   it('are held with the call’s own limits under one lease, and refuse only that provider', async () => {
     const { admission, counters } = await scene()
     const one = await admit(admission, call([limit({ requests: 10 })]))
-    expect(await admission.enter(one, within, route())).toBeNull()
+    expect(await admission.enter(one, within, budgeted())).toBeNull()
     expect(one.ticket?.extraScopes).toEqual(['provider|openai'])
     expect((await counters.peek(['key|k']))[0]?.requests).toBe(1)
     const other = await admit(admission, call([limit({ requests: 10 })]))
-    expect(await admission.enter(other, within, route())).toMatchObject({ code: 'budget_exceeded' })
-    expect(await admission.enter(other, within, route(undefined, 'anthropic'))).toBeNull()
+    const refused = await admission.enter(other, within, budgeted())
+    expect(refused).toMatchObject({ code: 'no_deployment', status: 429 })
+    expect(refused?.message).toContain('crossed budget for provider: Exceeded budget for provider openai')
+    expect(await admission.enter(other, within, elsewhere())).toBeNull()
     admission.settle(one, 0, 0)
     admission.settle(other, 0, 0)
     expect(await counters.totals()).toEqual({ leases: 0, held: 0 })
@@ -302,7 +306,7 @@ describe('budgets of providers', () => {
 
   it('are held by a stream as it grows, like any other', async () => {
     const { admission } = await scene()
-    const perToken = route({ input: 0, output: DOLLAR * 100 })
+    const perToken = budgeted({ input: 0, output: DOLLAR * 100 })
     const one = call([], { body: { stream: true, max_tokens: 5_000 } })
     const ends: GatewayError[] = []
     one.end = (error) => ends.push(error)
@@ -319,8 +323,66 @@ describe('budgets of providers', () => {
   it('hold for calls without any other limit too', async () => {
     const { admission, counters } = await scene()
     const one = call([])
-    expect(await admission.enter(one, within, route())).toBeNull()
+    expect(await admission.enter(one, within, budgeted())).toBeNull()
     admission.settle(one, DOLLAR / 100, 5)
     expect((await counters.peek(['provider|openai']))[0]?.held).toBe(DOLLAR / 100)
+  })
+
+  it('are given back by a call that goes on elsewhere, which is still told to the ledger', async () => {
+    const { admission, counters } = await scene()
+    const one = call([])
+    await admission.enter(one, within, budgeted())
+    expect(mustEnter(one, elsewhere())).toBe(true)
+    expect(await admission.enter(one, within, elsewhere())).toBeNull()
+    expect(await counters.totals()).toEqual({ leases: 0, held: 0 })
+    expect(one.ticket?.extraScopes).toEqual(['provider|openai'])
+    const limited = await admit(admission, call([limit({ budget: DOLLAR })]))
+    await admission.enter(limited, within, budgeted())
+    await admission.enter(limited, within, elsewhere())
+    expect(await counters.peek(['provider|openai', 'key|k'])).toMatchObject([{ held: 0 }, { held: DOLLAR / 100 }])
+    expect(limited.ticket?.extraScopes).toEqual(['provider|openai'])
+    expect(mustEnter(limited, elsewhere())).toBe(false)
+    admission.settle(limited, 0, 0)
+    admission.settle(one, 0, 0)
+    expect(await counters.totals()).toEqual({ leases: 0, held: 0 })
+  })
+})
+
+describe('a fallback to dearer models', () => {
+  const within = { settings, anyFree: false }
+  const dear = resolution(route({ perRequest: DOLLAR / 10 }))
+
+  it('raises what the call holds', async () => {
+    const { admission, counters } = await scene()
+    const one = await admit(admission, call([limit({ budget: DOLLAR })]))
+    expect(await admission.rehold(one, within, dear)).toBe(true)
+    expect((await counters.peek(['key|k']))[0]?.held).toBe(DOLLAR / 10)
+    expect(await admission.rehold(one, within, resolution())).toBe(true)
+    expect((await counters.peek(['key|k']))[0]?.held).toBe(DOLLAR / 10)
+  })
+
+  it('is skipped where the budget has no room for it, and the call keeps what it holds', async () => {
+    const { admission, counters } = await scene()
+    const one = await admit(admission, call([limit({ budget: DOLLAR / 50 })]))
+    expect(await admission.rehold(one, within, dear)).toBe(false)
+    expect((await counters.peek(['key|k']))[0]?.held).toBe(DOLLAR / 100)
+    expect(one.ticket?.request.hold).toBe(DOLLAR / 100)
+  })
+
+  it('asks the budgets of a call that was free so far', async () => {
+    const { admission, counters } = await scene()
+    const free = resolution(route({ input: 0, output: 0 }))
+    const spent = await admit(admission, call([limit({ budget: DOLLAR, spent: 2 * DOLLAR, revision: 1 })]), {}, free)
+    expect(await admission.rehold(spent, within, dear)).toBe(false)
+    const rich = await admit(admission, call([limit({ scope: 'key|r', owner: 'r', budget: DOLLAR })]), {}, free)
+    expect(await admission.rehold(rich, within, dear)).toBe(true)
+    expect((await counters.peek(['key|r']))[0]?.held).toBe(DOLLAR / 10)
+  })
+
+  it('costs nothing where nothing is held', async () => {
+    const { admission } = await scene()
+    expect(admission.rehold(call([]), within, dear)).toBe(true)
+    const counted = await admit(admission, call([limit({ requests: 10 })]))
+    expect(admission.rehold(counted, within, dear)).toBe(true)
   })
 })

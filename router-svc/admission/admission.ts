@@ -1,5 +1,6 @@
 import type { RuntimeSettings } from '../../proto/deployment.ts'
 import { type Limit, scopes } from '../../proto/limits.ts'
+import type { TokenUsage } from '../../proto/usage.ts'
 import type { Bus } from '../../shared/bus/bus.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { worstCost } from '../../shared/cost.ts'
@@ -15,8 +16,10 @@ import { GatewayError } from '../../shared/errors.ts'
 import type { Log } from '../../shared/log.ts'
 import { nanoOf } from '../../shared/money.ts'
 import type { Call } from '../call.ts'
+import { isUnlimited } from '../internal-call.ts'
 import type { Resolution, Route, RouterRuntime } from '../runtime.ts'
-import { estimate } from './estimate.ts'
+import { createAttemptLeases } from './attempt-leases.ts'
+import { type Estimate, estimate } from './estimate.ts'
 import type { LimitSource } from './limit-source.ts'
 import { type Refused, refusal, repeatableFor } from './refusal.ts'
 import { applies, budgetOf, defaultModelLimit, isFreeOf, outputReserve, tokenCap } from './scopes-of-call.ts'
@@ -29,10 +32,18 @@ export interface Admission {
   /** Holds in every scope of the call or in none. Throws or rejects with the refusal, or with `counters_away`. */
   admit(call: Call, runtime: AdmissionRuntime, resolution: Resolution): Ticket | null | Promise<Ticket | null>
   /**
-   * Before an attempt on `route`, where providers or deployments have budgets: adds theirs to the call's. The refusal is returned, because
-   * another route may do; null = go on.
+   * Before an attempt on `route`, where that has limits or the one before had (`mustEnter`): holds in its budgets and in those of its provider,
+   * counts it in its minute, takes a slot. The refusal is returned, because another route may do; null = go on. `deployment_busy` = worth
+   * waiting for.
    */
   enter(call: Call, runtime: AdmissionRuntime, route: Route): Promise<GatewayError | null>
+  /** The attempt on `route` is over: its slot is free for the next, and its tokens are counted as they were. */
+  leave(call: Call, route: Route, usage: TokenUsage | undefined): void
+  /**
+   * The call goes on to another group, whose models may be dearer: raises what it holds to the dearest of them. False = a budget has no room
+   * for that.
+   */
+  rehold(call: Call, runtime: AdmissionRuntime, resolution: Resolution): boolean | Promise<boolean>
   /** The call is over; nano-dollars and tokens of all its attempts. Never throws: what fails here the ledger's projection mends. */
   settle(call: Call, cost: number, tokens: number): void
   /** Calls running under a lease. */
@@ -49,6 +60,13 @@ export interface AdmissionDeps {
   limits: LimitSource
   clock: Clock
   log: Log
+  /** A slot of a deployment of this group is free again; absent = nobody waits for one. */
+  freed?(group: string): void
+}
+
+/** Whether `enter` must be asked before an attempt: the route has limits, or the call holds in budgets of another one. */
+export function mustEnter(call: Call, route: Route): boolean {
+  return route.limits !== null || call.ticket?.entered === true
 }
 
 /** Output tokens a stream reserves first; it reserves more as it grows, so that a large `max_tokens` does not hold a budget it never uses. */
@@ -68,7 +86,10 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     log.warn({ err }, text)
   }
 
+  const attempts = createAttemptLeases({ counters, freed: deps.freed ?? (() => undefined), warn })
+
   function admit(call: Call, runtime: AdmissionRuntime, resolution: Resolution): Ticket | null | Promise<Ticket | null> {
+    if (isUnlimited(call)) return null
     const { options } = call
     const { settings } = runtime
     const customer = settings.customerLimits ? options.endUser : null
@@ -99,10 +120,13 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     return tryAdmit(call, runtime, ticketFor(call, runtime.settings, resolution, limits))
   }
 
+  function sizeOf(call: Call, settings: RuntimeSettings, routes: readonly Route[]): Estimate {
+    const modelOutput = routes[0]?.target.maxOutputTokens ?? null
+    return estimate(call.request, call.endpoint.mode, { output: outputReserve(call, settings), modelOutput })
+  }
+
   function ticketFor(call: Call, settings: RuntimeSettings, resolution: Resolution, limits: Limit[]): Ticket {
-    const reserve = outputReserve(call, settings)
-    const modelOutput = resolution.routes[0]?.target.maxOutputTokens ?? null
-    const size = estimate(call.request, call.endpoint.mode, { output: reserve, modelOutput })
+    const size = sizeOf(call, settings, resolution.routes)
     // A token limit smaller than what an unlimited answer might use: the answer is limited, or hardly any call would fit.
     const cap = size.bounded ? null : tokenCap(limits)
     if (cap !== null) {
@@ -204,18 +228,32 @@ export function createAdmission(deps: AdmissionDeps): Admission {
   }
 
   async function enter(call: Call, runtime: AdmissionRuntime, route: Route): Promise<GatewayError | null> {
-    const more = runtime.settings.providerBudgets.filter(
-      ({ kind, owner }) =>
-        (kind === 'provider' && owner === route.provider.name) || (kind === 'deployment' && owner === route.deployment.id),
-    )
-    if (more.length === 0) return null
+    const budgets = route.limits?.budgets ?? []
     const before = call.ticket
+    const held = budgets.length === 0 && before?.entered !== true ? null : await holdFor(call, runtime, route, budgets, before)
+    if (held !== null) return held
+    return attempts.take(call, route, () => sizeOf(call, runtime.settings, [route]))
+  }
+
+  /** The call's own limits and the budgets of the route, under the call's lease: what it held so far is replaced in one step. */
+  async function holdFor(
+    call: Call,
+    runtime: AdmissionRuntime,
+    route: Route,
+    budgets: readonly Limit[],
+    before: Ticket | null,
+  ): Promise<GatewayError | null> {
     const base = before?.base ?? []
+    if (base.length === 0 && budgets.length === 0) {
+      letGo(before as Ticket)
+      return null
+    }
     const resolution: Resolution = { group: call.modelGroup, routes: [route], served: [] }
-    const ticket = ticketFor(call, runtime.settings, resolution, [...base, ...more])
+    const ticket = ticketFor(call, runtime.settings, resolution, [...base, ...budgets])
     ticket.base = base
+    // What failed attempts cost belongs to the budgets they were made under.
+    ticket.past = before?.extraScopes ?? []
     try {
-      // The same lease again: what the call held so far is replaced in one step.
       const admitted = await tryAdmit(call, runtime, ticket)
       if (admitted === null) return null
       if (before !== null) {
@@ -230,23 +268,72 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     }
   }
 
+  /** Nothing of the call's own limits it, and nothing of the route it goes to: what it held for another one is given back. */
+  function letGo(ticket: Ticket): void {
+    ticket.stopMeter()
+    running.delete(ticket)
+    giveBack(() => counters.release(ticket.request.lease))
+  }
+
+  function rehold(call: Call, runtime: AdmissionRuntime, resolution: Resolution): boolean | Promise<boolean> {
+    const { ticket } = call
+    if (ticket === null || !ticket.limits.some((limit) => budgetOf(limit, clock.now()) !== null)) return true
+    if (resolution.routes.every(isFreeOf)) return true
+    if (!ticket.budgeted) return admitAnew(call, runtime, resolution, ticket)
+    const size = sizeOf(call, runtime.settings, resolution.routes)
+    const raise = ticket.dearer(dearest(resolution.routes, size.inputTokensAtMost))
+    const done = (granted: boolean): boolean => {
+      if (granted) ticket.raise(raise)
+      return granted
+    }
+    if (raise.hold <= ticket.request.hold) return done(true)
+    const extended = counters.extend(ticket.request.lease, raise.hold)
+    const away = (err: unknown): boolean => {
+      warn(err, 'a hold could not be raised for a fallback')
+      return runtime.settings.countersAway === 'allow'
+    }
+    return extended instanceof Promise ? extended.then(done, away) : done(extended)
+  }
+
+  /** A call that was free so far asked no budget; now it must. */
+  async function admitAnew(call: Call, runtime: AdmissionRuntime, resolution: Resolution, before: Ticket): Promise<boolean> {
+    const ticket = ticketFor(call, runtime.settings, resolution, [...before.base])
+    try {
+      const admitted = await tryAdmit(call, runtime, ticket)
+      if (admitted === null) return true
+      before.stopMeter()
+      running.delete(before)
+      call.ticket = admitted
+      return true
+    } catch (thrown) {
+      if (thrown instanceof GatewayError) return false
+      throw thrown
+    }
+  }
+
   function settle(call: Call, cost: number, tokens: number): void {
+    attempts.leaveAll(call)
     const { ticket } = call
     if (ticket === null) return
     running.delete(ticket)
     ticket.stopMeter()
+    // What is not settled here goes when the ledger has booked the call.
+    giveBack(() => counters.settle(ticket.request.lease, { cost, tokens }))
+  }
+
+  function giveBack(work: () => void | Promise<void>): void {
     try {
-      const settling = counters.settle(ticket.request.lease, { cost, tokens })
-      // What is not settled here goes when the ledger has booked the call.
-      if (settling instanceof Promise) settling.catch((err: unknown) => warn(err, 'a call could not be settled in the counters'))
+      const working = work()
+      if (working instanceof Promise) working.catch((err: unknown) => warn(err, 'a call could not be settled in the counters'))
     } catch (err) {
       warn(err, 'a call could not be settled in the counters')
     }
   }
 
   function renew(): void {
-    if (running.size === 0) return
-    const leases: RunningLease[] = [...running].map(({ request }) => request)
+    const leases: RunningLease[] = attempts.running()
+    for (const { request } of running) leases.push(request)
+    if (leases.length === 0) return
     Promise.resolve()
       .then(() => counters.renew(leases))
       .catch((err: unknown) => warn(err, 'leases could not be renewed'))
@@ -262,6 +349,8 @@ export function createAdmission(deps: AdmissionDeps): Admission {
   return {
     admit,
     enter,
+    leave: attempts.leave,
+    rehold,
     settle,
     get running() {
       return running.size

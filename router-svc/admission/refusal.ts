@@ -52,7 +52,13 @@ function budgetRefusal(refused: Refused, keyAlias: string | null, now: number): 
     details.retryAfter = limit.resetAt - now
     headers['reset_at'] = utc(limit.resetAt)
   }
-  return new GatewayError(limit.kind === 'run' ? 'run_cap_reached' : 'budget_exceeded', text, details)
+  return new GatewayError(codeOf(limit), text, details)
+}
+
+/** What is short of a provider or a deployment is not the caller's budget: others may serve the call. */
+function codeOf({ kind }: Limit): 'run_cap_reached' | 'no_deployment' | 'budget_exceeded' {
+  if (kind === 'run') return 'run_cap_reached'
+  return kind === 'provider' || kind === 'deployment' ? 'no_deployment' : 'budget_exceeded'
 }
 
 /** The sentence by which clients recognise whose budget it was. */

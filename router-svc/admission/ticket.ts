@@ -18,6 +18,14 @@ export interface TicketParts {
   costOf: ((outputTokens: number) => number) | null
 }
 
+/** A call's costs after it went on to dearer models: nano-dollars by output tokens, and for what is reserved. */
+export interface Raise {
+  costOf: (outputTokens: number) => number
+  hold: number
+}
+
+const NONE: readonly string[] = []
+
 /** From here on a stream asks for more: half of what is reserved is left, so that the answer need not wait. */
 const ASK_AT = 0.5
 /** How much more it asks for: several times as much, and when that is not there a little. */
@@ -33,12 +41,14 @@ const SMALL_STEP = 16
 export class Ticket {
   readonly limits: readonly Limit[]
   readonly metered: boolean
-  /** Scopes the ledger cannot see in the entry itself. */
-  readonly extraScopes: readonly string[]
   /** The limits without those of a provider or a deployment. */
   base: readonly Limit[]
+  /** Scopes of budgets the call was in before, for what it cost there. */
+  past: readonly string[] = NONE
   states: readonly ScopeState[] = []
   readonly #parts: TicketParts
+  readonly #extraScopes: readonly string[]
+  #costOf: ((outputTokens: number) => number) | null
   #request: AdmitRequest
   #reserved = 0
   #askAt = Number.POSITIVE_INFINITY
@@ -51,7 +61,8 @@ export class Ticket {
   constructor(parts: TicketParts) {
     this.#parts = parts
     this.limits = parts.limits
-    this.extraScopes = parts.limits.filter(isExtra).map(({ scope }) => scope)
+    this.#extraScopes = parts.limits.filter(isExtra).map(({ scope }) => scope)
+    this.#costOf = parts.costOf
     this.base = parts.limits
     this.metered = parts.metered
     this.#request = { lease: parts.lease, scopes: parts.scopes, tokens: parts.tokens, hold: 0 }
@@ -62,6 +73,22 @@ export class Ticket {
     return this.#request
   }
 
+  /** Scopes the ledger cannot see in the entry itself. */
+  get extraScopes(): readonly string[] {
+    if (this.past.length === 0) return this.#extraScopes
+    return [...new Set([...this.#extraScopes, ...this.past])]
+  }
+
+  /** It holds in budgets of a provider or a deployment. */
+  get entered(): boolean {
+    return this.base.length < this.limits.length
+  }
+
+  /** Some of its scopes has a budget that was asked. */
+  get budgeted(): boolean {
+    return this.#parts.costOf !== null
+  }
+
   /** Output tokens the hold covers. */
   get reserved(): number {
     return this.#reserved
@@ -70,8 +97,21 @@ export class Ticket {
   /** Sets the hold for at most `output` tokens. */
   reserve(output: number): void {
     this.#reserved = Math.min(output, this.#parts.output)
-    this.#request = { ...this.#request, hold: this.#costOf(this.#reserved) }
+    this.#request = { ...this.#request, hold: this.#cost(this.#reserved) }
     this.#askAt = this.#reserved * ASK_AT
+  }
+
+  /** What the call must hold when it may cost that much too; takes effect with `raise`. */
+  dearer(costOf: (outputTokens: number) => number): Raise {
+    const before = this.#costOf
+    const dearest = before === null ? costOf : (output: number) => Math.max(before(output), costOf(output))
+    return { costOf: dearest, hold: dearest(this.#reserved) }
+  }
+
+  /** The counters hold it now. */
+  raise({ costOf, hold }: Raise): void {
+    this.#costOf = costOf
+    this.#request = { ...this.#request, hold }
   }
 
   meter(extend: (hold: number) => boolean | Promise<boolean>, exhausted: () => void): void {
@@ -102,8 +142,8 @@ export class Ticket {
     return this.#parts.bounded && this.#reserved >= this.#parts.output
   }
 
-  #costOf(output: number): number {
-    return this.#parts.costOf?.(output) ?? 0
+  #cost(output: number): number {
+    return this.#costOf?.(output) ?? 0
   }
 
   #grow(output: number): void {
@@ -113,7 +153,7 @@ export class Ticket {
     const steps = [Math.min(most, this.#reserved * GROWTH), Math.min(most, this.#reserved + SMALL_STEP)]
     const ask = async (): Promise<void> => {
       for (const reserved of steps) {
-        const hold = this.#costOf(reserved)
+        const hold = this.#cost(reserved)
         if (!(await this.#extend?.(hold))) continue
         this.#reserved = reserved
         this.#request = { ...this.#request, hold }

@@ -39,6 +39,8 @@ export interface Upstream {
 
 /** Most pipelined bytes kept while an answer is under way. */
 const PIPELINE_LIMIT = 1024 * 1024
+/** First byte of a TLS connection (RFC 8446 §5.1); no method begins with it. */
+const TLS_HANDSHAKE = 0x16
 const CONTINUE = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n')
 
 /** Starts a scripted provider on its own port. Rejects when the port is taken. */
@@ -149,6 +151,8 @@ class Connection {
   #take(bytes: Buffer): void {
     this.#shop.stats.bytesIn += bytes.length
     try {
+      // As servers do that are asked for TLS where they speak none: their answer is no record of it, and the handshake fails.
+      if (this.#head === null && bytes[0] === TLS_HANDSHAKE) throw new Error('TLS')
       this.#reader.push(bytes)
     } catch {
       this.#shop.stats.unreadable += 1

@@ -1,4 +1,5 @@
-import type { ErrorCode } from '../../proto/errors.ts'
+import { ERRORS, type ErrorCode } from '../../proto/errors.ts'
+import { GatewayError } from '../../shared/errors.ts'
 
 /** What an HTTP status says where the body does not: the part every provider agrees on. An adapter adds its own over it. */
 export const STATUS_CODES: Readonly<Record<number, ErrorCode>> = {
@@ -15,4 +16,27 @@ export const STATUS_CODES: Readonly<Record<number, ErrorCode>> = {
   503: 'provider_unavailable',
   504: 'provider_timeout',
   529: 'provider_overloaded',
+}
+
+/** `OpenAIException`, `GroqException`, `Together_aiException`: as LiteLLM spells them. */
+export function exceptionName(provider: string): string {
+  return provider === 'openai' ? 'OpenAIException' : `${provider.charAt(0).toUpperCase()}${provider.slice(1)}Exception`
+}
+
+/**
+ * What we saw ourselves of a provider's failure (a broken connection, an answer that cannot be read) in the grammar of those it reports,
+ * which clients and dashboards match on (surface reference §6.2). Any other error, and one that speaks it already, as it is.
+ */
+export function inProviderWords(error: GatewayError, provider: string): GatewayError {
+  if (!error.code.startsWith('provider_') || error.message.startsWith('litellm.')) return error
+  const { code, message, status, type, param, retryAfter, providerCode, headers, cause } = error
+  return new GatewayError(code, `litellm.${ERRORS[code].class}: ${exceptionName(provider)} - ${message}`, {
+    status,
+    type,
+    param,
+    cause,
+    ...(retryAfter === undefined ? {} : { retryAfter }),
+    ...(providerCode === undefined ? {} : { providerCode }),
+    ...(headers === undefined ? {} : { headers }),
+  })
 }

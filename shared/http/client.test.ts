@@ -95,6 +95,30 @@ describe('the HTTP client', () => {
     expect(error?.message).not.toContain('secret')
   })
 
+  it('says why a connection failed, and nothing of the host behind it', async () => {
+    const plain = await tcpServer((socket) => socket.once('data', () => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')))
+    const handshake = await fetchAll(client(), plain.replace('http:', 'https:'))
+    expect(handshake.error).toMatchObject({ code: 'provider_connection', message: expect.stringContaining('TLS failed') })
+    const unknown = await fetchAll(client(), 'http://provider.invalid/v1')
+    expect(unknown.error?.code).toBe('provider_connection')
+    expect(unknown.error?.message).toMatch(
+      /^Could not reach http:\/\/provider\.invalid: its name (is not known|could not be resolved) \(\w+\)\.$/,
+    )
+    const reset = await tcpServer((socket) => socket.once('data', () => socket.resetAndDestroy()))
+    expect((await fetchAll(client(), reset)).error?.message).toContain('the connection was reset (ECONNRESET)')
+    const closed = await tcpServer((socket) => socket.once('data', () => socket.end('HTTP/1.1 200 O')))
+    expect((await fetchAll(client(), closed)).error?.message).toContain('the connection was closed before an answer.')
+  })
+
+  it('tells a peer that does not speak HTTP from one that cannot be reached', async () => {
+    const junk = await tcpServer((socket) => socket.once('data', () => socket.end('220 smtp.example.com ESMTP\r\n\r\n')))
+    expect((await fetchAll(client(), junk)).error?.code).toBe('provider_malformed')
+    const inside = await tcpServer((socket) =>
+      socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n')),
+    )
+    expect((await fetchAll(client(), inside)).error?.code).toBe('provider_malformed')
+  })
+
   it('tells a connection cut inside the answer from one that never answered', async () => {
     const cut = await tcpServer((socket) =>
       socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf', () => socket.destroy())),

@@ -1,4 +1,5 @@
 import { type Dispatcher, Pool } from 'undici'
+import type { ErrorCode } from '../../proto/errors.ts'
 import { GatewayError } from '../errors.ts'
 
 /** One outgoing HTTP request. Times are milliseconds; 0 = no limit. */
@@ -221,36 +222,50 @@ class Handler implements Dispatcher.DispatchHandler, OutgoingCall {
   }
 }
 
-/** What undici threw, as one of our codes. The origin is named, path and query (which may hold a key) are not. */
+/** What clients are told of a connection that failed, by the code of Node or undici; all else is a connection that was lost. */
+const REASONS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'the connection was refused',
+  ECONNRESET: 'the connection was reset',
+  EPIPE: 'the connection was reset',
+  UND_ERR_SOCKET: 'the connection was closed before an answer',
+  ENOTFOUND: 'its name is not known',
+  EAI_AGAIN: 'its name could not be resolved',
+  EHOSTUNREACH: 'there is no way to its host',
+  ENETUNREACH: 'there is no way to its network',
+  ETIMEDOUT: 'the connection timed out',
+  EPROTO: 'TLS failed',
+}
+
+/** Codes of certificates that were refused (Node's `X509_V_ERR_*`), beside those that begin with ERR_TLS, ERR_SSL and CERT. */
+const CERTIFICATE = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_CA)/
+
+/**
+ * What undici threw, as one of our codes. The origin is named (every answer has it in `x-litellm-model-api-base`); path and query, which
+ * may hold a key, and what the system says of the host behind it are not.
+ */
 function connectionError(error: Error & { code?: string }, url: string, started: boolean): GatewayError {
   const origin = originOf(url)
-  switch (error.code) {
+  const code = error.code ?? ''
+  const failure = (name: ErrorCode, text: string): GatewayError => new GatewayError(name, text, { cause: error })
+  switch (code) {
     case 'UND_ERR_CONNECT_TIMEOUT':
-      return new GatewayError('provider_timeout', `litellm.Timeout: Connection to ${origin} timed out.`, { cause: error })
+      return failure('provider_timeout', `Connection to ${origin} timed out.`)
     case 'UND_ERR_HEADERS_TIMEOUT':
-      return new GatewayError('provider_timeout', `litellm.Timeout: ${origin} did not start to answer in time.`, { cause: error })
+      return failure('provider_timeout', `${origin} did not start to answer in time.`)
     case 'UND_ERR_BODY_TIMEOUT':
-      return new GatewayError('provider_timeout', `litellm.Timeout: ${origin} fell silent in the middle of its answer.`, {
-        cause: error,
-      })
+      return failure('provider_timeout', `${origin} fell silent in the middle of its answer.`)
     case 'UND_ERR_INVALID_ARG':
-      return new GatewayError('bad_request', `The address or headers of the deployment at ${origin} are not usable.`, {
-        cause: error,
-      })
+      return failure('bad_request', `The address or headers of the deployment at ${origin} are not usable.`)
+    case 'UND_ERR_HEADERS_OVERFLOW':
+      return failure('provider_malformed', `${origin} sent too large a head.`)
   }
-  if (started) {
-    return new GatewayError(
-      'provider_truncated',
-      `litellm.APIConnectionError: ${origin} closed the connection before its answer was complete.`,
-      {
-        cause: error,
-      },
-    )
-  }
-  const reason = error.code === undefined || error.code.startsWith('UND_ERR') ? 'connection lost' : error.code
-  return new GatewayError('provider_connection', `litellm.APIConnectionError: Could not reach ${origin} (${reason}).`, {
-    cause: error,
-  })
+  // llhttp, undici's parser.
+  if (error.name === 'HTTPParserError' || code.startsWith('HPE_'))
+    return failure('provider_malformed', `${origin} did not speak HTTP.`)
+  if (started) return failure('provider_truncated', `${origin} closed the connection before its answer was complete.`)
+  const reason = REASONS[code] ?? (CERTIFICATE.test(code) ? 'TLS failed' : 'the connection was lost')
+  const named = code === '' || code.startsWith('UND_ERR') ? '' : ` (${code})`
+  return failure('provider_connection', `Could not reach ${origin}: ${reason}${named}.`)
 }
 
 function originOf(url: string): string {

@@ -105,7 +105,7 @@ describe('SseSplitter', () => {
   it('refuses a frame above its limit instead of holding it', () => {
     const splitter = new SseSplitter(100)
     splitter.push(bytes('data: '))
-    expect(() => splitter.push(new Uint8Array(200).fill(97))).toThrow(RangeError)
+    expect(() => splitter.push(new Uint8Array(200).fill(97))).toThrow(expect.objectContaining({ code: 'provider_malformed' }))
   })
 
   it('does not keep a large chunk alive for a short rest', () => {

@@ -1,3 +1,5 @@
+import { GatewayError } from '../errors.ts'
+
 /**
  * Server-sent events (WHATWG HTML §9.2): bytes → frames → events, split-proof. Splitting works on bytes and hands out views, because
  * a pass-through stream only forwards frames and parses few of them (62 ns per event against 291 for a text parser).
@@ -21,7 +23,7 @@ const decoder = new TextDecoder()
  * Cuts a byte stream after each blank line (`\n\n`, `\r\n\r\n`, `\r\r` or mixtures). A returned frame includes its blank line and is
  * a view into the input where possible. Whatever is left at the end of input is in `rest()`.
  *
- * A frame larger than `limit` bytes throws RangeError: a provider that never sends a blank line must not fill our memory.
+ * A frame larger than `limit` bytes throws GatewayError `provider_malformed`: a provider that never sends a blank line must not fill our memory.
  */
 export class SseSplitter {
   #held: Uint8Array = EMPTY
@@ -67,7 +69,8 @@ export class SseSplitter {
     }
     this.#held = start === length ? EMPTY : input.subarray(start)
     this.#scanned = Math.max(0, at - start)
-    if (this.#held.length > this.#limit) throw new RangeError(`event larger than ${this.#limit} bytes`)
+    if (this.#held.length > this.#limit)
+      throw new GatewayError('provider_malformed', `An event of the stream is larger than ${this.#limit} bytes.`)
     // A short rest of a large chunk must not keep the chunk alive.
     if (this.#held.length > 0 && this.#held.buffer.byteLength > 4 * this.#held.length) this.#held = new Uint8Array(this.#held)
     return frames

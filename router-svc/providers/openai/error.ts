@@ -1,6 +1,6 @@
 import { ERRORS, type ErrorCode } from '../../../proto/errors.ts'
 import { type ErrorDetails, GatewayError } from '../../../shared/errors.ts'
-import { STATUS_CODES } from '../error-status.ts'
+import { exceptionName, STATUS_CODES } from '../error-status.ts'
 import type { Headers } from '../provider.ts'
 
 type Fields = Readonly<Record<string, unknown>>
@@ -89,7 +89,7 @@ export function decodeError(provider: string, status: number, headers: Headers, 
   const error = errorFields(body)
   const message = messageOf(error, body, status)
   const given = status >= 400 ? status : statusInside(error)
-  const code = classify(provider, given, error, message)
+  const code = status < 400 && !isError(error) ? 'provider_malformed' : classify(provider, given, error, message)
   const row = ERRORS[code]
 
   const details: ErrorDetails = {}
@@ -106,11 +106,6 @@ export function decodeError(provider: string, status: number, headers: Headers, 
 
   const label = row.class === 'BadRequestError' ? '' : `${row.class}: `
   return new GatewayError(code, `litellm.${row.class}: ${label}${exceptionName(provider)} - ${message}`, details)
-}
-
-/** `OpenAIException`, `GroqException`, `Together_aiException`: as LiteLLM spells them. */
-function exceptionName(provider: string): string {
-  return provider === 'openai' ? 'OpenAIException' : `${provider.charAt(0).toUpperCase()}${provider.slice(1)}Exception`
 }
 
 function classify(provider: string, status: number, error: Fields | null, message: string): ErrorCode {
@@ -161,9 +156,15 @@ function errorFields(body: string): Fields | null {
   return parsed
 }
 
+/** A 200 may hold an error object; a page of a proxy, nothing at all or something else entirely is none. */
+function isError(error: Fields | null): boolean {
+  return error !== null && ['message', 'detail', 'msg', 'code', 'type'].some((member) => error[member] != null)
+}
+
 function messageOf(error: Fields | null, body: string, status: number): string {
   const found = error?.['message'] ?? error?.['detail'] ?? error?.['msg']
   let text = typeof found === 'string' ? found : found === undefined ? '' : JSON.stringify(found)
+  if (status < 400 && !isError(error)) return 'The answer is neither what was asked for nor an error'
   // A load balancer's HTML says nothing a client can use.
   if (text === '' && error !== null) text = body
   if (text === '' && !/^\s*</.test(body)) text = body.trim()

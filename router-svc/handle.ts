@@ -3,7 +3,6 @@ import type { IncomingStream, StreamHandler } from '../shared/bus/bus.ts'
 import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
 import type { StoredAnswer } from '../shared/idempotency/store.ts'
 import type { Log } from '../shared/log.ts'
-import { mayCall } from '../shared/model-access.ts'
 import type { Admission } from './admission/admission.ts'
 import { answerHeaders, costHeaders, errorHeaders } from './answer-headers.ts'
 import type { AttemptResult } from './attempt.ts'
@@ -12,7 +11,9 @@ import { checkRequest } from './check-request.ts'
 import type { Idempotency } from './idempotency.ts'
 import { Reply } from './reply.ts'
 import { usageEvent } from './report.ts'
-import type { Resolution, Route, RouterRuntime } from './runtime.ts'
+import { readRouting } from './routing/request-routing.ts'
+import { resolve } from './routing/resolve.ts'
+import type { Route, RouterRuntime } from './runtime.ts'
 import { type ServeDeps, serve } from './serve.ts'
 import type { Spool } from './spool.ts'
 
@@ -57,7 +58,7 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
     const runtime = deps.runtime()
     decode(call, incoming.body ?? (await incoming.collect(runtime.settings.maxRequestBytes)), runtime.settings)
     checkRequest(call, runtime.settings)
-    call.routing = runtime.settings.routing
+    readRouting(call, runtime, deps.random)
     const resolution = resolve(call, runtime)
     const claimed = deps.idempotency.begin(call)
     const kept = claimed === null ? null : await claimed
@@ -75,30 +76,6 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
       deps.log.error({ callId: call.message.callId, err: result.cause }, 'a call failed inside the router')
   }
   finish(deps, call, reply, result, route)
-}
-
-/** Alias, access and the deployments behind the name. Throws GatewayError `unknown_model`, `model_denied`. */
-function resolve(call: Call, runtime: RouterRuntime): Resolution {
-  const asked = call.requestedModel
-  const { aliases } = call.identity
-  const name = Object.hasOwn(aliases, asked) ? (aliases[asked] as string) : asked
-  const resolution = runtime.resolve(name)
-  if (!mayCall(call.identity, [asked, name, runtime.aliased(name)], resolution?.served ?? [])) {
-    throw new GatewayError(
-      'model_denied',
-      `The requested model '${asked}' is not available for this API key, or the model name is invalid. Call \`/v1/models\` to view available models for your key.`,
-      { param: 'model' },
-    )
-  }
-  if (resolution === null) {
-    throw new GatewayError(
-      'unknown_model',
-      `${call.endpoint.path.replace('/v1', '')}: Invalid model name passed in model=${asked}. Call \`/v1/models\` to view available models for your key.`,
-      { param: 'model' },
-    )
-  }
-  call.modelGroup = resolution.group
-  return resolution
 }
 
 /** Reports first, then ends the answer: an event is on disk before the client knows that the call is over. */
@@ -134,7 +111,7 @@ function answer(
   const now = deps.clock.monotonic()
   if (error !== null) {
     const failed = result instanceof GatewayError || result.kind !== 'failed' ? null : result
-    reply.fail(error, errorHeaders(answerHeaders(call, route, failed?.headers ?? null, now), error), failed?.event ?? '')
+    reply.fail(error, errorHeaders(answerHeaders(call, route, failed?.headers ?? null, now), error), failed?.tell?.(error) ?? '')
   } else if (!(result instanceof GatewayError)) {
     if (result.kind === 'answered') {
       const headers = answerHeaders(call, route, result.headers, now)

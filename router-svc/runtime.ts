@@ -8,6 +8,7 @@ import { pricedCatalog } from '../shared/pricing.ts'
 import { type RouteLimits, routeLimits } from './admission/route-limits.ts'
 import type { Provider, Target } from './providers/provider.ts'
 import type { DeploymentState } from './routing/deployment-state.ts'
+import { compileNames } from './routing/names.ts'
 
 /** One way a call can go: a deployment with everything that can be decided before a call comes. */
 export interface Route {
@@ -23,6 +24,10 @@ export interface Route {
   readonly prices: Prices | null
   /** Why it cannot serve, found at compile time (no credential, no base URL). Null = it can. */
   readonly problem: string | null
+  /** Expressions over `Name: value` of the request's headers that count as its tags; null = none. */
+  readonly tagPatterns: readonly RegExp[] | null
+  /** What its model can do, by LiteLLM's `supports_…` names without the prefix; null = not known. */
+  readonly supports: ReadonlySet<string> | null
   /** Outlives this runtime: the same object for the same deployment id. */
   readonly state: DeploymentState
   /** What must be held before an attempt; null = nothing limits the deployment. */
@@ -43,8 +48,8 @@ export interface RouterRuntime {
   readonly routes: readonly Route[]
   /** Some model is explicitly free: a key whose budget is spent may still call that one. */
   readonly anyFree: boolean
-  /** Resolves a name in LiteLLM's order (surface reference §5.1), or null. */
-  resolve(model: string): Resolution | null
+  /** Resolves a name in LiteLLM's order (surface reference §5.1), or null. A team's own deployments are only found with its id. */
+  resolve(model: string, teamId?: string | null): Resolution | null
   /** What `model_group_alias` makes of a name: the target, or the name itself. */
   aliased(model: string): string
 }
@@ -57,78 +62,24 @@ export interface CompileDeps {
   states: { of(deploymentId: string): DeploymentState }
 }
 
-interface Pattern {
-  name: string
-  expression: RegExp
-  deployments: Deployment[]
-}
-
-/** Filled wildcard routes kept, so that `openai/*` costs one regular expression per new model name, not per call. */
-const WILDCARD_CACHE = 1_000
-
 /**
  * Builds the runtime once per snapshot: wildcards compiled and sorted, credentials opened, headers made, so that a call only
  * looks up.
  */
 export function compileRuntime(snapshot: RuntimeSnapshot, given: CompileDeps): RouterRuntime {
   const deps = { ...given, catalog: pricedCatalog(given.catalog, snapshot.pricing), settings: snapshot.settings }
-  const exact = new Map<string, Resolution>()
-  const byId = new Map<string, Resolution>()
-  const byUpstream = new Map<string, Resolution>()
-  const patterns: Pattern[] = []
-  const routes: Route[] = []
-
-  for (const [group, deployments] of groupBy(snapshot.deployments)) {
-    if (group.includes('*')) {
-      patterns.push({ name: group, expression: wildcard(group), deployments })
-      continue
-    }
-    const compiled = deployments.map((deployment) => compileRoute(deployment, deployment.model, deps))
-    routes.push(...compiled)
-    exact.set(group, resolution(group, compiled))
-    for (const route of compiled) {
-      byId.set(route.deployment.id, resolution(group, [route]))
-      const upstream = `${route.deployment.provider}/${route.deployment.model}`
-      if (!byUpstream.has(upstream)) byUpstream.set(upstream, resolution(group, [route]))
-    }
-  }
-  // Most specific first: longest pattern, then most literal characters.
-  patterns.sort((a, b) => b.name.length - a.name.length || literals(b.name) - literals(a.name))
-
-  const aliases = snapshot.settings.modelGroupAlias
-  const filled = new Map<string, Resolution | null>()
-
-  const matchWildcard = (model: string): Resolution | null => {
-    let found = filled.get(model)
-    if (found !== undefined) return found
-    found = null
-    for (const pattern of patterns) {
-      const match = pattern.expression.exec(model)
-      if (match === null) continue
-      const captured = match.slice(1)
-      found = resolution(
-        pattern.name,
-        pattern.deployments.map((deployment) => compileRoute(deployment, fill(deployment.model, captured, model), deps)),
-      )
-      break
-    }
-    if (filled.size >= WILDCARD_CACHE) filled.clear()
-    filled.set(model, found)
-    return found
-  }
-
+  const names = compileNames(snapshot.deployments, (deployment, model) => compileRoute(deployment, model, deps))
+  const { settings } = snapshot
+  const aliases = settings.modelGroupAlias
   const aliased = (model: string): string => (Object.hasOwn(aliases, model) ? (aliases[model] as string) : model)
 
   return {
     revision: snapshot.revision,
-    settings: snapshot.settings,
-    routes,
-    anyFree: routes.some(({ prices }) => prices !== null && isFree(prices)),
+    settings,
+    routes: names.routes,
+    anyFree: names.routes.some(({ prices }) => prices !== null && isFree(prices)),
     aliased,
-    resolve(model) {
-      const name = aliased(model)
-      return exact.get(name) ?? byId.get(name) ?? matchWildcard(name) ?? byUpstream.get(name) ?? null
-    },
+    resolve: (model, teamId = null) => names.byId(model, teamId) ?? names.find(aliased(model), teamId),
   }
 }
 
@@ -152,6 +103,15 @@ function compileRoute(deployment: Deployment, model: string, deps: CompileDeps &
       headers[auth.name] = `${auth.prefix ?? ''}${key}`
     } else headers['authorization'] = `Bearer ${key}`
   }
+  const facts = deps.catalog.facts(deployment.provider, model)
+  let tagPatterns: RegExp[] | null = null
+  for (const pattern of deployment.tagPatterns ?? []) {
+    try {
+      tagPatterns = [...(tagPatterns ?? []), new RegExp(pattern)]
+    } catch {
+      problem ??= `tag_regex ${pattern} is not a regular expression`
+    }
+  }
   return {
     deployment,
     provider,
@@ -160,6 +120,8 @@ function compileRoute(deployment: Deployment, model: string, deps: CompileDeps &
     apiBase: base,
     prices: deployment.prices ?? deps.catalog.prices(deployment.provider, model),
     problem,
+    tagPatterns,
+    supports: supportsOf(deployment, facts?.supports ?? []),
     state: deps.states.of(deployment.id),
     limits: routeLimits(deployment, provider.name, deps.settings),
     target: {
@@ -170,61 +132,33 @@ function compileRoute(deployment: Deployment, model: string, deps: CompileDeps &
       dropParams: deployment.dropParams,
       additionalDropParams: deployment.additionalDropParams,
       allowedOpenaiParams: deployment.allowedOpenaiParams,
-      maxOutputTokens: deployment.maxOutputTokens ?? deps.catalog.facts(deployment.provider, model)?.maxOutputTokens ?? null,
+      maxOutputTokens: deployment.maxOutputTokens ?? facts?.maxOutputTokens ?? null,
       settings: deployment.settings,
       clientHeaders: {},
     },
   }
 }
 
+/** The catalogue's word, and the deployment's own (`model_info.supports_vision: false`) over it. */
+function supportsOf({ info }: Deployment, known: readonly string[]): ReadonlySet<string> | null {
+  const supports = new Set(known)
+  let said = known.length > 0
+  for (const name in info) {
+    if (!name.startsWith(SUPPORTS) || typeof info[name] !== 'boolean') continue
+    said = true
+    if (info[name]) supports.add(name.slice(SUPPORTS.length))
+    else supports.delete(name.slice(SUPPORTS.length))
+  }
+  return said ? supports : null
+}
+
+const SUPPORTS = 'supports_'
+
 /** Whether a provider lacks a mode this call needs. */
 export function serves(route: Route, mode: Mode): boolean {
   if (route.provider[mode] !== undefined) return true
   // A text completion is answered by a chat model through the bridge.
   return mode === 'completion' && route.provider.chat !== undefined
-}
-
-function resolution(group: string, routes: Route[]): Resolution {
-  return {
-    group,
-    routes,
-    served: routes.map(({ deployment, model }) => ({
-      provider: deployment.provider,
-      model,
-      accessGroups: deployment.accessGroups,
-    })),
-  }
-}
-
-function groupBy(deployments: readonly Deployment[]): Map<string, Deployment[]> {
-  const groups = new Map<string, Deployment[]>()
-  for (const deployment of deployments) {
-    const group = groups.get(deployment.modelGroup)
-    if (group === undefined) groups.set(deployment.modelGroup, [deployment])
-    else group.push(deployment)
-  }
-  return groups
-}
-
-function wildcard(pattern: string): RegExp {
-  return new RegExp(
-    `^${pattern
-      .split('*')
-      .map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'))
-      .join('(.*)')}$`,
-    's',
-  )
-}
-
-/** Fills the `*` of an upstream name, in order, with what the group's wildcards matched. `*` alone takes the name as given. */
-function fill(model: string, captured: string[], requested: string): string {
-  if (model === '*' && captured.length === 0) return requested
-  let index = 0
-  return model.replace(/\*/g, () => captured[index++] ?? requested)
-}
-
-function literals(pattern: string): number {
-  return pattern.replaceAll('*', '').length
 }
 
 function firstSet(env: Readonly<Record<string, string | undefined>>, names: readonly string[]): string | undefined {

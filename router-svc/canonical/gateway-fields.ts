@@ -3,6 +3,7 @@
  * one of them: on this surface it carries tags, trace names and the like.
  */
 export const GATEWAY_FIELDS: ReadonlySet<string> = new Set([
+  'anthropic',
   'metadata',
   'litellm_metadata',
   'tags',
@@ -65,9 +66,17 @@ export const GATEWAY_FIELDS: ReadonlySet<string> = new Set([
   'extra_query',
   'proxy_server_request',
   'secret_fields',
+  'allowed_model_region',
 ])
 
-/** Whether a top-level request field stays inside the gateway. */
-export function isGatewayField(name: string): boolean {
-  return GATEWAY_FIELDS.has(name) || name.startsWith('_litellm_')
+/** Where a call would go and on whose account: not a client's to say. */
+export const CREDENTIAL_FIELDS = ['api_base', 'base_url', 'api_key', 'user_config'] as const
+
+/**
+ * Whether a top-level request field stays inside the gateway. OpenRouter's `provider` does when it is an object, for it says how to route
+ * here; under another shape the name is some provider's own. One that routes by it itself (`ownRouting`) gets it too.
+ */
+export function isGatewayField(name: string, value?: unknown, ownRouting = false): boolean {
+  if (GATEWAY_FIELDS.has(name) || name.startsWith('_litellm_')) return true
+  return name === 'provider' && !ownRouting && typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -8,6 +8,8 @@ export interface RequestFallbacks {
   contextWindow: readonly FallbackTarget[] | null
   contentPolicy: readonly FallbackTarget[] | null
   disabled: boolean
+  /** Only on errors of these statuses; absent = on all. */
+  onStatus?: readonly number[]
 }
 
 /**
@@ -22,6 +24,7 @@ export function fallbacksFor(
   request: RequestFallbacks,
 ): readonly FallbackTarget[] {
   if (request.disabled || !mayFallBack(error)) return NONE
+  if (request.onStatus !== undefined && !request.onStatus.includes(error.status)) return NONE
   if (error.code === 'context_window_exceeded') {
     if (request.contextWindow !== null) return request.contextWindow
     if (request.own === null && lists.contextWindow !== null) return listOf(lists.contextWindow, group)

@@ -32,6 +32,8 @@ export interface ProviderRow {
    * (numbers above). Sent anyway when the deployment allows them, left out under `drop_params`, else refused by name.
    */
   unsupported?: readonly string[]
+  /** Chooses between hosts of a model itself, by the `provider` object of a request, which it therefore gets. */
+  ownRouting?: true
   /** Parameters left out without a word: their absence changes nothing a client can see. */
   drop?: readonly string[]
   /** Our name → the provider's. A value given under the provider's own name wins. */
@@ -59,6 +61,11 @@ export interface ProviderRow {
   /** Tool call ids must have exactly this many letters and digits; foreign ones are mapped, always to the same. */
   toolIdLength?: number
 
+  /** How it takes the beginning of an answer to go on with (router-svc/providers/provider.ts); absent = it must be told to. */
+  prefill?: 'prefix' | 'echo' | 'partial' | 'final'
+  /** Where a chat with such a beginning goes, at the row's own base. */
+  prefillPath?: string
+
   /** `completion_tokens` leaves reasoning out: it is added (and priced). */
   reasoningApart?: true
   /** Where its answers differ from OpenAI's; the decoder mends each, and a provider with any is never passed through unread. */
@@ -83,6 +90,7 @@ const VLLM = {
   keyless: true,
   modes: ALL,
   plainToolSchemas: true,
+  prefill: 'final',
   deviates: ['reasoning', 'tool_calls'],
 } as const satisfies Omit<ProviderRow, 'keys'>
 
@@ -228,6 +236,8 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     bases: ['DEEPSEEK_API_BASE'],
     modes: CHAT_AND_COMPLETION,
     paths: { completion: '/beta/completions' },
+    prefill: 'prefix',
+    prefillPath: '/beta/chat/completions',
     flattenContent: true,
     drop: ['parallel_tool_calls'],
     unsupported: ['seed', 'n>1', 'logit_bias', 'response_format.json_schema'],
@@ -250,6 +260,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     bases: ['OPENROUTER_API_BASE', 'OPENROUTER_BASE_URL'],
     modes: ALL,
     deviates: ['reasoning', 'role', 'tool_calls'],
+    ownRouting: true,
   },
   mistral: {
     protocol: 'openai',
@@ -265,6 +276,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     stripName: true,
     toolChoiceAny: true,
     toolIdLength: 9,
+    prefill: 'echo',
     unsupported: ['logit_bias', 'logprobs', 'top_logprobs', 'functions', 'function_call'],
     deviates: ['content', 'finish_reason', 'tool_calls', 'usage'],
   },
@@ -281,6 +293,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     stripName: true,
     toolChoiceAny: true,
     toolIdLength: 9,
+    prefill: 'echo',
     unsupported: ['logit_bias', 'logprobs', 'top_logprobs', 'functions', 'function_call'],
     deviates: ['content', 'finish_reason', 'tool_calls', 'usage'],
   },
@@ -386,6 +399,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     maxTokensName: 'max_tokens',
     unsupported: ['functions', 'function_call', 'tool_choice=required', 'seed'],
     deviates: ['usage'],
+    prefill: 'partial',
   },
   nvidia_nim: {
     protocol: 'openai',

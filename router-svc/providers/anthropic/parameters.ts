@@ -103,7 +103,7 @@ export function createRefusals(canonical: ChatRequest, target: Target): Refusals
 
 /** Sorts the parameters. A null means absent. */
 export function screen(canonical: ChatRequest, target: Target, refusals: Refusals): Screened {
-  const given: Fields = { ...canonical }
+  const given = ownWords(canonical)
   dropNamed(given, canonical, target)
   const request: ChatRequest = { model: canonical.model, messages: canonical.messages }
   const rest: Fields = {}
@@ -114,13 +114,23 @@ export function screen(canonical: ChatRequest, target: Target, refusals: Refusal
     else if (asksNothing !== undefined) {
       if (isAllowed(name, canonical, target)) rest[name] = value
       else if (!asksNothing(value)) refusals.refuse(name)
-    } else if (!isForGateway(name) || target.allowedOpenaiParams.includes(name)) rest[name] = value
+    } else if (!isForGateway(name, value) || target.allowedOpenaiParams.includes(name)) rest[name] = value
   }
   return { request, rest }
 }
 
-function isForGateway(name: string): boolean {
-  return HINTS.has(name) || isGatewayField(name) || GATEWAY_PREFIXES.some((prefix) => name.startsWith(prefix))
+/** What a client of this protocol said in its own words, over what the dialect made of it for other providers. */
+function ownWords({ anthropic, ...canonical }: ChatRequest): Fields {
+  const given: Fields = { ...canonical }
+  if (!isFields(anthropic)) return given
+  const config = anthropic['output_config']
+  if (anthropic['thinking'] !== undefined || isFields(config)) delete given['reasoning_effort']
+  if (anthropic['output_format'] !== undefined || isFields(config)) delete given['response_format']
+  return Object.assign(given, anthropic)
+}
+
+function isForGateway(name: string, value: unknown): boolean {
+  return HINTS.has(name) || isGatewayField(name, value) || GATEWAY_PREFIXES.some((prefix) => name.startsWith(prefix))
 }
 
 function never(): boolean {

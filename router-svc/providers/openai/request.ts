@@ -30,7 +30,7 @@ export function requestEncoder(mode: Mode, row: ProviderRow): RequestEncoder {
   const onTool = toolSteps(row)
 
   const shape = (request: Readonly<Fields>, target: Target): Fields => {
-    const body = ownFields(request)
+    const body = ownFields(request, row.ownRouting)
     body['model'] = modelName(target.model, row)
     streamOptions(body, mode, row)
     dropNamed(body, request, target)
@@ -48,22 +48,39 @@ export function requestEncoder(mode: Mode, row: ProviderRow): RequestEncoder {
 
   const headers = { 'content-type': 'application/json', ...row.headers }
   const path = row.paths?.[mode] ?? PATHS[mode]
-  const wrap = (target: Target, body: string | Uint8Array): UpstreamRequest => ({
+  const send = (target: Target, body: string | Uint8Array, to: string): UpstreamRequest => ({
     method: 'POST',
-    url: upstreamUrl(target.base, path, row.version),
+    url: upstreamUrl(target.base, to, row.version),
     headers: { ...headers },
     body,
   })
-  return { shape, wrap, encode: (request, target) => wrap(target, JSON.stringify(shape(request, target))) }
+  return {
+    shape,
+    wrap: (target, body) => send(target, body, path),
+    encode(request, target) {
+      const begun = row.prefillPath !== undefined && mode === 'chat' && target.base === row.base && isBegun(request)
+      return send(target, JSON.stringify(shape(request, target)), begun ? (row.prefillPath as string) : path)
+    },
+  }
+}
+
+/** Whether the last message is the beginning of the answer. */
+function isBegun(request: Readonly<Fields>): boolean {
+  const last = (request['messages'] as Message[]).at(-1)
+  return last?.role === 'assistant' && last['prefix'] === true
 }
 
 /** Everything but what speaks to the gateway; `extra_body` is unpacked into it. */
-function ownFields(request: Readonly<Fields>): Fields {
+function ownFields(request: Readonly<Fields>, ownRouting = false): Fields {
   const body: Fields = {}
-  for (const name of Object.keys(request)) if (!isGatewayField(name) && name !== '__proto__') body[name] = request[name]
+  for (const name of Object.keys(request)) {
+    if (!isGatewayField(name, request[name], ownRouting) && name !== '__proto__') body[name] = request[name]
+  }
   const extra = request['extra_body']
   if (typeof extra === 'object' && extra !== null && !Array.isArray(extra)) {
-    for (const [name, value] of Object.entries(extra)) if (!isGatewayField(name) && name !== '__proto__') body[name] = value
+    for (const [name, value] of Object.entries(extra)) {
+      if (!isGatewayField(name, value, ownRouting) && name !== '__proto__') body[name] = value
+    }
   }
   return body
 }

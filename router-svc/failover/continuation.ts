@@ -77,7 +77,8 @@ function withBeginning(messages: readonly Message[], text: string): { messages: 
 }
 
 function remaining(limit: number, text: string, request: ChatRequest): number {
-  const budget = request.thinking?.budget_tokens
+  const thinking = request.thinking ?? (request.anthropic?.['thinking'] as ChatRequest['thinking'])
+  const budget = thinking?.budget_tokens
   const least = typeof budget === 'number' ? Math.min(limit, budget + ANSWER_ROOM) : 1
   return Math.max(least, limit - roughTokens(text.length))
 }

@@ -7,7 +7,7 @@ import { decodeError } from './openai/error.ts'
 import { type RequestEncoder, requestEncoder } from './openai/request.ts'
 import { decodeChat, decodeCompletion, decodeEmbedding, type ErrorReader } from './openai/response.ts'
 import { chatStream, completionStream } from './openai/stream.ts'
-import type { Adapter, Protocol, Provider } from './provider.ts'
+import type { Adapter, Prefill, Protocol, Provider } from './provider.ts'
 
 /** An adapter whose requests may be made from the client's own bytes (router-svc/pass-through.ts). */
 export interface OpenAIAdapter<Request, Response, Chunk> extends Adapter<Request, Response, Chunk> {
@@ -33,8 +33,15 @@ export function openai(name: string, row: ProviderRow): Provider {
     ...(chat === undefined ? {} : { chat }),
     ...(completion === undefined ? {} : { completion }),
     ...(modes.includes('embedding') ? { embedding: embeddingAdapter(row, readError) } : {}),
+    ...(row.prefill === undefined ? {} : { prefill: ({ base }) => prefillAt(base, row) }),
     decodeError: readError,
   }
+}
+
+/** Where only one path takes beginnings, another server in the provider's place is not known to have it. */
+function prefillAt(base: string, row: ProviderRow): Prefill | null {
+  if (row.prefillPath === undefined || base === row.base) return row.prefill ?? null
+  return base.endsWith('/beta') ? (row.prefill ?? null) : null
 }
 
 function chatAdapter(row: ProviderRow, readError: ErrorReader): OpenAIAdapter<ChatRequest, ChatResponse, ChatChunk> {

@@ -1,8 +1,11 @@
+import type { ChatRequest } from '../../canonical/chat.ts'
 import type { Auth, Provider } from '../provider.ts'
 import { decodeError } from './errors.ts'
+import { traitsOf } from './models.ts'
 import { encodeRequest } from './request.ts'
 import { decodeResponse } from './response.ts'
 import { MessageStream } from './stream.ts'
+import { isFields } from './wire.ts'
 
 /** What this adapter reads of a row of the provider table. */
 export interface AnthropicRow {
@@ -27,10 +30,19 @@ export function anthropic(row: AnthropicRow): Provider {
     chat: {
       mode: 'chat',
       protocol: 'anthropic',
+      takesAnthropic: true,
       encodeRequest,
       decodeResponse,
       decodeStream: (context) => new MessageStream(context),
     },
+    prefill: (target, request) => (traitsOf(target.model).prefill && !thinks(request) ? 'native' : null),
     decodeError,
   }
+}
+
+/** Whether a request asks for thinking in any of its ways: the API takes no beginning of an answer then. */
+function thinks(request: ChatRequest): boolean {
+  const { reasoning_effort: effort, anthropic: own } = request
+  if (typeof effort === 'string' && effort !== 'none' && effort !== 'disable') return true
+  return [request.thinking, own?.['thinking']].some((thinking) => isFields(thinking) && thinking['type'] !== 'disabled')
 }

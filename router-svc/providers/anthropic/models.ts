@@ -13,18 +13,27 @@ export interface Traits {
   sampling: 'free' | 'one' | 'none'
   /** Effort `xhigh` exists; `max` stands in for it elsewhere. */
   xhigh: boolean
+  /** An assistant's message at the end is gone on with; refused from 4.6 on. */
+  prefill: boolean
 }
 
-const LATEST: Traits = { maxOutput: 128_000, thinking: 'adaptive', structured: true, sampling: 'none', xhigh: true }
-const V4_6: Traits = { maxOutput: 128_000, thinking: 'both', structured: true, sampling: 'one', xhigh: false }
-const V4_5: Traits = { maxOutput: 64_000, thinking: 'budget', structured: true, sampling: 'one', xhigh: false }
-const OPUS_4: Traits = { maxOutput: 32_000, thinking: 'budget', structured: false, sampling: 'one', xhigh: false }
+const LATEST: Traits = {
+  maxOutput: 128_000,
+  thinking: 'adaptive',
+  structured: true,
+  sampling: 'none',
+  xhigh: true,
+  prefill: false,
+}
+const V4_6: Traits = { maxOutput: 128_000, thinking: 'both', structured: true, sampling: 'one', xhigh: false, prefill: false }
+const V4_5: Traits = { maxOutput: 64_000, thinking: 'budget', structured: true, sampling: 'one', xhigh: false, prefill: true }
+const OPUS_4: Traits = { maxOutput: 32_000, thinking: 'budget', structured: false, sampling: 'one', xhigh: false, prefill: true }
 const SONNET_4: Traits = { ...OPUS_4, maxOutput: 64_000 }
-const V3_7: Traits = { maxOutput: 8192, thinking: 'budget', structured: false, sampling: 'free', xhigh: false }
-const V3_5: Traits = { maxOutput: 8192, thinking: 'none', structured: false, sampling: 'free', xhigh: false }
+const V3_7: Traits = { maxOutput: 8192, thinking: 'budget', structured: false, sampling: 'free', xhigh: false, prefill: true }
+const V3_5: Traits = { maxOutput: 8192, thinking: 'none', structured: false, sampling: 'free', xhigh: false, prefill: true }
 const V3: Traits = { ...V3_5, maxOutput: 4096 }
 /** Models of others behind this protocol: nothing is known, so nothing is held back. */
-const FOREIGN: Traits = { maxOutput: 4096, thinking: 'both', structured: false, sampling: 'free', xhigh: false }
+const FOREIGN: Traits = { maxOutput: 4096, thinking: 'both', structured: false, sampling: 'free', xhigh: false, prefill: false }
 
 /** First match counts. */
 const ROWS: readonly (readonly [RegExp, Traits])[] = [

@@ -16,6 +16,10 @@ export interface Subjects {
   readonly identity: string
   /** Limits of customers and tags, request and reply. */
   readonly limits: string
+  /** What accounting asks one router to do with the response cache, request and reply. */
+  readonly cache: string
+  /** Checks of deployments, by a router, request and reply. */
+  readonly health: string
   /** A management HTTP request, answered as a stream. */
   readonly admin: string
   changed(kind: ChangeKind): string
@@ -47,6 +51,8 @@ export function subjects(prefix = 'tp'): Subjects {
     router: (routerId, streamId) => `${prefix}.router.${routerId}.${streamId}`,
     identity: `${prefix}.identity`,
     limits: `${prefix}.limits`,
+    cache: `${prefix}.cache`,
+    health: `${prefix}.health`,
     admin: `${prefix}.admin`,
     changed: (kind) => `${prefix}.changed.${kind}`,
     beat: (role, id) => `${prefix}.beat.${role}.${id}`,

@@ -14,6 +14,7 @@ const TOKENS = ['end_user', ...KEY, 'model', ...TEAM, 'user', 'user_email', 'req
 const LATENCY = ['model', ...KEY, ...TEAM, 'requested_model', 'end_user', 'user', 'model_id'] as const
 const TOTAL_LATENCY = [...CALL, 'model', 'model_id'] as const
 const OVERHEAD = ['model_group', 'api_provider', 'api_base', 'litellm_model_name', ...KEY, 'model_id'] as const
+const CACHED = ['model', ...KEY, ...TEAM, 'end_user', 'user', 'model_id'] as const
 const ATTEMPT = ['requested_model', ...DEPLOYMENT, ...KEY, ...TEAM, 'client_ip', 'user_agent'] as const
 const FALLBACK = [
   'requested_model',
@@ -97,6 +98,10 @@ const DEFINITIONS = {
   deploymentRpmLimit: gauge('litellm_deployment_rpm_limit', 'Configured requests per minute.', ...DEPLOYMENT),
   remainingRequests: gauge('litellm_remaining_requests_metric', 'Requests left, as the provider says.', ...OVERHEAD),
   remainingTokens: gauge('litellm_remaining_tokens_metric', 'Tokens left, as the provider says.', ...OVERHEAD),
+  cacheHits: counter('litellm_cache_hits_metric_total', 'Calls answered from the cache.', ...CACHED),
+  cacheMisses: counter('litellm_cache_misses_metric_total', 'Calls the cache had no answer for.', ...CACHED),
+  cachedTokens: counter('litellm_cached_tokens_metric_total', 'Tokens of answers from the cache.', ...CACHED),
+  cacheTrouble: counter('turnpike_cache_failures_total', 'Times the cache was away, slow or unreadable.', 'operation'),
   inFlight: gauge('litellm_in_flight_requests', 'Requests being answered now.'),
 } as const
 

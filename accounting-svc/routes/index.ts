@@ -27,6 +27,7 @@ import { createProver } from '../prove/prove.ts'
 import { accessGroupRoutes, modelAccessGroupRoutes } from './access-groups.ts'
 import { auditRoutes } from './audit.ts'
 import { budgetRoutes } from './budgets.ts'
+import { cacheRoutes } from './cache.ts'
 import { customerRoutes } from './customers.ts'
 import { healthRoutes } from './health.ts'
 import { invitationRoutes } from './invitations.ts'
@@ -89,6 +90,7 @@ export function allRoutes(deps: {
     ...repriceRoutes({ ...deps, onSpent: (spent) => deps.projection.book([], spent) }),
     ...rejectedRoutes(deps),
     ...proveRoutes(createProver({ ...deps, teams: createTeams(deps) })),
+    ...cacheRoutes({ bus: deps.bus, cacheSettings: () => deps.runtime.settings.cache }),
     ...healthRoutes(deps),
     ...openapiRoutes({ document: () => deps.router().document(), list: () => deps.router().list() }),
   ]

@@ -1,16 +1,17 @@
 /**
  * Where answers are kept. Implementations: memory.ts, redis.ts, disk.ts, s3.ts; one suite (cache.suite.ts). Keys are made by key.ts, and hold
- * the tenant. A cache that is away or slow is a miss, never a failed call; its trouble is counted and logged, not thrown.
+ * the tenant. A store may reject; `guard.ts` stands before it, so that one that is away or slow is a miss, never a failed call.
  */
 export interface Cache {
-  /** Null = not there, or expired. */
+  /** Null = not there, or expired, or not readable. */
   get(key: string): Promise<CachedAnswer | null>
   /** `ttl` in milliseconds. */
   set(key: string, answer: CachedAnswer, ttl: number): Promise<void>
+  /** How many were there. */
   delete(keys: readonly string[]): Promise<number>
   /** Everything of this gateway's. */
   flush(): Promise<void>
-  /** Resolves with what there is to know, for /cache/ping; rejects with GatewayError when it is away. */
+  /** Resolves with what there is to know, for /cache/ping; rejects when the store is away. */
   ping(): Promise<Record<string, unknown>>
   close(): Promise<void>
 }
@@ -20,10 +21,20 @@ export interface CachedAnswer {
   /** Unix milliseconds at which it was made. */
   at: number
   mode: string
-  /** Canonical response: a ChatResponse, CompletionResponse or EmbeddingResponse. */
+  /** Canonical ChatResponse or CompletionResponse; of embeddings one item (embedding-turn.ts). */
   response: Record<string, unknown>
   modelGroup: string
   deploymentId: string
   /** What it cost whoever made it, nano-dollars. */
   cost: number
+}
+
+/** An answer from the cache, for one call. */
+export interface CacheHit {
+  key: string
+  answer: CachedAnswer
+  /** Cosine similarity of the prompts, where the answer is that of a similar one. */
+  similarity: number | null
+  /** Milliseconds between the chunks of a replayed stream. */
+  pace: number
 }

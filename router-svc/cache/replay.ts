@@ -1,0 +1,104 @@
+import type { UsageEvent } from '../../proto/usage.ts'
+import type { Clock } from '../../shared/clock.ts'
+import { GatewayError } from '../../shared/errors.ts'
+import type { Admission } from '../admission/admission.ts'
+import { answerHeaders, costHeaders } from '../answer-headers.ts'
+import type { Call } from '../call.ts'
+import type { Observer } from '../observe.ts'
+import type { Reply } from '../reply.ts'
+import { usageEvent } from '../report.ts'
+import type { Spool } from '../spool.ts'
+import type { CacheHit } from './cache.ts'
+import { chunksOfAnswer } from './chunks-of-answer.ts'
+
+export interface ReplayDeps {
+  spool: Pick<Spool<UsageEvent>, 'append'>
+  admission: Pick<Admission, 'settle'>
+  observe: Observer
+  clock: Clock
+  routerId: string
+}
+
+/** Bytes of a stream replayed at once that are written together. */
+const WRITE_BYTES = 16 * 1024
+
+/**
+ * Answers a call from the cache, as the stream or the whole answer it asked for: nothing is called, and nothing costs. Reported before its end is
+ * sent. Never rejects for what the client does.
+ */
+export async function replayCached(deps: ReplayDeps, call: Call, reply: Reply, hit: CacheHit): Promise<void> {
+  const { response } = hit.answer
+  if (!call.stream) {
+    const body = Buffer.from(call.dialect.encodeResponse(response, call.requestedModel))
+    const headers = { 'content-type': 'application/json', ...headersOf(deps, call, hit) }
+    report(deps, call, () => reply.whole(200, headers, body), reply)
+    return
+  }
+  const encoder = call.dialect.encodeStream({ model: call.requestedModel, includeUsage: call.includeUsage })
+  if (call.cancelled === null) {
+    reply.start({ 'content-type': call.dialect.streamType, 'cache-control': 'no-cache', ...headersOf(deps, call, hit) })
+    call.firstTokenAt = deps.clock.now()
+  }
+  let text = ''
+  for (const chunk of chunksOfAnswer(response)) {
+    if (call.cancelled !== null) break
+    text += encoder.push(chunk)
+    if (text === '' || (hit.pace === 0 && text.length < WRITE_BYTES)) continue
+    const more = reply.write(Buffer.from(text))
+    text = ''
+    if (!more) await writable(call)
+    if (hit.pace > 0) await pause(deps, call, hit.pace)
+  }
+  if (text !== '' && call.cancelled === null) reply.write(Buffer.from(text))
+  report(deps, call, () => reply.end(encoder.end()), reply)
+}
+
+function headersOf({ clock }: ReplayDeps, call: Call, { answer, similarity }: CacheHit): Record<string, string> {
+  const headers = answerHeaders(call, null, null, clock.monotonic())
+  costHeaders(headers, call, 0)
+  headers['x-litellm-cache-hit'] = 'True'
+  headers['age'] = String(Math.max(0, Math.floor((clock.now() - answer.at) / 1000)))
+  if (similarity !== null) headers['x-litellm-semantic-similarity'] = similarity.toFixed(6)
+  return headers
+}
+
+/** One event without an attempt: a call that cost nothing. `send` ends the answer once the event is on disk. */
+function report(deps: ReplayDeps, call: Call, send: () => void, reply: Reply): void {
+  const error =
+    call.cancelled === null ? null : new GatewayError(call.cancelled === 'deadline' ? 'deadline_exceeded' : 'cancelled')
+  const end =
+    error === null
+      ? { outcome: 'success' as const, status: 200, error }
+      : { outcome: 'cancelled' as const, status: error.status, error }
+  const event: UsageEvent = { ...usageEvent(call, end, deps.routerId, deps.clock.now()), cacheHit: true }
+  deps.admission.settle(call, 0, 0)
+  deps.observe.call(call, event, 0)
+  deps.spool.append(event, () => (call.cancelled === null ? send() : reply.drop()))
+}
+
+/** Until the client has caught up, or left. */
+function writable(call: Call): Promise<void> {
+  return new Promise((resolve) => {
+    const go = (): void => {
+      call.incoming.onWritable = null
+      call.stop = null
+      resolve()
+    }
+    if (call.cancelled !== null || call.incoming.closed) return go()
+    call.incoming.onWritable = go
+    call.stop = go
+  })
+}
+
+function pause({ clock }: ReplayDeps, call: Call, delay: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = clock.after(delay, go)
+    call.stop = go
+    function go(): void {
+      timer.cancel()
+      call.stop = null
+      resolve()
+    }
+    if (call.cancelled !== null) go()
+  })
+}

@@ -13,6 +13,9 @@ describe('an error answer', () => {
     [413, 'request_too_large', 'provider_bad_request', 400],
     [429, 'rate_limit_error', 'provider_rate_limited', 429],
     [500, 'api_error', 'provider_error', 500],
+    [502, 'api_error', 'provider_bad_gateway', 502],
+    [503, 'api_error', 'provider_unavailable', 503],
+    [200, 'api_error', 'provider_error', 500],
     [504, 'timeout_error', 'provider_timeout', 504],
     [529, 'overloaded_error', 'provider_overloaded', 503],
   ])('%i %s is %s', (status, type, code, own) => {

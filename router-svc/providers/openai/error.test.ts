@@ -91,6 +91,16 @@ describe('an error of an OpenAI-compatible provider', () => {
     ).toBe('provider_bad_request')
     expect(decodeError('vllm', 200, {}, openaiError({ message: 'x' })).code).toBe('provider_error')
   })
+
+  it('is none where a 200 holds something else: a page, nothing, an answer of another kind', () => {
+    for (const body of ['<html><body>Bad gateway</body></html>', '', '{"object":"chat.completion","choices":[]}', '17']) {
+      const error = decodeError('openai', 200, {}, body)
+      expect([error.code, error.status, error.retryable]).toEqual(['provider_malformed', 502, true])
+      expect(error.message).toMatch(
+        /^litellm\.APIResponseValidationError: APIResponseValidationError: OpenAIException - The answer is neither/,
+      )
+    }
+  })
 })
 
 describe('the time to wait', () => {

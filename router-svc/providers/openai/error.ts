@@ -59,7 +59,7 @@ const CONTENT_POLICY = [
   'the response was blocked',
 ]
 const TIMEOUT = ['request timed out', 'request timeout error', 'timed out generating response', 'the read operation timed out']
-const CREDENTIAL = ['incorrect api key provided', 'invalid api key', 'incorrect authentication token']
+const CREDENTIAL = ['incorrect api key provided', 'invalid api key', 'incorrect authentication token', 'api key not valid']
 const RATE_LIMIT =
   /\b429\b|rate[ _-]limit|too many requests|request was throttled|service tier capacity exceeded|request too large/
 
@@ -101,7 +101,7 @@ export function decodeError(provider: string, status: number, headers: Headers, 
   const own = error?.['code']
   if (typeof own === 'string' && own !== '') details.providerCode = own
   else if (typeof own === 'number') details.providerCode = String(own)
-  const wait = retryAfter(headers)
+  const wait = retryAfter(headers) ?? retryDelay(error)
   if (wait !== undefined) details.retryAfter = wait
 
   const label = row.class === 'BadRequestError' ? '' : `${row.class}: `
@@ -116,6 +116,8 @@ function classify(provider: string, status: number, error: Fields | null, messag
     if (named !== undefined && !(named === 'provider_overloaded' && status === 429)) return named
   }
   const text = message.toLowerCase()
+  // Google's word for a limit of the minute as much as for one of the plan; it says when to come back.
+  if (error?.['status'] === 'RESOURCE_EXHAUSTED') return 'provider_rate_limited'
   if (status === 429) return text.includes('exceeded your current quota') ? 'provider_quota' : 'provider_rate_limited'
   if (includesAny(text, CONTEXT_WINDOW)) return 'context_window_exceeded'
   if (includesAny(text, CONTENT_POLICY)) return 'content_policy'
@@ -195,6 +197,17 @@ export function retryAfter(headers: Headers): number | undefined {
   const at = Date.parse(value)
   const now = Date.parse(headers['date'] ?? '')
   return Number.isFinite(at) && Number.isFinite(now) ? Math.max(0, at - now) : undefined
+}
+
+/** Milliseconds of Google's RetryInfo among the details of an error: `{ "retryDelay": "34.4s" }`. */
+function retryDelay(error: Fields | null): number | undefined {
+  const details = error?.['details']
+  if (!Array.isArray(details)) return undefined
+  for (const detail of details as unknown[]) {
+    const match = isFields(detail) ? /^(\d+(?:\.\d+)?)s$/.exec(String(detail['retryDelay'])) : null
+    if (match !== null) return Math.round(Number(match[1]) * 1000)
+  }
+  return undefined
 }
 
 function isFields(value: unknown): value is Fields {

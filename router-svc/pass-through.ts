@@ -7,6 +7,7 @@ import { JsonMembers, skipSpace, stringEnd } from './json-members.ts'
 import { readUsage } from './providers/openai/usage.ts'
 import type { OpenAIAdapter } from './providers/openai.ts'
 import type { Adapter, Headers, Target, UpstreamRequest } from './providers/provider.ts'
+import { hashOf, Repetition } from './repetition.ts'
 
 /**
  * The fast path between a client and a provider that both speak OpenAI's protocol: bytes go through, and only what must change is cut
@@ -168,11 +169,13 @@ const FINISH_REASON = Buffer.from('"finish_reason"')
 const CONTENT = Buffer.from('"content"')
 const TEXT = Buffer.from('"text"')
 const REASONING = Buffer.from('"reasoning_content"')
+/** Groq's and OpenRouter's name for it. */
+const THINKING = Buffer.from('"reasoning"')
 const ARGUMENTS = Buffer.from('"arguments"')
 const NAME = Buffer.from('"name"')
 const REFUSAL = Buffer.from('"refusal"')
 /** What a model's own words are called; most frequent first. */
-const OUTPUT = [CONTENT, ARGUMENTS, TEXT, REASONING, NAME, REFUSAL]
+const OUTPUT = [CONTENT, ARGUMENTS, TEXT, REASONING, THINKING, NAME, REFUSAL]
 const DONE = sseEvent('[DONE]')
 const NOTHING = new Uint8Array(0)
 
@@ -189,6 +192,7 @@ export class PassThroughStream {
   readonly #members = new JsonMembers()
   readonly #finished = new Map<number, string>()
   readonly #kept: SentBytes | null
+  readonly #repetition = new Repetition()
   /** Relayed when the stream broke, and not handed out. */
   #unsent: (Uint8Array | string)[] = []
   #seen = false
@@ -221,7 +225,10 @@ export class PassThroughStream {
     return this.#finished
   }
 
-  /** Bytes for the client; its own memory, not a view of `bytes`. Throws GatewayError for an error object in the stream. */
+  /**
+   * Bytes for the client; its own memory, not a view of `bytes`. Throws GatewayError for an error object in the stream, for what cannot be
+   * read, and for a model that is looping.
+   */
   push(bytes: Uint8Array): Uint8Array {
     const out: (Uint8Array | string)[] = []
     const kept = this.#kept
@@ -248,7 +255,7 @@ export class PassThroughStream {
     return this.#kept === null || this.#finished.size > 0 ? null : this.#kept.continuation(this.unsent())
   }
 
-  /** The input ended. Throws GatewayError `provider_truncated` unless it may end here. */
+  /** The input ended. Throws GatewayError `provider_truncated`, `provider_malformed` when it was empty, unless it may end here. */
   finish(): Uint8Array {
     const out: (Uint8Array | string)[] = []
     if (!this.#done) {
@@ -259,7 +266,7 @@ export class PassThroughStream {
       // Servers exist that close without `[DONE]`.
       if (!this.#done && this.#finished.size < Math.max(1, this.#options.choices)) {
         this.#unsent = out
-        throw new GatewayError('provider_truncated')
+        throw this.#seen ? new GatewayError('provider_truncated') : empty()
       }
       this.#done = true
     }
@@ -296,7 +303,7 @@ export class PassThroughStream {
 
   #relayEvent(event: SseEvent, out: (Uint8Array | string)[]): void {
     if (event.data === '[DONE]') {
-      if (!this.#seen) throw new GatewayError('provider_truncated')
+      if (!this.#seen) throw empty()
       this.#done = true
       return
     }
@@ -369,6 +376,7 @@ export class PassThroughStream {
       this.deltas += 1
       this.outputBytes += end - value - 2
       if (name === CONTENT) content = value
+      if (name === CONTENT || name === TEXT) this.#repetition.see(hashOf(bytes, value, end), end - value - 2)
       break
     }
     this.#kept?.add(bytes, from, content, end)
@@ -398,6 +406,10 @@ function valueIs(bytes: Buffer, name: Buffer, first: number, from: number, to: n
   return -1
 }
 
+function empty(): GatewayError {
+  return new GatewayError('provider_malformed', 'The provider sent an empty stream.')
+}
+
 function parse(text: string): unknown {
   try {
     return JSON.parse(text)
@@ -412,7 +424,7 @@ function stringOf(json: string): string | null {
 }
 
 /** Bytes and text as one new buffer. */
-function join(parts: readonly (Uint8Array | string)[]): Uint8Array {
+export function join(parts: readonly (Uint8Array | string)[]): Uint8Array {
   let length = 0
   for (const part of parts) length += typeof part === 'string' ? Buffer.byteLength(part) : part.length
   const joined = Buffer.allocUnsafe(length)

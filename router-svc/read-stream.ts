@@ -10,6 +10,7 @@ import type { Continuation } from './failover/continuation.ts'
 import type { Resumption } from './failover/resume.ts'
 import type { SentText } from './failover/sent-text.ts'
 import type { StreamDecoder } from './providers/provider.ts'
+import { Repetition } from './repetition.ts'
 
 /** An upstream stream on its way to the client: bytes in, bytes out, and what was learnt from them. */
 export interface StreamReader {
@@ -50,6 +51,7 @@ export class ChunkEncoder {
   readonly #capture: Capture | null
   readonly #sent: SentText | null
   readonly #resumed: Resumption | null
+  readonly #repetition = new Repetition()
   #pending: string
   #usage: Usage | null = null
   /** Of the provider; it says what the tokens cost. */
@@ -79,6 +81,8 @@ export class ChunkEncoder {
     if (chunk.service_tier !== undefined) this.#tier = chunk.service_tier
     this.reportedModel ??= chunk.model
     this.#characters += charactersOf(chunk)
+    const piece = chunk.choices[0]?.delta?.content
+    if (typeof piece === 'string' && piece !== '') this.#repetition.see(piece, piece.length)
     if (this.#resumed === null) return this.#show(chunk)
     let bytes = ''
     for (const shown of this.#resumed.show(chunk)) bytes += this.#show(shown)
@@ -110,9 +114,10 @@ export class ChunkEncoder {
 
   /** What the provider reported at the end; else what it told `soFar`, the output estimated; else an estimate. */
   usage(soFar: Usage | null): TokenUsage {
-    if (this.#usage !== null) return tokensOf(this.#usage, this.#tier)
+    const reported = this.#usage === null ? null : tokensOf(this.#usage, this.#tier)
+    if (reported !== null && !countsNothing(reported)) return reported
     const seen = roughTokens(this.#characters)
-    if (soFar === null) return estimate(seen)
+    if (soFar === null || this.#usage !== null) return estimate(seen)
     const told = tokensOf(soFar, this.#tier)
     return { ...told, output: Math.max(told.output, seen), estimated: true }
   }
@@ -188,6 +193,11 @@ export class TranslatingReader implements StreamReader {
 }
 
 const NOTHING = new Uint8Array(0)
+
+/** A provider that reports zeros for an answer has not counted: what it billed is estimated as if it had said nothing. */
+export function countsNothing({ input, output, units, reportedCost, toolCalls }: TokenUsage): boolean {
+  return input === 0 && output === 0 && units === undefined && reportedCost === undefined && toolCalls === undefined
+}
 
 /** Usage nobody reported: output as seen going by, input left 0 for whoever books it to count from the request. */
 export function estimate(output: number): TokenUsage {

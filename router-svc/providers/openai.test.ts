@@ -198,11 +198,11 @@ describe('a stream of an OpenAI clone', () => {
   })
 
   it.each([
-    ['after nothing', []],
-    ['after a beginning', [delta({ content: 'a' })]],
-    ['with [DONE] and no answer', ['[DONE]']],
-  ])('is truncated when it ends %s', (_when, events) => {
-    expect(stream(events).error?.code).toBe('provider_truncated')
+    ['truncated', 'after a beginning', [delta({ content: 'a' })]],
+    ['malformed', 'after nothing', []],
+    ['malformed', 'with [DONE] and no answer', ['[DONE]']],
+  ])('is %s when it ends %s', (what, _when, events) => {
+    expect(stream(events).error?.code).toBe(`provider_${what}`)
   })
 
   it('fails with the error it holds, at the top, in a choice or as an event', () => {

@@ -77,6 +77,7 @@ export class MessageStream implements StreamDecoder<ChatChunk> {
   }
 
   end(): ChatChunk[] {
+    if (!this.#started) throw new GatewayError('provider_malformed', 'The provider sent an empty stream.')
     if (!this.#done) throw new GatewayError('provider_truncated')
     return []
   }

@@ -55,7 +55,7 @@ export function chatStream(context: DecodeContext, row: ProviderRow, readError: 
   }
 
   const finishRest = (): ChatChunk[] => {
-    if (choices.size === 0) throw truncated()
+    if (choices.size === 0) throw empty()
     const left: Choice[] = []
     for (const [index, state] of choices) {
       if (state.finished) continue
@@ -90,7 +90,7 @@ export function chatStream(context: DecodeContext, row: ProviderRow, readError: 
       if (done) return []
       done = true
       for (const state of choices.values()) if (!state.finished) throw truncated()
-      if (choices.size === 0) throw truncated()
+      if (choices.size === 0) throw empty()
       return []
     },
   }
@@ -253,4 +253,8 @@ function throwErrorInside(choices: unknown[], readError: ErrorReader): void {
 
 function truncated(): GatewayError {
   return new GatewayError('provider_truncated')
+}
+
+function empty(): GatewayError {
+  return new GatewayError('provider_malformed', 'The provider sent an empty stream.')
 }

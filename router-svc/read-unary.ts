@@ -4,7 +4,7 @@ import type { Usage } from './canonical/chat.ts'
 import { tokensOf } from './canonical/usage.ts'
 import { roughTokens } from './count-tokens.ts'
 import type { DecodeContext, Headers } from './providers/provider.ts'
-import { estimate } from './read-stream.ts'
+import { countsNothing, estimate } from './read-stream.ts'
 import type { Route } from './runtime.ts'
 import { adapterOf, type Sent } from './upstream-request.ts'
 
@@ -37,10 +37,9 @@ export function translatingUnary(call: Call, route: Route, sent: Sent, now: numb
       }
       const shown = call.capture === null ? response : call.capture.response(response)
       const bytes = Buffer.from(call.dialect.encodeResponse(shown, call.requestedModel))
-      const usage =
-        response.usage === undefined || response.usage === null
-          ? estimate(roughTokens(textLength(response)))
-          : tokensOf(response.usage, response.service_tier)
+      const reported =
+        response.usage === undefined || response.usage === null ? null : tokensOf(response.usage, response.service_tier)
+      const usage = reported === null || countsNothing(reported) ? estimate(roughTokens(textLength(response))) : reported
       return { body: bytes, usage, reportedModel: response.model ?? null }
     },
   }

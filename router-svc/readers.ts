@@ -7,7 +7,7 @@ import { encoderOf, resumption } from './failover/resume.ts'
 import { failsOver } from './failover/safety.ts'
 import { SentText } from './failover/sent-text.ts'
 import { forwardResponse, PassThroughStream } from './pass-through.ts'
-import { ChunkEncoder, estimate, type StreamReader, TranslatingReader } from './read-stream.ts'
+import { ChunkEncoder, countsNothing, estimate, type StreamReader, TranslatingReader } from './read-stream.ts'
 import { decodeContext, translatingUnary, type UnaryReader } from './read-unary.ts'
 import type { Route } from './runtime.ts'
 import { adapterOf, passes, prefillOf, type Sent } from './upstream-request.ts'
@@ -43,9 +43,10 @@ function forwardingUnary(call: Call, route: Route, sent: Sent, now: number): Una
   return {
     read(body, headers) {
       const { usage, ...forwarded } = forwardResponse(body, call.requestedModel, route.provider.decodeError)
+      const tokens = usage === null ? null : tokensOf(usage)
       // Without usage the words must be counted, and for that they must be read.
-      if (usage === null) return translatingUnary(call, route, sent, now).read(body, headers)
-      return { ...forwarded, usage: tokensOf(usage) }
+      if (tokens === null || countsNothing(tokens)) return translatingUnary(call, route, sent, now).read(body, headers)
+      return { ...forwarded, usage: tokens }
     },
   }
 }
@@ -90,9 +91,9 @@ class ForwardingReader implements StreamReader {
     return this.#stream.finish()
   }
 
-  /** OpenAI sends about a token a delta, which counts better than characters. */
   usage(): TokenUsage {
-    return this.#stream.usage === null ? estimate(this.#stream.deltas) : tokensOf(this.#stream.usage)
+    const reported = this.#stream.usage === null ? null : tokensOf(this.#stream.usage)
+    return reported === null || countsNothing(reported) ? estimate(this.outputTokens) : reported
   }
 
   last(): string {

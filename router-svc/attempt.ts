@@ -3,6 +3,7 @@ import type { Clock, DeadlineWheel, Timer } from '../shared/clock.ts'
 import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
 import type { HttpClient, OutgoingCall, ResponseSink } from '../shared/http/client.ts'
 import type { Call } from './call.ts'
+import { inProviderWords } from './providers/error-status.ts'
 import type { Headers } from './providers/provider.ts'
 import { estimate, type StreamReader } from './read-stream.ts'
 import type { UnaryReader } from './read-unary.ts'
@@ -256,11 +257,12 @@ class Try implements ResponseSink {
     const quiet = this.#answering ? silence : firstByte
     const left = this.#begun + total - now
     const quietLeft = this.#paused ? quiet : this.#heard + quiet - now
-    if (left <= 0) this.#fail(timeout(`the attempt took longer than ${total / 1000} s`))
+    if (left <= 0) this.#fail(timeout(`the attempt took longer than ${inSeconds(total)}`))
     // Looked at again within `silence` even while nothing has begun, or silence right after the first byte would count as a slow start.
     else if (quietLeft > 0) this.#timer = this.#deps.wheel.set(Math.min(left, quietLeft, silence), () => this.#watch())
-    else if (this.#answering) this.#fail(timeout(`the provider fell silent for ${silence / 1000} s in the middle of its answer`))
-    else this.#fail(timeout(`the provider did not start to answer within ${firstByte / 1000} s`))
+    else if (this.#answering)
+      this.#fail(timeout(`the provider fell silent for ${inSeconds(silence)} in the middle of its answer`))
+    else this.#fail(timeout(`the provider did not start to answer within ${inSeconds(firstByte)}`))
   }
 
   #collect(bytes: Uint8Array): void {
@@ -320,8 +322,9 @@ class Try implements ResponseSink {
     return this.#route.provider.decodeError(this.#status, this.#headers, text)
   }
 
-  #fail(error: GatewayError): void {
+  #fail(failure: GatewayError): void {
     if (this.#settled) return
+    const error = inProviderWords(failure, this.#route.provider.name)
     this.#http?.abort()
     if (!this.#committed) this.#call.upstreamTime += this.#deps.clock.monotonic() - this.#begun
     const usage = this.#committed ? (this.#stream as StreamReader).usage() : undefined
@@ -359,7 +362,12 @@ class Try implements ResponseSink {
 }
 
 function timeout(text: string): GatewayError {
-  return new GatewayError('provider_timeout', `litellm.Timeout: ${text}.`)
+  return new GatewayError('provider_timeout', `${text}.`)
+}
+
+/** Milliseconds as seconds for a text. */
+function inSeconds(time: number): string {
+  return `${Math.round(time) / 1000} s`
 }
 
 function join(parts: Uint8Array[], length: number): Uint8Array {

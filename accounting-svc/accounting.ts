@@ -30,8 +30,10 @@ import { consumeUsage } from './ledger/consume.ts'
 import { createCustomerNames } from './ledger/customers.ts'
 import { createPricing } from './ledger/price.ts'
 import { createProjection } from './ledger/projection.ts'
+import { createConfiguration, watchConfiguration } from './models/configuration.ts'
 import { createPriceBook } from './models/price-book.ts'
 import { watchPrices } from './models/prices.ts'
+import { watchRouterStates } from './models/router-states.ts'
 import { createRuntime, watchLimits } from './models/runtime.ts'
 import { allRoutes } from './routes/index.ts'
 import { createRequestRouter, type RequestRouter } from './routes/route.ts'
@@ -80,36 +82,40 @@ export interface Accounting {
  */
 export async function createAccounting(deps: AccountingDeps): Promise<Accounting> {
   const { bus, db, env, clock, log, sealer, catalog, counters } = deps
-  let { config } = deps
   let draining = false
   const ready = (): boolean => !draining && bus.ready && db.connected
 
   await migrate(db, MIGRATIONS, log)
   await makePartitions(db, clock)
 
+  const configuration = createConfiguration({ db, bus, sealer, catalog, file: deps.config, runtime: () => runtime, log })
+  await configuration.load()
+  const config = configuration.current
+
   const identities = createIdentities({
     db,
     bus,
     clock,
-    config: () => config,
+    config,
     deployments: () => runtime.deployments,
     masterKey: deps.masterKey,
   })
-  const keys = createKeys({ db, identities, counters, config: () => config, env, clock, log })
-  const budgets = createBudgets({ db, bus, config: () => config, clock })
-  const users = createUsers({ db, bus, keys, counters: deps.counters, config: () => config, clock, log })
+  const keys = createKeys({ db, identities, counters, config, env, clock, log })
+  const budgets = createBudgets({ db, bus, config, clock })
+  const users = createUsers({ db, bus, keys, counters: deps.counters, config, clock, log })
   const priceBook = createPriceBook({ db, catalog, clock })
   await priceBook.load()
   const runtime = await createRuntime({
     bus,
     db,
     clock,
-    config,
+    config: config(),
     env,
     sealer,
     catalog,
     prices: priceBook,
     open: identities.open,
+    blocked: () => configuration.blocked,
     log,
   })
   const projection = createProjection({ counters, clock, log })
@@ -126,13 +132,16 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     },
   })
 
+  const routerStates = watchRouterStates({ bus, clock })
   const router: RequestRouter = createRequestRouter({
     routes: allRoutes({
+      configuration,
+      routerStates,
       keys,
       budgets,
       users,
       db,
-      config: () => config,
+      config,
       bus,
       clock,
       sealer,
@@ -158,8 +167,10 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
 
   const services = [
     serveIdentities(bus, identities),
-    serveLimits({ bus, db, clock, config: () => config }),
+    serveLimits({ bus, db, clock, config }),
     watchLimits({ bus, runtime, log }),
+    watchConfiguration({ bus, clock, configuration, log }),
+    routerStates,
     watchPrices({ bus, clock, book: priceBook, runtime, log }),
     serveTunnel(bus, router, { bodyLimit: BODY_LIMIT, log }),
     consumeUsage({ bus, ledger, log }),
@@ -176,7 +187,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     spenders,
     env,
     post: (url, body) => postJson(http, url, body, POST_LIMIT),
-    config: () => config,
+    config,
     clock,
     log,
     others: [watchImports({ db, bus }), ...(rotation === null ? [] : [rotation])],
@@ -186,13 +197,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
   return {
     port: door?.port ?? 0,
     ready,
-    async reconfigure(next) {
-      await runtime.use(next)
-      config = next
-      // Limits, lists of models and defaults may be others now.
-      bus.announce('identity', {})
-      bus.announce('budget', {})
-    },
+    reconfigure: (next) => configuration.useFile(next),
     async drain(limit) {
       draining = true
       const finished = Promise.all([...services.map((service) => service.stop()), door?.drain()])

@@ -225,6 +225,31 @@ export interface RoutingNews {
   ejected?: Record<string, number>
   loads?: Record<string, DeploymentLoad>
   health?: Record<string, DeploymentHealth>
+  /** An operator looks: every router answers with `reports` under this number, the last of them marked. */
+  ask?: string
+  reports?: DeploymentReport[]
+  last?: true
+}
+
+/** What a router knows of a deployment, for operators. Times are seconds left, latencies milliseconds; null = no sample. */
+export interface DeploymentReport {
+  id: string
+  inFlight: number
+  cooldownSeconds: number
+  ejectedSeconds: number
+  /** Of its usual traffic, 0 to 1. */
+  share: number
+  unhealthy: boolean
+  error: string | null
+  /** Per output token, to the first token of streams, and tokens per second. */
+  latency: number | null
+  firstToken: number | null
+  throughput: number | null
+  /** In the running minute. */
+  requests: number
+  tokens: number
+  successes: number
+  failures: number
 }
 
 /** What one router sends to a deployment. */

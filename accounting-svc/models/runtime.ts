@@ -21,6 +21,8 @@ export interface Runtime {
   deployment(id: string): Deployment | undefined
   /** Builds everything from a new configuration and publishes it; a configuration that cannot be built leaves the old one in place and rejects. */
   use(config: Config): Promise<void>
+  /** The same for this process alone, when another one has published it. */
+  follow(config: Config): Promise<void>
   /** Publishes again with the prices that hold now; `elsewhere`: another process has published them, and only this one's copy is old. */
   reprice(elsewhere?: boolean): Promise<void>
   /** Publishes these deployments beside the configured ones, until others take their place; hidden ones, of the self-test. */
@@ -41,6 +43,8 @@ export async function createRuntime(deps: {
   prices: PriceBook
   /** No master key is set: every caller is an admin. */
   open: boolean
+  /** Ids of deployments that take no calls, beside those the configuration blocks. */
+  blocked?: () => ReadonlySet<string>
   log: Log
 }): Promise<Runtime> {
   const { bus, env, sealer, catalog, prices, log } = deps
@@ -69,13 +73,29 @@ export async function createRuntime(deps: {
     byId = new Map(deployments.map((deployment) => [deployment.id, deployment]))
   }
 
-  async function use(next: Config): Promise<void> {
-    const own = deploymentsOf(next, env, sealer, { catalog })
+  async function build(next: Config): Promise<{ own: Deployment[] } & Pick<RuntimeSnapshot, 'deployments' | 'settings'>> {
+    const blocked = deps.blocked?.() ?? new Set()
+    const own = deploymentsOf(next, env, sealer, { catalog }).map((deployment) =>
+      blocked.has(deployment.id) ? { ...deployment, blocked: true } : deployment,
+    )
     const built = prices.use(next, [...own, ...beside])
     const limits = await limitSettingsNow(deps, next, built)
-    await publish({ deployments: built, settings: { ...settingsOf(next, sealer, env), ...limits, open: deps.open } })
+    return { own, deployments: built, settings: { ...settingsOf(next, sealer, env), ...limits, open: deps.open } }
+  }
+
+  async function use(next: Config): Promise<void> {
+    const { own, ...built } = await build(next)
+    await publish(built)
     config = next
     configured = own
+  }
+
+  async function follow(next: Config): Promise<void> {
+    const built = await build(next)
+    keep(built.deployments)
+    settings = built.settings
+    config = next
+    configured = built.own
   }
 
   /** Publishing is one at a time: the later of two would otherwise put back what the earlier read. */
@@ -95,6 +115,7 @@ export async function createRuntime(deps: {
     },
     deployment: (id) => byId.get(id),
     use: (next) => inTurn(() => use(next)),
+    follow: (next) => inTurn(() => follow(next)),
     reprice: (elsewhere = false) =>
       inTurn(async () => {
         if (elsewhere) keep(prices.again())

@@ -20,8 +20,12 @@ import { createTeams } from '../identity/teams.ts'
 import type { Users } from '../identity/users.ts'
 import type { Ledger } from '../ledger/book.ts'
 import type { Projection } from '../ledger/projection.ts'
+import type { Configuration } from '../models/configuration.ts'
+import { createFallbacks } from '../models/fallbacks.ts'
+import { createModelBlocks } from '../models/model-blocks.ts'
 import type { PriceBook } from '../models/price-book.ts'
 import { createPriceOverrides } from '../models/prices.ts'
+import type { RouterStates } from '../models/router-states.ts'
 import type { Runtime } from '../models/runtime.ts'
 import { createProver } from '../prove/prove.ts'
 import { accessGroupRoutes, modelAccessGroupRoutes } from './access-groups.ts'
@@ -29,10 +33,12 @@ import { auditRoutes } from './audit.ts'
 import { budgetRoutes } from './budgets.ts'
 import { cacheRoutes } from './cache.ts'
 import { customerRoutes } from './customers.ts'
+import { fallbackRoutes } from './fallbacks.ts'
 import { healthRoutes } from './health.ts'
 import { invitationRoutes } from './invitations.ts'
 import { jwtMappingRoutes } from './jwt-mappings.ts'
 import { keyRoutes } from './keys.ts'
+import { modelBlockRoutes } from './model-blocks.ts'
 import { modelRoutes } from './models.ts'
 import { openapiRoutes } from './openapi.ts'
 import { organizationRoutes } from './organizations.ts'
@@ -43,6 +49,7 @@ import { rejectedRoutes } from './rejected.ts'
 import { reportRoutes } from './reports.ts'
 import { repriceRoutes } from './reprice.ts'
 import type { RequestRouter, Route } from './route.ts'
+import { routerRoutes } from './router.ts'
 import { tagRoutes } from './tags.ts'
 import { teamMemberRoutes, teamRoutes } from './teams.ts'
 import { userRoutes } from './users.ts'
@@ -57,6 +64,8 @@ export function allRoutes(deps: {
   bus: Bus
   clock: Clock
   sealer: Sealer
+  configuration: Configuration
+  routerStates: RouterStates
   runtime: Runtime
   book: PriceBook
   catalog: Catalog
@@ -86,6 +95,9 @@ export function allRoutes(deps: {
     ...auditRoutes(deps.db),
     ...reportRoutes(deps),
     ...modelRoutes(deps.runtime, deps.catalog),
+    ...modelBlockRoutes(createModelBlocks(deps)),
+    ...routerRoutes(deps),
+    ...fallbackRoutes(createFallbacks(deps)),
     ...priceRoutes({ ...deps, overrides: createPriceOverrides(deps) }),
     ...repriceRoutes({ ...deps, onSpent: (spent) => deps.projection.book([], spent) }),
     ...rejectedRoutes(deps),

@@ -18,8 +18,8 @@ export interface RouteCall<Input> {
 
 /**
  * One management route. The same entry gives the handler, the permission, the validation and the page in /openapi.json. Input is
- * the query of a GET and the JSON body of everything else, and with either what stands in the path for `{name}`: that wins over a
- * field of the same name. A handler returns a value for JSON, or a whole Response.
+ * the query of a GET and the JSON body of everything else (of a DELETE both), and with either what stands in the path for `{name}`: that
+ * wins over a field of the same name. A handler returns a value for JSON, or a whole Response.
  */
 export interface Route<Input extends z.ZodType = z.ZodType> {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
@@ -87,7 +87,8 @@ export function createRequestRouter(deps: RouterDeps): RequestRouter {
     }
     const place = entry.method === 'GET' ? 'query' : 'body'
     const sent = place === 'query' ? queryOf(request) : await bodyOf(request, deps.bodyLimit)
-    const parsed = entry.input.safeParse(isObject(sent) ? { ...sent, ...named } : sent)
+    const query = entry.method === 'DELETE' ? queryOf(request) : {}
+    const parsed = entry.input.safeParse(isObject(sent) ? { ...query, ...sent, ...named } : sent)
     if (!parsed.success) return unprocessable(place, named, parsed.error)
     const result = await entry.handle({ input: parsed.data, identity, header, signal: request.signal })
     return result instanceof Response ? result : json(result)

@@ -74,8 +74,9 @@ export function testClock(start = 1_700_000_000_000): TestClock {
 }
 
 /**
- * A coarse deadline wheel: many deadlines, one timer. Deadlines run up to one tick late, never early, so ten thousand open
- * streams cost one timer instead of ten thousand (undici does the same for its socket timeouts).
+ * A coarse deadline wheel: many deadlines, one timer. Deadlines run up to two ticks late, never early, so ten thousand open
+ * streams cost one timer instead of ten thousand (undici does the same for its socket timeouts). Ticks of 25 ms leave half of the 100 ms
+ * that a call may take beyond its deadline to the rest of the way.
  */
 export class DeadlineWheel {
   readonly #clock: Clock
@@ -84,13 +85,13 @@ export class DeadlineWheel {
   #timer: Timer | null = null
   #current: number
 
-  constructor(clock: Clock, tick = 100) {
+  constructor(clock: Clock, tick = 25) {
     this.#clock = clock
     this.#tick = tick
     this.#current = this.#slot(clock.monotonic())
   }
 
-  /** Runs `run` once, `delay` milliseconds from now (up to one tick later). */
+  /** Runs `run` once, `delay` milliseconds from now (up to two ticks later). */
   set(delay: number, run: () => void): Timer {
     const slot = this.#slot(this.#clock.monotonic() + Math.max(0, delay)) + 1
     const deadline: Deadline = { run }

@@ -226,7 +226,7 @@ export function make(deployments: Deployment[] = [deployment('one')], changes: P
     const done = new Promise<void>((resolve) => handle(client.stream, resolve))
     return Object.assign(client, { done })
   }
-  return { clock, sent, events, intents, call }
+  return { clock, sent, events, intents, call, handle }
 }
 
 export const chat = { model: 'gpt', messages: [{ role: 'user', content: 'hi' }] }

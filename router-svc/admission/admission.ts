@@ -100,6 +100,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
       if (found.customer?.blocked === true) {
         throw new GatewayError('blocked_customer', `Authentication Error, the customer ${options.endUser} is blocked.`)
       }
+      call.allowedRegion = found.customer?.region ?? null
       return admitTo(call, runtime, resolution, [...call.identity.limits, ...found.limits])
     }
     return named instanceof Promise ? named.then(go) : go(named)

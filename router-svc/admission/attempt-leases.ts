@@ -52,6 +52,8 @@ export function createAttemptLeases({ counters, freed, warn }: AttemptLeasesDeps
   function take(call: Call, route: Route, size: () => Estimate): GatewayError | null | Promise<GatewayError | null> {
     const { limits } = route
     if (limits === null || (limits.here === null && limits.rates.length === 0)) return null
+    // Whoever comes back to a deployment has left it: two attempts of a call that run at once are on two.
+    leave(call, route, lastOn(call.attempts, route))
     const { id } = route.deployment
     const inside = here.get(id) ?? 0
     if (limits.here !== null && inside >= limits.here) return busy(id, limits.here)
@@ -133,6 +135,14 @@ export function createAttemptLeases({ counters, freed, warn }: AttemptLeasesDeps
     else calls.set(call.message, rest)
   }
 
+  function leave(call: Call, route: Route, usage: TokenUsage | undefined): void {
+    if (calls.size === 0) return
+    const held = calls.get(call.message)?.find((one) => one.route === route)
+    if (held === undefined) return
+    forget(call, held)
+    end(held, usage)
+  }
+
   function giveBack(work: () => void | Promise<void>): void {
     try {
       const working = work()
@@ -144,13 +154,7 @@ export function createAttemptLeases({ counters, freed, warn }: AttemptLeasesDeps
 
   return {
     take,
-    leave(call, route, usage) {
-      if (calls.size === 0) return
-      const held = calls.get(call.message)?.find((one) => one.route === route)
-      if (held === undefined) return
-      forget(call, held)
-      end(held, usage)
-    },
+    leave,
     leaveAll(call) {
       if (calls.size === 0) return
       const list = calls.get(call.message)

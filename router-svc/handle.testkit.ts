@@ -135,6 +135,8 @@ export function make(deployments: Deployment[] = [deployment('one')], changes: P
     },
     close: async () => {},
   }
+  const states = createStates({ clock })
+  states.use(deployments, { ...DEFAULT_ROUTING, ...changes.routing })
   const runtime = compileRuntime(
     { v: 1, revision: 1, deployments, settings: { ...settings, ...changes } },
     {
@@ -142,7 +144,7 @@ export function make(deployments: Deployment[] = [deployment('one')], changes: P
       sealer: createSealer(null),
       env: {},
       catalog: { prices: () => null, facts: () => null },
-      states: createStates(),
+      states,
     },
   )
   const handle = createHandle({
@@ -169,7 +171,7 @@ export function make(deployments: Deployment[] = [deployment('one')], changes: P
       running: 0,
       stop: async () => {},
     },
-    selector: createSelector({ clock, random: () => 0 }),
+    selector: createSelector({ clock, random: () => 0, states, observe: noObserver, log: silentLog }),
     idempotency: { begin: () => null },
     observe: noObserver,
     random: () => 0,

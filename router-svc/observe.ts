@@ -1,16 +1,21 @@
-import { ERRORS } from '../proto/errors.ts'
+import { ERRORS, type ErrorCode } from '../proto/errors.ts'
 import type { Attempt, UsageEvent } from '../proto/usage.ts'
 import type { Counter, Histogram, Metrics } from '../shared/metrics.ts'
 import type { Call } from './call.ts'
+import type { Route } from './runtime.ts'
 
 /** Who is told what calls did; metrics and traces. Must not throw. */
 export interface Observer {
   attempt(call: Call, record: Attempt): void
   /** `cost` in nano-dollars. */
   call(call: Call, event: UsageEvent, cost: number): void
+  /** A deployment was taken out of rotation after `error`. */
+  cooledDown(route: Route, error: ErrorCode): void
+  /** How a deployment does now, when that has changed: 0 healthy, 1 failing in part, 2 out. */
+  deploymentState(route: Route, level: 0 | 1 | 2): void
 }
 
-export const noObserver: Observer = { attempt() {}, call() {} }
+export const noObserver: Observer = { attempt() {}, call() {}, cooledDown() {}, deploymentState() {} }
 
 /** What calls of one key to one deployment are counted in. */
 interface Handles {
@@ -83,6 +88,12 @@ export function createObserver(metrics: Metrics): Observer {
         handles.timeToFirstToken.observe((record.firstTokenAt - record.startedAt) / 1000)
       handles.overhead.observe(Math.max(0, event.endedAt - event.startedAt - call.upstreamTime) / 1000)
     },
+    cooledDown(route, error) {
+      metrics.deploymentCooldowns.with({ ...deploymentLabels(route), exception_status: String(ERRORS[error].status) }).add()
+    },
+    deploymentState(route, level) {
+      metrics.deploymentState.with(deploymentLabels(route)).set(level)
+    },
   }
 }
 
@@ -101,6 +112,10 @@ function makeHandles(metrics: Metrics, call: Call, record: Attempt): Handles {
     timeToFirstToken: metrics.timeToFirstToken.with(labels),
     overhead: metrics.overhead.with(labels),
   }
+}
+
+function deploymentLabels({ deployment, model, apiBase, provider }: Route) {
+  return { litellm_model_name: model, model_id: deployment.id, api_base: apiBase ?? '', api_provider: provider.name }
 }
 
 function labelsOf(call: Call, record: Attempt) {

@@ -1,4 +1,5 @@
 import type { RuntimeSnapshot } from '../proto/deployment.ts'
+import { DEFAULT_ROUTING } from '../proto/routing.ts'
 import { QUEUE } from '../proto/subjects.ts'
 import type { UsageEvent } from '../proto/usage.ts'
 import { readable } from '../proto/version.ts'
@@ -20,8 +21,9 @@ import { createIdempotency, KEEP_DEFAULT } from './idempotency.ts'
 import { createLoopLag } from './loop-lag.ts'
 import { noObserver, type Observer } from './observe.ts'
 import { createProviders } from './providers/index.ts'
+import { createNews } from './routing/news.ts'
 import { createSelector } from './routing/select.ts'
-import { createStates } from './routing/states.ts'
+import { createStates, type States } from './routing/states.ts'
 import { compileRuntime, type RouterRuntime } from './runtime.ts'
 import { openSpool } from './spool.ts'
 
@@ -75,6 +77,8 @@ export interface Router {
   problem(): string | null
   readonly inFlight: number
   readonly spoolPending: number
+  /** What is known of every deployment. */
+  readonly states: Pick<States, 'view'>
   /** Leaves the queue group, lets running calls end, delivers usage; milliseconds. */
   drain(limit: number): Promise<void>
   stop(): Promise<void>
@@ -101,7 +105,10 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     log,
     maxBytes: settings.spoolMaxBytes,
   })
-  const states = createStates()
+  const observe = deps.observe ?? noObserver
+  const states = createStates({ clock })
+  const news = createNews({ bus, clock, news: states.news, log })
+  const selector = createSelector({ clock, random: deps.random, states, observe, log })
   const compileDeps = { providers: createProviders(), sealer: deps.sealer, env: deps.env, catalog: deps.catalog, states }
   const bucket = await bus.bucket(bus.subjects.runtimeBucket)
   const mirror = await bucket.mirror('runtime', (value) => {
@@ -113,6 +120,9 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     }
     try {
       runtime = compileRuntime(snapshot, compileDeps)
+      const routing = snapshot.settings.routing ?? DEFAULT_ROUTING
+      states.use(snapshot.deployments, routing)
+      void selector.use(routing)
       for (const route of runtime.routes) {
         if (route.problem !== null)
           log.warn(
@@ -137,7 +147,6 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     log,
   })
   const idempotency = createIdempotency({ store: deps.idempotency, clock, log, keep: settings.idempotencyKeep })
-  const selector = createSelector({ clock, random: deps.random })
   const handle = createHandle({
     admission,
     selector,
@@ -147,7 +156,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     runtime: () => runtime as RouterRuntime,
     spool,
     tokens: createTokenCounter(),
-    observe: deps.observe ?? noObserver,
+    observe,
     random: deps.random,
     log,
     http: deps.http,
@@ -210,6 +219,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
 
   return {
     id: bus.id,
+    states,
     ready,
     problem,
     get inFlight() {
@@ -225,6 +235,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
       lag.stop()
       idempotency.stop()
       await selector.stop()
+      await news.stop()
       await admission.stop()
       await mirror.stop()
       spool.close()

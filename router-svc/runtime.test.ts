@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Deployment, RuntimeSettings, RuntimeSnapshot } from '../proto/deployment.ts'
 import { DEFAULT_ROUTING } from '../proto/routing.ts'
+import { testClock } from '../shared/clock.ts'
 import { checkConfig } from '../shared/config/config.ts'
 import { settingsOf } from '../shared/config/runtime.ts'
 import type { Sealer } from '../shared/config/secrets.ts'
@@ -55,7 +56,7 @@ function compile(deployments: Deployment[], env: CompileDeps['env'] = {}, settin
     sealer,
     env,
     catalog: { prices: () => null, facts: () => null },
-    states: createStates(),
+    states: createStates({ clock: testClock() }),
   })
 }
 

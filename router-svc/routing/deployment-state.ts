@@ -8,9 +8,11 @@ export interface DeploymentState {
   readonly id: string
   /** Calls running: here, and on the other routers as last heard. */
   readonly inFlight: number
-  /** Not chosen before this; 0 = in rotation. */
+  /** Not chosen before this; 0 = in rotation. In the past = it was cooled down and no call has succeeded since. */
   readonly cooldownUntil: number
-  /** Share of its usual traffic, 0 to 1: 0 while ejected, rising while it returns, 1 otherwise. */
+  /** Ejected as an outlier before this; 0 = not. In the past = its traffic is returning. */
+  readonly ejectedUntil: number
+  /** Share of its usual traffic, 0 to 1: 0 while cooled down or ejected, rising while it returns, 1 otherwise. */
   share(now: number): number
   /** A background check failed, lately enough to count. */
   unhealthy(now: number): boolean
@@ -35,4 +37,25 @@ export interface AttemptEnd {
   firstToken: number | null
   inputTokens: number
   outputTokens: number
+}
+
+/** A state as operators see it. Times are seconds left, latencies milliseconds. */
+export interface StateView {
+  id: string
+  inFlight: number
+  cooldownSeconds: number
+  ejectedSeconds: number
+  share: number
+  unhealthy: boolean
+  /** What the last background check said, if it failed. */
+  error: string | null
+  /** Per output token, to the first token, and tokens per second; null = no sample. */
+  latency: number | null
+  firstToken: number | null
+  throughput: number | null
+  /** In the running minute. */
+  requests: number
+  tokens: number
+  successes: number
+  failures: number
 }

@@ -1,16 +1,18 @@
 import { describe, expect, it } from 'vitest'
 import type { Route } from '../../runtime.ts'
 import type { ChoiceContext } from './strategy.ts'
-import { weighted } from './weighted.ts'
+import { createWeighted } from './weighted.ts'
 
 const route = (id: string, fields: { weight?: number; rpm?: number | null; tpm?: number | null } = {}): Route =>
   ({ deployment: { id, weight: 1, rpm: null, tpm: null, ...fields } }) as unknown as Route
+
+const weighted = createWeighted()
 
 /** How often each is picked when `random` walks evenly through [0, 1). */
 function shares(candidates: Route[], steps = 1_000): Record<string, number> {
   const counts: Record<string, number> = {}
   for (let step = 0; step < steps; step += 1) {
-    const { id } = weighted.choose(candidates, { random: () => step / steps } as ChoiceContext).deployment
+    const { id } = (weighted.choose(candidates, { random: () => step / steps } as ChoiceContext) as Route).deployment
     counts[id] = (counts[id] ?? 0) + 1
   }
   return counts

@@ -1,31 +1,53 @@
 import type { Route } from '../../runtime.ts'
+import { remember } from './lists.ts'
 import type { Strategy } from './strategy.ts'
 
 /**
- * LiteLLM's `simple-shuffle`: by `weight` when any candidate has one above 1 or differing, else by rpm, else by tpm, else evenly. A candidate
- * of weight 0 is only taken when nothing else is there.
+ * LiteLLM's `simple-shuffle`: by `weight` when they differ, else by rpm, else by tpm, else evenly. A candidate of weight 0 is only taken
+ * when nothing else is there. The sums of weights are kept per list, so a choice among 1,000 is ten comparisons.
  */
-export const weighted: Strategy = {
-  choose(candidates, { random }) {
-    if (candidates.length === 1) return candidates[0] as Route
-    const weights = weightsOf(candidates)
-    let total = 0
-    for (const weight of weights) total += weight
-    if (total <= 0) return candidates[Math.floor(random() * candidates.length)] as Route
-    let point = random() * total
-    for (let index = 0; index < weights.length; index += 1) {
-      point -= weights[index] as number
-      if (point < 0) return candidates[index] as Route
-    }
-    return candidates[candidates.length - 1] as Route
-  },
+export function createWeighted(): Strategy {
+  const sumsOf = remember(makeSums)
+  return {
+    choose(candidates, { random }) {
+      if (candidates.length === 1) return candidates[0] as Route
+      const sums = sumsOf(candidates)
+      if (sums === null) return candidates[Math.floor(random() * candidates.length)] as Route
+      return candidates[firstAbove(sums, random() * (sums[sums.length - 1] as number))] as Route
+    },
+  }
 }
 
-function weightsOf(candidates: readonly Route[]): number[] {
+/** Running sums of the weights; null = all alike. */
+function makeSums(candidates: readonly Route[]): Float64Array | null {
+  const weights = weightsOf(candidates)
+  if (weights === null) return null
+  const sums = new Float64Array(weights.length)
+  let sum = 0
+  for (const [index, weight] of weights.entries()) {
+    sum += weight
+    sums[index] = sum
+  }
+  return sum > 0 ? sums : null
+}
+
+function weightsOf(candidates: readonly Route[]): number[] | null {
   const first = candidates[0] as Route
-  if (candidates.some((route) => route.deployment.weight !== first.deployment.weight))
-    return candidates.map((route) => route.deployment.weight)
-  if (candidates.some((route) => route.deployment.rpm !== null)) return candidates.map((route) => route.deployment.rpm ?? 0)
-  if (candidates.some((route) => route.deployment.tpm !== null)) return candidates.map((route) => route.deployment.tpm ?? 0)
-  return candidates.map(() => 1)
+  if (candidates.some(({ deployment }) => deployment.weight !== first.deployment.weight))
+    return candidates.map(({ deployment }) => deployment.weight)
+  if (candidates.some(({ deployment }) => deployment.rpm !== null)) return candidates.map(({ deployment }) => deployment.rpm ?? 0)
+  if (candidates.some(({ deployment }) => deployment.tpm !== null)) return candidates.map(({ deployment }) => deployment.tpm ?? 0)
+  return null
+}
+
+/** Index of the first sum above `point`: one of weight 0 has the sum of the one before it, and is never that. */
+function firstAbove(sums: Float64Array, point: number): number {
+  let low = 0
+  let high = sums.length - 1
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((sums[middle] as number) > point) high = middle
+    else low = middle + 1
+  }
+  return low
 }

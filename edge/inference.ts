@@ -1,6 +1,6 @@
 import type { CallMessage } from '../proto/call.ts'
 import type { RuntimeSettings } from '../proto/deployment.ts'
-import type { Endpoint } from '../proto/endpoints.ts'
+import type { DialectName, Endpoint } from '../proto/endpoints.ts'
 import { BODY_INLINE_MAX } from '../proto/frames.ts'
 import type { Identity } from '../proto/identity.ts'
 import { PRODUCT_VERSION, WIRE_VERSION } from '../proto/version.ts'
@@ -13,8 +13,9 @@ import type { Log } from '../shared/log.ts'
 import { bookUnsettled } from '../shared/unsettled.ts'
 import { answerError } from './answer.ts'
 import { type Authenticate, CREDENTIAL_HEADERS } from './auth/authenticate.ts'
-import { INFERENCE_GROUPS } from './auth/check-identity.ts'
+import { ANTHROPIC_GROUPS, INFERENCE_GROUPS } from './auth/check-identity.ts'
 import { takeBody } from './body.ts'
+import { errorFormOf } from './error-form.ts'
 import type { Exchange } from './exchange.ts'
 import type { Refusals } from './refusals.ts'
 import { Relay, type RelayEnd } from './relay.ts'
@@ -45,6 +46,8 @@ export interface ObservedCall {
 
 export type Infer = (exchange: Exchange, endpoint: Endpoint, pathModel: string | null) => Promise<void>
 
+/** Route groups of the dialects that are not OpenAI's. */
+const GROUPS: Readonly<Partial<Record<DialectName, readonly string[]>>> = { anthropic: ANTHROPIC_GROUPS }
 /** The pool of routers that serves calls. */
 const LANE = 'default'
 /** Headers a router may need, besides `x-litellm-*`. Nothing else crosses. */
@@ -96,7 +99,7 @@ export function createInference(deps: InferenceDeps): Infer {
     let identity: Identity | null = null
     const done = (end: RelayEnd) => observe({ endpoint, identity, duration: clock.monotonic() - startedAt, end })
     try {
-      const found = authenticate(exchange, INFERENCE_GROUPS)
+      const found = authenticate(exchange, GROUPS[endpoint.dialect] ?? INFERENCE_GROUPS)
       identity = found instanceof Promise ? await found : found
       const caller = identity
       const refusal = refusals.find(caller, endpoint.name)
@@ -122,7 +125,7 @@ export function createInference(deps: InferenceDeps): Infer {
       const error = toGatewayError(thrown)
       if (error.code === 'internal') deps.log.error({ err: error.cause, callId: id }, 'a call failed inside the edge')
       answerError(exchange, error)
-      done({ status: error.status, head: null, error, bytes: 0, refusal: null })
+      done({ status: errorFormOf(exchange.path).status(error), head: null, error, bytes: 0, refusal: null })
     }
   }
 }

@@ -1,9 +1,9 @@
 import type { StartHead } from '../proto/call.ts'
 import type { WireError } from '../proto/errors.ts'
 import type { OutgoingStream, ReplySink } from '../shared/bus/bus.ts'
-import { fromWire, type GatewayError, openaiErrorBody } from '../shared/errors.ts'
-import { sseEvent } from '../shared/http/sse.ts'
+import { fromWire, type GatewayError } from '../shared/errors.ts'
 import { answerError } from './answer.ts'
+import { errorFormOf } from './error-form.ts'
 import type { Exchange } from './exchange.ts'
 import { REFUSAL_BODY_MAX, type Refusal } from './refusals.ts'
 
@@ -90,11 +90,11 @@ export class Relay implements ReplySink {
     const error = fromWire(this.#options.translate?.(wire) ?? wire)
     if (!this.#sending) {
       answerError(this.#exchange, error)
-      this.#finish(error.status, error)
+      this.#finish(errorFormOf(this.#exchange.path).status(error), error)
       return
     }
     // Without [DONE] or message_stop after it, no client takes the answer for whole.
-    if (isEventStream(this.#head)) this.#exchange.end(sseEvent(JSON.stringify(openaiErrorBody(error))))
+    if (isEventStream(this.#head)) this.#exchange.end(errorFormOf(this.#exchange.path).event(error))
     else this.#exchange.destroy()
     this.#finish(this.#head?.status ?? 200, error)
   }

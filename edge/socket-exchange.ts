@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http'
-import { GatewayError, openaiErrorBody } from '../shared/errors.ts'
+import { GatewayError } from '../shared/errors.ts'
+import { errorFormOf } from './error-form.ts'
 import type { Exchange } from './exchange.ts'
 import type { HeaderLines } from './header-lines.ts'
 
@@ -255,7 +256,8 @@ export class SocketExchange implements Exchange {
     if (this.#flowing) {
       this.destroy()
     } else {
-      this.#respond(error.status, JSON_HEADERS, JSON.stringify(openaiErrorBody(error)), mustClose)
+      const form = errorFormOf(this.path)
+      this.#respond(form.status(error), JSON_HEADERS, form.body(error), mustClose)
     }
     this.onAbort?.()
   }

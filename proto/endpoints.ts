@@ -2,7 +2,7 @@
 export type Mode = 'chat' | 'completion' | 'embedding'
 
 /** The protocol a client speaks on an endpoint; each is one file in router-svc/dialects. */
-export type DialectName = 'openai-chat' | 'openai-completion' | 'openai-embedding'
+export type DialectName = 'openai-chat' | 'openai-completion' | 'openai-embedding' | 'anthropic'
 
 /** One client-facing inference endpoint. */
 export interface Endpoint {
@@ -48,6 +48,15 @@ export const ENDPOINTS = [
     aliases: ['/openai/deployments/{model}/embeddings', '/engines/{model}/embeddings'],
     mode: 'embedding',
     dialect: 'openai-embedding',
+    body: 'json',
+  },
+  {
+    name: 'anthropic_messages',
+    method: 'POST',
+    path: '/v1/messages',
+    aliases: [],
+    mode: 'chat',
+    dialect: 'anthropic',
     body: 'json',
   },
 ] as const satisfies readonly Endpoint[]

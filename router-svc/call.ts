@@ -30,6 +30,8 @@ export interface Call {
   raw: Uint8Array
   parsed: Record<string, unknown>
   request: Record<string, unknown>
+  /** `request` as the dialect made it: another object there = somebody changed it since. */
+  decoded: Record<string, unknown>
   requestedModel: string
   modelGroup: string
   stream: boolean
@@ -120,6 +122,7 @@ export function openCall(incoming: IncomingStream, clock: Clock): Call {
     raw: NOTHING,
     parsed: {},
     request: {},
+    decoded: {},
     requestedModel: '',
     modelGroup: '',
     stream: false,
@@ -166,7 +169,8 @@ export function decode(call: Call, raw: Uint8Array, settings: DecodeSettings): v
   call.parsed = parsed
   call.requestedModel = parsed['model'] as string
   call.modelGroup = call.requestedModel
-  call.request = call.dialect.decodeRequest(parsed) as Record<string, unknown>
+  call.decoded = call.dialect.decodeRequest(parsed) as Record<string, unknown>
+  call.request = call.decoded
   call.stream = parsed['stream'] === true
   const streamOptions = parsed['stream_options']
   const asked = isObject(streamOptions) ? streamOptions['include_usage'] : undefined

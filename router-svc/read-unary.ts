@@ -1,8 +1,9 @@
 import type { TokenUsage } from '../proto/usage.ts'
 import type { Call } from './call.ts'
-import type { Usage } from './canonical/chat.ts'
+import type { ChatResponse, Usage } from './canonical/chat.ts'
 import { tokensOf } from './canonical/usage.ts'
 import { roughTokens } from './count-tokens.ts'
+import { restoreNames } from './providers/plain-chat.ts'
 import type { DecodeContext, Headers } from './providers/provider.ts'
 import { countsNothing, estimate } from './read-stream.ts'
 import type { Route } from './runtime.ts'
@@ -35,6 +36,7 @@ export function translatingUnary(call: Call, route: Route, sent: Sent, now: numb
         model?: string
         service_tier?: string
       }
+      if (sent.names !== null) restoreNames(response as ChatResponse, sent.names)
       const shown = call.capture === null ? response : call.capture.response(response)
       const bytes = Buffer.from(call.dialect.encodeResponse(shown, call.requestedModel))
       const reported =

@@ -1,12 +1,16 @@
 import type { TokenUsage } from '../proto/usage.ts'
 import { GatewayError } from '../shared/errors.ts'
 import type { Call } from './call.ts'
+import type { ChatChunk } from './canonical/chat.ts'
 import { tokensOf } from './canonical/usage.ts'
 import type { Continuation } from './failover/continuation.ts'
 import { encoderOf, resumption } from './failover/resume.ts'
 import { failsOver } from './failover/safety.ts'
 import { SentText } from './failover/sent-text.ts'
 import { forwardResponse, PassThroughStream } from './pass-through.ts'
+import { forwardMessage, MessagesPassThrough } from './pass-through-anthropic.ts'
+import { restoringNames } from './providers/plain-chat.ts'
+import type { StreamDecoder } from './providers/provider.ts'
 import { ChunkEncoder, countsNothing, estimate, type StreamReader, TranslatingReader } from './read-stream.ts'
 import { decodeContext, translatingUnary, type UnaryReader } from './read-unary.ts'
 import type { Route } from './runtime.ts'
@@ -20,10 +24,12 @@ export function unaryReader(call: Call, route: Route, sent: Sent, now: number): 
 /** How the stream of this attempt is read. `now`: Unix milliseconds. Throws GatewayError `unsupported_endpoint`. */
 export function streamReader(call: Call, route: Route, sent: Sent, now: number): StreamReader {
   const adapter = adapterOf(call, route)
-  if (passes(call, adapter)) return new ForwardingReader(call, route)
+  if (passes(call, adapter)) return forwardingStream(call, route)
   if (adapter.decodeStream === undefined)
     throw new GatewayError('unsupported_endpoint', `${call.endpoint.path} cannot be streamed.`)
-  return new TranslatingReader(adapter.decodeStream(decodeContext(call, route, sent, now)), chunkEncoder(call, route))
+  const decoder = adapter.decodeStream(decodeContext(call, route, sent, now))
+  const named = sent.names === null ? decoder : restoringNames(decoder as StreamDecoder<ChatChunk>, sent.names)
+  return new TranslatingReader(named, chunkEncoder(call, route))
 }
 
 /** What writes the stream of this attempt in the client's dialect: from the start, or on from where another one died. */
@@ -42,6 +48,10 @@ export function chunkEncoder(call: Call, route: Route): ChunkEncoder {
 function forwardingUnary(call: Call, route: Route, sent: Sent, now: number): UnaryReader {
   return {
     read(body, headers) {
+      if (call.dialect.protocol === 'anthropic') {
+        const { usage, ...message } = forwardMessage(body, call.requestedModel, route.provider.decodeError)
+        return usage === null ? translatingUnary(call, route, sent, now).read(body, headers) : { ...message, usage }
+      }
       const { usage, ...forwarded } = forwardResponse(body, call.requestedModel, route.provider.decodeError)
       const tokens = usage === null ? null : tokensOf(usage)
       // Without usage the words must be counted, and for that they must be read.
@@ -49,6 +59,12 @@ function forwardingUnary(call: Call, route: Route, sent: Sent, now: number): Una
       return { ...forwarded, usage: tokens }
     },
   }
+}
+
+function forwardingStream(call: Call, route: Route): StreamReader {
+  if (call.dialect.protocol !== 'anthropic') return new ForwardingReader(call, route)
+  const readError = route.provider.decodeError
+  return new MessagesPassThrough({ model: call.requestedModel, readError, keepText: failsOver(call) })
 }
 
 class ForwardingReader implements StreamReader {
@@ -62,7 +78,7 @@ class ForwardingReader implements StreamReader {
       includeUsage: call.includeUsage,
       choices: typeof call.request['n'] === 'number' ? call.request['n'] : 1,
       readError: route.provider.decodeError,
-      keepText: failsOver(call),
+      keepText: call.dialect.protocol === 'openai-chat' && failsOver(call),
     })
   }
 

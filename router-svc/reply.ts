@@ -63,7 +63,9 @@ export class Reply {
       return
     }
     const all = { 'content-type': 'application/json', ...headers }
-    this.whole(error.status, all, Buffer.from(this.#call.dialect.encodeError(error)), this.#call.refusedFor)
+    const { dialect } = this.#call
+    const status = dialect.statusOf?.(error) ?? error.status
+    this.whole(status, all, Buffer.from(dialect.encodeError(error)), this.#call.refusedFor)
   }
 
   /** Nothing more will be sent, and what was sent is no answer. */

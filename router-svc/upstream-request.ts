@@ -3,6 +3,10 @@ import type { Call } from './call.ts'
 import type { ChatRequest } from './canonical/chat.ts'
 import { continueRequest } from './failover/continuation.ts'
 import { forwardRequest } from './pass-through.ts'
+import { forwardMessages } from './pass-through-anthropic.ts'
+import type { AnthropicAdapter } from './providers/anthropic/index.ts'
+import type { Sanitiser } from './providers/anthropic/names.ts'
+import { plainChat } from './providers/plain-chat.ts'
 import type { Adapter, Prefill, Target, UpstreamRequest } from './providers/provider.ts'
 import type { Route } from './runtime.ts'
 
@@ -12,6 +16,8 @@ type AnyAdapter = Adapter<Record<string, unknown>, unknown, unknown>
 export interface Sent {
   request: Record<string, unknown>
   upstream: UpstreamRequest
+  /** Names of tools as the provider got them, to be put back into its answer; null = it got the client's own. */
+  names: Sanitiser | null
 }
 
 /** The adapter of a route for the call's mode. Throws GatewayError `unsupported_endpoint`. */
@@ -32,17 +38,26 @@ export function passes(call: Call, adapter: AnyAdapter): boolean {
 
 /** The exact request for one attempt: the client's own, over the deployment's defaults, under its overrides, with the credential. */
 export function encodeUpstream(call: Call, route: Route): Sent {
-  const request = requestFor(call, route)
   const adapter = adapterOf(call, route)
   const target = targetFor(call, route)
-  const upstream = passes(call, adapter)
-    ? forwardRequest(adapter, call.raw, call.parsed, request, target)
-    : adapter.encodeRequest(request, target)
+  let request = requestFor(call, route)
+  let names: Sanitiser | null = null
+  let upstream: UpstreamRequest
+  if (!passes(call, adapter)) {
+    if (request['anthropic'] !== undefined && adapter.takesAnthropic !== true) {
+      const plain = plainChat(request as ChatRequest)
+      request = plain.request
+      names = plain.names
+    }
+    upstream = adapter.encodeRequest(request, target)
+  } else if (adapter.protocol === 'anthropic') {
+    upstream = forwardMessages(call, adapter as unknown as AnthropicAdapter, request as ChatRequest, target)
+  } else upstream = forwardRequest(adapter, call.raw, call.parsed, request, target)
   const headers = { ...upstream.headers, ...route.headers }
   // Both sides may ask for betas; one list must not hide the other.
   const betas = upstream.headers['anthropic-beta']
   if (betas !== undefined && headers['anthropic-beta'] !== betas) headers['anthropic-beta'] += `,${betas}`
-  return { request, upstream: { ...upstream, headers } }
+  return { request, upstream: { ...upstream, headers }, names }
 }
 
 /** The canonical request as this deployment gets it. Parameters of the deployment stand in where the client sent none. */

@@ -88,3 +88,28 @@ export function openaiErrorBody(error: GatewayError): { error: Record<string, un
   if (error.providerCode !== undefined) body['provider_specific_fields'] = { code: error.providerCode }
   return { error: body }
 }
+
+/** Error types of Anthropic's Messages API by HTTP status (https://platform.claude.com/docs/en/api/errors). */
+const ANTHROPIC_TYPES: Readonly<Record<number, string>> = {
+  401: 'authentication_error',
+  402: 'billing_error',
+  403: 'permission_error',
+  404: 'not_found_error',
+  408: 'timeout_error',
+  413: 'request_too_large',
+  429: 'rate_limit_error',
+  504: 'timeout_error',
+  529: 'overloaded_error',
+}
+
+/** The status Anthropic's clients expect: they wait and try again after 529, which is what 503 asks for (surface reference §6.2). */
+export function anthropicStatus(error: GatewayError): number {
+  return error.status === 503 ? 529 : error.status
+}
+
+/** Anthropic's error envelope. */
+export function anthropicErrorBody(error: GatewayError): { type: 'error'; error: { type: string; message: string } } {
+  const status = anthropicStatus(error)
+  const type = ANTHROPIC_TYPES[status] ?? (status >= 500 ? 'api_error' : 'invalid_request_error')
+  return { type: 'error', error: { type, message: error.message } }
+}

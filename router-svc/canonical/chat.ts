@@ -100,6 +100,12 @@ export interface ChatRequest {
   reasoning_effort?: string | null
   thinking?: { type: string; budget_tokens?: number; [field: string]: unknown } | null
   user?: string | null
+  /**
+   * Set when the client speaks Anthropic's protocol: its top-level fields without a canonical place (`top_k`, `output_config`, `mcp_servers`, …),
+   * for providers of that protocol. Content blocks and tools without one stand among the canonical ones as they are. Providers of other
+   * protocols get the request of plain-chat.ts.
+   */
+  anthropic?: Record<string, unknown>
   metadata?: Record<string, unknown> | null
   service_tier?: string | null
   [field: string]: unknown

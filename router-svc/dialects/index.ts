@@ -1,4 +1,5 @@
 import type { DialectName } from '../../proto/endpoints.ts'
+import { anthropic } from './anthropic.ts'
 import type { Dialect } from './dialect.ts'
 import { openaiChat } from './openai-chat.ts'
 import { openaiCompletion } from './openai-completion.ts'
@@ -9,4 +10,5 @@ export const dialects: Readonly<Record<DialectName, Dialect>> = {
   'openai-chat': openaiChat as Dialect,
   'openai-completion': openaiCompletion as Dialect,
   'openai-embedding': openaiEmbedding as Dialect,
+  anthropic: anthropic as Dialect,
 }

@@ -46,8 +46,8 @@ export function askedBetas(request: Fields, target: Target): string[] {
 }
 
 /** The header's value: what was asked for and what the body needs, each once; empty when that is nothing. */
-export function betaHeader(asked: readonly string[], body: MessagesRequest): string {
-  return [...new Set([...asked, ...neededBetas(body)])].join(',')
+export function betaHeader(asked: readonly string[], needed: readonly string[]): string {
+  return [...new Set([...asked, ...needed])].join(',')
 }
 
 /** Whether system turns inside the conversation are turned on. */

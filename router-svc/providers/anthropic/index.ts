@@ -1,10 +1,11 @@
-import type { ChatRequest } from '../../canonical/chat.ts'
-import type { Auth, Provider } from '../provider.ts'
+import type { ChatChunk, ChatRequest, ChatResponse } from '../../canonical/chat.ts'
+import type { Adapter, Auth, Provider, Target, UpstreamRequest } from '../provider.ts'
 import { decodeError } from './errors.ts'
 import { traitsOf } from './models.ts'
-import { encodeRequest } from './request.ts'
+import { encodeRequest, wrapBody } from './request.ts'
 import { decodeResponse } from './response.ts'
 import { MessageStream } from './stream.ts'
+import type { Fields } from './wire.ts'
 import { isFields } from './wire.ts'
 
 /** What this adapter reads of a row of the provider table. */
@@ -19,6 +20,21 @@ export interface AnthropicRow {
   auth?: Auth
 }
 
+/** An adapter whose requests may be made from the client's own bytes (router-svc/pass-through-anthropic.ts). */
+export interface AnthropicAdapter extends Adapter<ChatRequest, ChatResponse, ChatChunk> {
+  wrap(body: Uint8Array, own: Fields, target: Target): UpstreamRequest
+}
+
+const CHAT: AnthropicAdapter = {
+  mode: 'chat',
+  protocol: 'anthropic',
+  takesAnthropic: true,
+  encodeRequest,
+  wrap: wrapBody,
+  decodeResponse,
+  decodeStream: (context) => new MessageStream(context),
+}
+
 /** A provider that speaks Anthropic's Messages protocol. */
 export function anthropic(row: AnthropicRow): Provider {
   return {
@@ -27,14 +43,7 @@ export function anthropic(row: AnthropicRow): Provider {
     base: row.base,
     keyNames: row.keys,
     ...(row.bases === undefined ? {} : { baseNames: row.bases }),
-    chat: {
-      mode: 'chat',
-      protocol: 'anthropic',
-      takesAnthropic: true,
-      encodeRequest,
-      decodeResponse,
-      decodeStream: (context) => new MessageStream(context),
-    },
+    chat: CHAT,
     prefill: (target, request) => (traitsOf(target.model).prefill && !thinks(request) ? 'native' : null),
     decodeError,
   }

@@ -124,7 +124,7 @@ function ownWords({ anthropic, ...canonical }: ChatRequest): Fields {
   const given: Fields = { ...canonical }
   if (!isFields(anthropic)) return given
   const config = anthropic['output_config']
-  if (anthropic['thinking'] !== undefined || isFields(config)) delete given['reasoning_effort']
+  if (isFields(given['thinking']) || isFields(config)) delete given['reasoning_effort']
   if (anthropic['output_format'] !== undefined || isFields(config)) delete given['response_format']
   return Object.assign(given, anthropic)
 }

@@ -1,7 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest } from '../../canonical/chat.ts'
 import type { Target, UpstreamRequest } from '../provider.ts'
-import { askedBetas, betaHeader, hasSystemTurns } from './betas.ts'
+import { askedBetas, betaHeader, hasSystemTurns, neededBetas } from './betas.ts'
 import { withCachePoints } from './cache-points.ts'
 import { encodeMessages } from './messages.ts'
 import { type Traits, traitsOf } from './models.ts'
@@ -25,10 +25,18 @@ export function encodeRequest(canonical: ChatRequest, target: Target): UpstreamR
   const asked = askedBetas(request, target)
   const body = encodeBody(request, rest, target, refusals, hasSystemTurns(asked))
   refusals.check()
-  const headers: Record<string, string> = { 'content-type': 'application/json', 'anthropic-version': version(request, target) }
-  const betas = betaHeader(asked, body)
+  return wrapped(JSON.stringify(body), version(request, target), betaHeader(asked, neededBetas(body)), target)
+}
+
+/** The request around a body that a client wrote in this protocol, and whose betas it knows itself. `own`: that client's fields. */
+export function wrapBody(body: Uint8Array, own: Fields, target: Target): UpstreamRequest {
+  return wrapped(body, version(own, target), betaHeader(askedBetas(own, target), []), target)
+}
+
+function wrapped(body: string | Uint8Array, version: string, betas: string, target: Target): UpstreamRequest {
+  const headers: Record<string, string> = { 'content-type': 'application/json', 'anthropic-version': version }
   if (betas !== '') headers['anthropic-beta'] = betas
-  return { method: 'POST', url: messagesUrl(target.base), headers, body: JSON.stringify(body) }
+  return { method: 'POST', url: messagesUrl(target.base), headers, body }
 }
 
 function encodeBody(
@@ -137,7 +145,7 @@ function stopSequences(stop: ChatRequest['stop']): string[] {
   return given.filter((entry): entry is string => typeof entry === 'string' && entry.trim() !== '')
 }
 
-function version(request: ChatRequest, target: Target): string {
+function version(request: Fields, target: Target): string {
   const configured = text(request['anthropic_version'] ?? target.settings['anthropic_version'], target.apiVersion ?? '')
   return /^\d{4}-\d{2}-\d{2}$/.test(configured) ? configured : ANTHROPIC_VERSION
 }

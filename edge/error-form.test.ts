@@ -1,0 +1,30 @@
+import { describe, expect, it } from 'vitest'
+import { GatewayError } from '../shared/errors.ts'
+import { errorFormOf } from './error-form.ts'
+
+describe('an error of the edge itself', () => {
+  it.each(['/v1/messages', '/messages', '/v1/messages/'])('has Anthropic’s envelope on %s', (path) => {
+    const form = errorFormOf(path)
+    const error = new GatewayError('unknown_key')
+    expect(form.status(error)).toBe(401)
+    expect(JSON.parse(form.body(error))).toEqual({
+      type: 'error',
+      error: { type: 'authentication_error', message: error.message },
+    })
+  })
+
+  it('asks Anthropic’s clients to come back with 529, and tells of it in mid-stream under its event name', () => {
+    const form = errorFormOf('/v1/messages')
+    const error = new GatewayError('no_router')
+    expect(form.status(error)).toBe(529)
+    expect(form.event(error)).toMatch(/^event: error\ndata: \{"type":"error","error":\{"type":"overloaded_error"/)
+  })
+
+  it.each(['/v1/chat/completions', '/key/generate', '/v1/messages/batches', '/'])('has OpenAI’s envelope on %s', (path) => {
+    const form = errorFormOf(path)
+    const error = new GatewayError('no_router')
+    expect(form.status(error)).toBe(503)
+    expect(JSON.parse(form.body(error))).toMatchObject({ error: { code: '503' } })
+    expect(form.event(error)).toMatch(/^data: \{"error"/)
+  })
+})

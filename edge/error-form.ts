@@ -1,0 +1,32 @@
+import { ENDPOINTS } from '../proto/endpoints.ts'
+import { anthropicErrorBody, anthropicStatus, type GatewayError, openaiErrorBody } from '../shared/errors.ts'
+import { sseEvent } from '../shared/http/sse.ts'
+
+/** How an error of the edge's own looks to the clients of a path, who may never have reached a router. */
+export interface ErrorForm {
+  status(error: GatewayError): number
+  body(error: GatewayError): string
+  /** The last event of a stream that fails. */
+  event(error: GatewayError): string
+}
+
+const OPENAI: ErrorForm = {
+  status: (error) => error.status,
+  body: (error) => JSON.stringify(openaiErrorBody(error)),
+  event: (error) => sseEvent(JSON.stringify(openaiErrorBody(error))),
+}
+
+const ANTHROPIC: ErrorForm = {
+  status: anthropicStatus,
+  body: (error) => JSON.stringify(anthropicErrorBody(error)),
+  event: (error) => sseEvent(JSON.stringify(anthropicErrorBody(error)), 'error'),
+}
+
+const ANTHROPIC_PATHS: ReadonlySet<string> = new Set(
+  ENDPOINTS.filter(({ dialect }) => dialect === 'anthropic').flatMap(({ path }) => [path, path.replace(/^\/v1/, '')]),
+)
+
+/** The form for a request path: that of the endpoint it names, OpenAI's for everything else. */
+export function errorFormOf(path: string): ErrorForm {
+  return ANTHROPIC_PATHS.has(path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path) ? ANTHROPIC : OPENAI
+}

@@ -1,0 +1,55 @@
+import type { FinishReason, Usage } from '../../canonical/chat.ts'
+
+type Fields = Record<string, unknown>
+
+/** Fields of canonical usage that have a place of their own in Anthropic's; what else a provider told is copied. */
+const PLACED: ReadonlySet<string> = new Set([
+  'prompt_tokens',
+  'completion_tokens',
+  'total_tokens',
+  'prompt_tokens_details',
+  'completion_tokens_details',
+  'cache_creation_input_tokens',
+  'cache_read_input_tokens',
+])
+
+/** Canonical usage in Anthropic's counts: `input_tokens` leaves cache reads and writes out. `tier`: the one that served, where it is known. */
+export function encodeUsage(usage: Usage, tier?: string): Fields {
+  const prompt = usage.prompt_tokens_details
+  const read = count(prompt?.cached_tokens ?? usage.cache_read_input_tokens)
+  const written = count(prompt?.cache_creation_tokens ?? prompt?.cache_write_tokens ?? usage.cache_creation_input_tokens)
+  const input = count(usage.prompt_tokens)
+  const encoded: Fields = {
+    // Some providers leave the cache out of their prompt count themselves.
+    input_tokens: input >= read + written ? input - read - written : input,
+    cache_creation_input_tokens: written,
+    cache_read_input_tokens: read,
+    output_tokens: count(usage.completion_tokens),
+  }
+  const split = prompt?.cache_creation_token_details
+  if (split !== undefined && split !== null) encoded['cache_creation'] = split
+  const thinking = usage.completion_tokens_details?.reasoning_tokens
+  if (thinking !== undefined && thinking > 0) encoded['output_tokens_details'] = { thinking_tokens: thinking }
+  for (const name in usage) if (!PLACED.has(name) && usage[name] !== null) encoded[name] = usage[name]
+  if (tier !== undefined) encoded['service_tier'] = tier === 'default' ? 'standard' : tier
+  return encoded
+}
+
+const STOPS: Readonly<Record<string, string>> = {
+  stop: 'end_turn',
+  length: 'max_tokens',
+  tool_calls: 'tool_use',
+  function_call: 'tool_use',
+  content_filter: 'refusal',
+}
+
+/** Anthropic's stop reason. `own`: the one an Anthropic provider gave, where the canonical reason does not say all of it. */
+export function stopReason(finish: FinishReason | null, calls: boolean, own: unknown): string {
+  if (typeof own === 'string') return own
+  const reason = STOPS[finish ?? 'stop'] ?? 'end_turn'
+  return reason === 'end_turn' && calls ? 'tool_use' : reason
+}
+
+function count(value: unknown): number {
+  return typeof value === 'number' && value > 0 ? Math.round(value) : 0
+}

@@ -3,6 +3,7 @@ import type { Clock, DeadlineWheel, Timer } from '../shared/clock.ts'
 import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
 import type { HttpClient, OutgoingCall, ResponseSink } from '../shared/http/client.ts'
 import type { Call } from './call.ts'
+import type { Continuation } from './failover/continuation.ts'
 import { inProviderWords } from './providers/error-status.ts'
 import type { Headers } from './providers/provider.ts'
 import { estimate, type StreamReader } from './read-stream.ts'
@@ -17,16 +18,21 @@ export type AttemptResult =
   | { kind: 'answered'; record: Attempt; headers: Headers; body: Uint8Array }
   /** Every byte of a stream went to the reply; only its proper end is missing. */
   | { kind: 'streamed'; record: Attempt; last: string }
-  /** `committed`: part of a stream is already with the client, and `event` tells it of the failure in its dialect. */
-  | {
-      kind: 'failed'
-      record: Attempt
-      error: GatewayError
-      committed: boolean
-      headers: Headers
-      event: string
-    }
+  | FailedAttempt
   | { kind: 'cancelled'; record: Attempt }
+
+export interface FailedAttempt {
+  kind: 'failed'
+  record: Attempt
+  error: GatewayError
+  /** Part of a stream is already with the client. */
+  committed: boolean
+  headers: Headers
+  /** Tells the client of a failure in the middle of its stream, in its dialect; once. Null = nothing of it was sent. */
+  tell: ((error: GatewayError) => string) | null
+  /** Where another attempt may go on; null = nowhere safe. */
+  continuation: Continuation | null
+}
 
 /** Where a stream's bytes go; the reply, seen from the attempt. */
 export interface StreamOutput {
@@ -83,14 +89,7 @@ export function attempt(
       'provider_authentication',
       `litellm.AuthenticationError: deployment ${route.deployment.id}: ${route.problem}.`,
     )
-    return Promise.resolve({
-      kind: 'failed',
-      record: closeAttempt(record, deps, 'failure', error),
-      error,
-      committed: false,
-      headers: {},
-      event: '',
-    })
+    return Promise.resolve(neverSent(record, deps, error))
   }
   return new Promise((resolve) => {
     try {
@@ -98,16 +97,19 @@ export function attempt(
       new Try(deps, call, route, record, timeouts, output, resolve).send(sent)
     } catch (thrown) {
       const error = toGatewayError(thrown)
-      resolve({
-        kind: 'failed',
-        record: closeAttempt(record, deps, 'failure', error),
-        error,
-        committed: false,
-        headers: {},
-        event: '',
-      })
+      resolve(neverSent(record, deps, error))
     }
   })
+}
+
+function neverSent(record: Attempt, deps: AttemptDeps, error: GatewayError): FailedAttempt {
+  const closed = closeAttempt(record, deps, 'failure', error)
+  return { kind: 'failed', record: closed, error, committed: false, headers: {}, tell: null, continuation: null }
+}
+
+/** Whether an error in the middle of an answer is one another deployment need not have: a refusal of the content or of ours is final. */
+export function breaksOff(error: GatewayError): boolean {
+  return error.retryable && error.code.startsWith('provider_')
 }
 
 /** Completes a record: when, how, and what it used. */
@@ -329,14 +331,15 @@ class Try implements ResponseSink {
     if (!this.#committed) this.#call.upstreamTime += this.#deps.clock.monotonic() - this.#begun
     const usage = this.#committed ? (this.#stream as StreamReader).usage() : undefined
     const record = closeAttempt(this.#record, this.#deps, this.#committed ? 'partial' : 'failure', error, usage)
-    const event = this.#committed ? (this.#stream as StreamReader).errorEvent(error) : ''
+    const stream = this.#committed ? (this.#stream as StreamReader) : null
     this.#settle({
       kind: 'failed',
       record,
       error,
       committed: this.#committed,
       headers: this.#headers,
-      event,
+      tell: stream === null ? null : (told) => stream.errorEvent(told),
+      continuation: stream !== null && breaksOff(error) ? stream.continuation() : null,
     })
   }
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { DEFAULT_ROUTING } from '../proto/routing.ts'
 import { GatewayError } from '../shared/errors.ts'
 import { answer, chat, delta, deployment, JSON_TYPE, make, STREAM, settled, sse } from './handle.testkit.ts'
 
@@ -219,7 +220,7 @@ describe('a streamed call', () => {
   })
 
   it('pauses the provider while the client is behind, and does not count that as silence', async () => {
-    const { clock, sent, call } = make()
+    const { clock, sent, call } = make([deployment('one')], { numRetries: 0 })
     const client = call({ ...chat, stream: true })
     sent[0]?.sink.head(200, STREAM)
     client.keepsUp = false
@@ -239,7 +240,7 @@ describe('a streamed call', () => {
   })
 
   it('ends with an error event and without terminator when the provider falls silent, and is billed for what came', async () => {
-    const { clock, sent, events, call } = make()
+    const { clock, sent, events, call } = make([deployment('one')], { numRetries: 0 })
     const client = call({ ...chat, stream: true })
     sent[0]?.sink.head(200, STREAM)
     sent[0]?.sink.data(delta('half'))
@@ -253,8 +254,9 @@ describe('a streamed call', () => {
     })
   })
 
-  it('is tried again when the provider fails before the first chunk, and not after it', async () => {
-    const { sent, call } = make([deployment('one'), deployment('two')])
+  it('is tried again when the provider fails before the first chunk, and not after it where failover is off', async () => {
+    const routing = { ...DEFAULT_ROUTING, failover: { enabled: false, max: 0 } }
+    const { sent, call } = make([deployment('one'), deployment('two')], { routing })
     const client = call({ ...chat, stream: true })
     sent[0]?.sink.head(200, STREAM)
     sent[0]?.sink.failed(new GatewayError('provider_truncated'))

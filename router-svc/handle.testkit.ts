@@ -16,6 +16,7 @@ import { noObserver } from './observe.ts'
 import { createProviders } from './providers/index.ts'
 import { createSelector } from './routing/select.ts'
 import { createStates } from './routing/states.ts'
+import { createWaitingRoom } from './routing/waiting.ts'
 import { compileRuntime } from './runtime.ts'
 
 /** One upstream call as the test plays the provider. */
@@ -172,6 +173,7 @@ export function make(deployments: Deployment[] = [deployment('one')], changes: P
       stop: async () => {},
     },
     selector: createSelector({ clock, random: () => 0, states, observe: noObserver, log: silentLog }),
+    waiting: createWaitingRoom({ clock }),
     idempotency: { begin: () => null },
     observe: noObserver,
     random: () => 0,

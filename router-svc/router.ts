@@ -12,6 +12,7 @@ import { type Counters, leaseId } from '../shared/counters/counters.ts'
 import { GatewayError, toWire } from '../shared/errors.ts'
 import type { HttpClient } from '../shared/http/client.ts'
 import type { IdempotencyStore } from '../shared/idempotency/store.ts'
+import { callId } from '../shared/ids.ts'
 import type { Log } from '../shared/log.ts'
 import { createAdmission } from './admission/admission.ts'
 import { createLimitSource } from './admission/limit-source.ts'
@@ -21,10 +22,12 @@ import { createIdempotency, KEEP_DEFAULT } from './idempotency.ts'
 import { createLoopLag } from './loop-lag.ts'
 import { noObserver, type Observer } from './observe.ts'
 import { createProviders } from './providers/index.ts'
+import { createHealthChecks } from './routing/health-checks.ts'
 import { createNews } from './routing/news.ts'
 import { createSelector } from './routing/select.ts'
 import { createStates, type States } from './routing/states.ts'
-import { compileRuntime, type RouterRuntime } from './runtime.ts'
+import { createWaitingRoom } from './routing/waiting.ts'
+import { compileRuntime, type Route, type RouterRuntime } from './runtime.ts'
 import { openSpool } from './spool.ts'
 
 export interface RouterDeps {
@@ -88,6 +91,7 @@ export interface Router {
 export async function createRouter(deps: RouterDeps): Promise<Router> {
   const { bus, clock, log, settings } = deps
   let runtime: RouterRuntime | null = null
+  let published: RuntimeSnapshot | null = null
   let inFlight = 0
   let draining = false
   let idle: (() => void) | null = null
@@ -120,6 +124,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     }
     try {
       runtime = compileRuntime(snapshot, compileDeps)
+      published = snapshot
       const routing = snapshot.settings.routing ?? DEFAULT_ROUTING
       states.use(snapshot.deployments, routing)
       void selector.use(routing)
@@ -139,7 +144,9 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     }
   })
 
+  const waiting = createWaitingRoom({ clock })
   const admission = createAdmission({
+    freed: (group) => waiting.wake(group),
     bus,
     counters: deps.counters,
     limits: createLimitSource({ bus, clock, log }),
@@ -147,9 +154,11 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     log,
   })
   const idempotency = createIdempotency({ store: deps.idempotency, clock, log, keep: settings.idempotencyKeep })
+  const wheel = new DeadlineWheel(clock)
   const handle = createHandle({
     admission,
     selector,
+    waiting,
     idempotency,
     routerId: bus.id,
     codec,
@@ -161,7 +170,24 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     log,
     http: deps.http,
     clock,
-    wheel: new DeadlineWheel(clock),
+    wheel,
+  })
+  const checks = createHealthChecks({
+    bus,
+    inForce: () => (runtime === null || published === null ? null : { runtime, deployments: published.deployments }),
+    compile: (deployment) => {
+      const alone = { ...(published as RuntimeSnapshot), deployments: [deployment] }
+      return compileRuntime(alone, compileDeps).routes[0] as Route
+    },
+    states,
+    selector,
+    spool,
+    http: deps.http,
+    clock,
+    wheel,
+    newId: callId,
+    random: deps.random,
+    log,
   })
 
   const refusal = (): GatewayError | null => {
@@ -203,7 +229,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     draining = true
     bus.beat(fields())
     const until = clock.monotonic() + limit
-    await Promise.all(services.map((service) => service.stop()))
+    await Promise.all([checks.stop(), ...services.map((service) => service.stop())])
     if (inFlight > 0) {
       await new Promise<void>((resolve) => {
         const timer = clock.after(limit, resolve)
@@ -234,6 +260,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
       beat.cancel()
       lag.stop()
       idempotency.stop()
+      waiting.stop()
       await selector.stop()
       await news.stop()
       await admission.stop()

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Deployment } from '../proto/deployment.ts'
 import { DEFAULT_ROUTING, type RoutingSettings } from '../proto/routing.ts'
+import { GatewayError } from '../shared/errors.ts'
 import { answer, chat, delta, deployment, JSON_TYPE, make, type Sent, STREAM, settled, sse } from './handle.testkit.ts'
 
 const lists = (general: Record<string, string[]>): RoutingSettings['fallbacks'] => ({
@@ -255,5 +256,144 @@ describe('a hedged call', () => {
     await gone.done
     expect(leaving.sent.map(({ aborted }) => aborted)).toEqual([true, true])
     expect(leaving.events[0]?.attempts).toHaveLength(2)
+  })
+})
+
+describe('a stream that dies after text was sent', () => {
+  const role = sse({
+    id: 'first',
+    object: 'chat.completion.chunk',
+    created: 1,
+    model: 'gpt-4o',
+    choices: [{ index: 0, delta: { role: 'assistant', content: '' }, finish_reason: null }],
+  })
+  const half = delta('The quick brown fox ')
+  const usage = (prompt: number, completion: number) =>
+    sse({
+      id: 'y',
+      object: 'chat.completion.chunk',
+      created: 2,
+      model: 'gpt-4o',
+      choices: [],
+      usage: { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion },
+    })
+  const textOf = (stream: string) =>
+    stream
+      .split('\n\n')
+      .filter((event) => event.startsWith('data: {'))
+      .map((event) => JSON.parse(event.slice(6)).choices?.[0]?.delta?.content ?? '')
+      .join('')
+  const rest = (sent: Sent | undefined): void => {
+    sent?.sink.head(200, STREAM)
+    sent?.sink.data(role)
+    sent?.sink.data(delta('jumps over the lazy dog.', 'stop'))
+    sent?.sink.data(usage(20, 6))
+    sent?.sink.data(sse('[DONE]'))
+  }
+
+  it('goes on at another deployment in the same stream, nothing said twice, both halves booked', async () => {
+    const { sent, events, call } = gateway([deployment('one'), deployment('two')], {}, 1)
+    const client = call({ ...chat, stream: true })
+    sent[0]?.sink.head(200, STREAM)
+    sent[0]?.sink.data(role)
+    sent[0]?.sink.data(half)
+    sent[0]?.sink.failed(new GatewayError('provider_connection'))
+    await settled()
+    expect(hosts(sent)).toEqual(['one', 'two'])
+    const asked = JSON.parse(String(sent[1]?.request.body)).messages as { role: string; content: string }[]
+    expect(asked.some(({ role: who, content }) => who === 'assistant' && content === 'The quick brown fox ')).toBe(true)
+    rest(sent[1])
+    await client.done
+    expect(textOf(client.text)).toBe('The quick brown fox jumps over the lazy dog.')
+    expect(client.text.match(/"role":"assistant"/g)).toHaveLength(1)
+    expect(client.text.match(/"finish_reason":"stop"/g)).toHaveLength(1)
+    expect(client.text.match(/\[DONE\]/g)).toHaveLength(1)
+    expect(client.text).toContain('"failover":{"from":"one","to":"two"')
+    expect(events[0]).toMatchObject({ outcome: 'success', status: 200 })
+    expect(events[0]?.attempts.map(({ outcome, deploymentId }) => [deploymentId, outcome])).toEqual([
+      ['one', 'partial'],
+      ['two', 'success'],
+    ])
+    expect(events[0]?.attempts[0]?.usage).toMatchObject({ estimated: true })
+    expect(events[0]?.attempts[1]?.usage).toMatchObject({ input: 20, output: 6, estimated: false })
+  })
+
+  it('goes on in a fallback group once its own is used up', async () => {
+    const { sent, call } = gateway([deployment('one'), deployment('two', { modelGroup: 'b' })], {
+      fallbacks: lists({ gpt: ['b'] }),
+    })
+    const client = call({ ...chat, stream: true })
+    sent[0]?.sink.head(200, STREAM)
+    sent[0]?.sink.data(half)
+    sent[0]?.sink.end()
+    await settled()
+    expect(hosts(sent)).toEqual(['one', 'two'])
+    rest(sent[1])
+    await client.done
+    expect(textOf(client.text)).toBe('The quick brown fox jumps over the lazy dog.')
+  })
+
+  it('ends with an error event and no terminator when nobody can go on', async () => {
+    const { sent, events, call } = gateway([deployment('one'), deployment('two', { modelGroup: 'b' })], {
+      fallbacks: lists({ gpt: ['b'] }),
+    })
+    const client = call({ ...chat, stream: true })
+    sent[0]?.sink.head(200, STREAM)
+    sent[0]?.sink.data(half)
+    sent[0]?.sink.end()
+    await settled()
+    fail(sent[1], 503)
+    await client.done
+    expect(client.text.match(/"error"/g)).toHaveLength(1)
+    expect(client.text).not.toContain('[DONE]')
+    expect(client.text.startsWith('data: {')).toBe(true)
+    expect(events[0]).toMatchObject({ outcome: 'partial' })
+  })
+
+  it('is never continued once a tool call was begun', async () => {
+    const { sent, call } = gateway([deployment('one'), deployment('two')], {}, 2)
+    const client = call({ ...chat, stream: true })
+    sent[0]?.sink.head(200, STREAM)
+    sent[0]?.sink.data(half)
+    sent[0]?.sink.data(
+      sse({
+        id: 'first',
+        object: 'chat.completion.chunk',
+        created: 1,
+        model: 'gpt-4o',
+        choices: [
+          {
+            index: 0,
+            delta: { tool_calls: [{ index: 0, id: 'call_1', type: 'function', function: { name: 'look', arguments: '{"a' } }] },
+            finish_reason: null,
+          },
+        ],
+      }),
+    )
+    sent[0]?.sink.failed(new GatewayError('provider_connection'))
+    await client.done
+    expect(hosts(sent)).toEqual(['one'])
+    expect(client.text).toContain('"error"')
+    expect(client.text).not.toContain('[DONE]')
+  })
+
+  it('is continued as often as the settings allow and no more', async () => {
+    const { sent, call } = gateway(
+      [deployment('one'), deployment('two'), deployment('three')],
+      { failover: { enabled: true, max: 1 } },
+      5,
+    )
+    const client = call({ ...chat, stream: true })
+    sent[0]?.sink.head(200, STREAM)
+    sent[0]?.sink.data(half)
+    sent[0]?.sink.end()
+    await settled()
+    sent[1]?.sink.head(200, STREAM)
+    sent[1]?.sink.data(delta('jumps over the lazy dog and then some more. '))
+    sent[1]?.sink.end()
+    await client.done
+    expect(sent).toHaveLength(2)
+    expect(client.text.match(/"error"/g)).toHaveLength(1)
+    expect(textOf(client.text)).toBe('The quick brown fox jumps over the lazy dog and then some more. ')
   })
 })

@@ -1,32 +1,16 @@
-import type { UsageEvent } from '../proto/usage.ts'
-import type { Codec } from '../shared/bus/codec.ts'
-import { costOf } from '../shared/cost.ts'
 import { GatewayError, toGatewayError } from '../shared/errors.ts'
-import { type Admission, mustEnter } from './admission/admission.ts'
-import { answerHeaders } from './answer-headers.ts'
-import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, attempt, openAttempt, type StreamOutput } from './attempt.ts'
-import { attemptLocal, isLocal } from './attempt-local.ts'
+import type { AttemptResult, FailedAttempt } from './attempt.ts'
 import type { Call } from './call.ts'
-import { promptText, type TokenCounter } from './count-tokens.ts'
-import { hedged } from './hedge.ts'
-import type { Observer } from './observe.ts'
+import { brokenOff } from './failover/resume.ts'
 import type { Reply } from './reply.ts'
-import { booking, intent, unsettled } from './report.ts'
 import { decideRetry } from './retry.ts'
 import { fallbacksFor, withHistory } from './routing/fallback.ts'
-import type { Selector } from './routing/select.ts'
+import { priorityOf, type WaitingRoom } from './routing/waiting.ts'
 import type { Resolution, Route, RouterRuntime } from './runtime.ts'
-import type { Spool } from './spool.ts'
+import { prepare, type TryDeps, timeLeft, tryHedged, tryRoute } from './try-route.ts'
 
-export interface ServeDeps extends AttemptDeps {
-  routerId: string
-  codec: Codec
-  spool: Pick<Spool<UsageEvent>, 'intend'>
-  tokens: TokenCounter
-  admission: Pick<Admission, 'enter'>
-  selector: Selector
-  observe: Observer
-  random(): number
+export interface ServeDeps extends TryDeps {
+  waiting: WaitingRoom
 }
 
 /** How a call ended, and the route of its last attempt; null = none was tried. */
@@ -48,20 +32,40 @@ export async function serve(
 ): Promise<Served> {
   const visited = new Set([asked.group])
   const waiting: Target[] = []
+  const journey: Journey = { first: null, broken: null, failovers: 0 }
   let resolution = asked
-  let first: Served | null = null
-  for (;;) {
-    const served = await serveGroup(deps, call, runtime, resolution, reply)
-    const error = errorOf(served)
-    if (error === null || isFinal(call, served)) return served
-    first ??= served
-    const more = fallbacksFor(error, resolution.group, call.routing.fallbacks, call.requestFallbacks)
-    waiting.unshift(...more.map(({ model, overrides }) => ({ model, overrides: overrides ?? null })))
-    const next = nextTarget(call, runtime, waiting, visited)
-    if (next === null) return failed(call, first, resolution === asked ? null : error, asked, visited)
-    call.fallbacks += 1
-    resolution = next
+  try {
+    for (;;) {
+      const served = await serveGroup(deps, call, runtime, resolution, reply, journey)
+      const error = errorOf(served)
+      if (error === null || isFinal(call, served)) return served
+      journey.first ??= served
+      const more = fallbacksFor(error, resolution.group, call.routing.fallbacks, call.requestFallbacks)
+      waiting.unshift(...more.map(({ model, overrides }) => ({ model, overrides: overrides ?? null })))
+      const next = await nextTarget(deps, call, runtime, waiting, visited)
+      if (next === null) return failed(call, journey, resolution === asked ? null : error, asked, visited)
+      call.fallbacks += 1
+      resolution = next
+    }
+  } catch (thrown) {
+    // Whoever holds the beginning of a stream is told there.
+    if (journey.broken === null) throw thrown
+    return endBroken(call, journey.broken, toGatewayError(thrown))
   }
+}
+
+/** What of a call outlives its attempts. */
+interface Journey {
+  /** How the first group failed. */
+  first: Served | null
+  /** The stream the client has the beginning of, and which nobody has ended yet. */
+  broken: Broken | null
+  failovers: number
+}
+
+interface Broken {
+  result: FailedAttempt
+  route: Route
 }
 
 interface Target {
@@ -69,14 +73,21 @@ interface Target {
   overrides: Record<string, unknown> | null
 }
 
-/** The next fallback that exists, was not tried, and serves; fields it replaces are replaced. */
-function nextTarget(call: Call, runtime: RouterRuntime, waiting: Target[], visited: Set<string>): Resolution | null {
+/** The next fallback that exists, was not tried, and fits what the call's budgets have left; fields it replaces are replaced. */
+async function nextTarget(
+  deps: ServeDeps,
+  call: Call,
+  runtime: RouterRuntime,
+  waiting: Target[],
+  visited: Set<string>,
+): Promise<Resolution | null> {
   while (call.fallbacks < call.routing.maxFallbacks) {
     const target = waiting.shift()
     if (target === undefined) return null
     const found = runtime.resolve(target.model)
     if (found === null || visited.has(found.group)) continue
     visited.add(found.group)
+    if (call.ticket !== null && !(await deps.admission.rehold(call, runtime, found))) continue
     call.modelGroup = found.group
     if (target.overrides !== null) call.request = { ...call.request, ...target.overrides }
     return found
@@ -91,20 +102,51 @@ async function serveGroup(
   runtime: RouterRuntime,
   resolution: Resolution,
   reply: Reply,
+  journey: Journey,
 ): Promise<Served> {
   let tiers: readonly (readonly Route[])[]
   try {
     tiers = deps.selector.candidates(call, resolution, runtime)
   } catch (thrown) {
-    return { result: toGatewayError(thrown), route: null }
+    const later = await candidatesLater(deps, call, runtime, resolution, toGatewayError(thrown))
+    if (later instanceof GatewayError) return { result: later, route: null }
+    tiers = later
   }
   let served: Served = { result: new GatewayError('no_deployment'), route: null }
   for (const tier of tiers) {
-    served = await serveTier(deps, call, runtime, tier, reply)
+    served = await serveTier(deps, call, runtime, tier, reply, journey)
     const error = errorOf(served)
     if (error === null || isFinal(call, served) || !escalates(error)) return served
   }
   return served
+}
+
+/** A call with a priority waits for a deployment where all are out of rotation; others are told at once. */
+async function candidatesLater(
+  deps: ServeDeps,
+  call: Call,
+  runtime: RouterRuntime,
+  resolution: Resolution,
+  error: GatewayError,
+): Promise<readonly (readonly Route[])[] | GatewayError> {
+  if (error.code !== 'no_deployment' || priorityOf(call) === Number.POSITIVE_INFINITY) return error
+  while (await waits(deps, call, runtime)) {
+    try {
+      return deps.selector.candidates(call, resolution, runtime)
+    } catch (thrown) {
+      const still = toGatewayError(thrown)
+      if (still.code !== 'no_deployment') return still
+    }
+  }
+  return error
+}
+
+/** Waits until something of the group may be free; false = not within the time the call has. */
+async function waits(deps: ServeDeps, call: Call, runtime: RouterRuntime): Promise<boolean> {
+  const until = deps.clock.monotonic() + Math.min(timeLeft(deps, call), runtime.settings.timeout)
+  const how = await deps.waiting.wait(call, call.modelGroup, until)
+  if (how === 'cancelled') throw new GatewayError('cancelled')
+  return how === 'go'
 }
 
 /** Whether deployments of a higher order may do better: what the request itself gets wrong is wrong there too. */
@@ -119,6 +161,7 @@ async function serveTier(
   runtime: RouterRuntime,
   tier: readonly Route[],
   reply: Reply,
+  journey: Journey,
 ): Promise<Served> {
   const { selector, clock } = deps
   const { routing } = call
@@ -130,7 +173,12 @@ async function serveTier(
   let entered: GatewayError | null = null
   for (;;) {
     const pool = poolOf(candidates, tried, clock.monotonic())
-    if (pool.length === 0) return { result: entered ?? new GatewayError('no_deployment'), route: null }
+    if (pool.length === 0) {
+      if (entered?.code !== 'deployment_busy' || !(await waits(deps, call, runtime)))
+        return { result: entered ?? new GatewayError('no_deployment'), route: null }
+      candidates = tier
+      continue
+    }
     const route = selector.choose(pool, call, runtime)
     const preparing = prepare(deps, call, runtime, route)
     const refused = preparing instanceof Promise ? await preparing : preparing
@@ -142,11 +190,19 @@ async function serveTier(
     }
     tried.add(route)
     const served =
-      routing.hedgeAfter === null
-        ? await attemptOn(deps, call, runtime, route, outputOf(deps, call, route, reply))
-        : await attemptHedged(deps, call, runtime, route, reply, routing.hedgeAfter, candidates, tried)
+      routing.hedgeAfter === null || call.resume !== null
+        ? await tryRoute(deps, call, runtime, route, reply)
+        : await tryHedged(deps, call, runtime, route, reply, routing.hedgeAfter, () => {
+            const others = candidates.filter((other) => !tried.has(other) && inRotation(other, clock.monotonic()))
+            if (others.length === 0) return null
+            const other = selector.choose(others, call, runtime)
+            tried.add(other)
+            return other
+          })
     const { result } = served
-    if (result.kind !== 'failed' || isFinal(call, served)) return served
+    if (result.kind !== 'failed') return served
+    if (result.committed) breakOff(call, journey, result, route)
+    if (isFinal(call, served)) return served
     const now = clock.monotonic()
     const decision = decideRetry(result.error, {
       attempts: call.attempts.length - before,
@@ -188,15 +244,17 @@ function hasFallbacks(call: Call, error: GatewayError): boolean {
   return fallbacksFor(error, call.modelGroup, call.routing.fallbacks, call.requestFallbacks).length > 0
 }
 
-/** Milliseconds the call still has: the bus's deadline, and the request's own limit. */
-function timeLeft(deps: ServeDeps, call: Call): number {
-  const limit = Math.min(call.incoming.deadline, call.options.timeout ?? Number.POSITIVE_INFINITY)
-  return limit - (deps.clock.monotonic() - call.startedMonotonic)
+/** A stream died after part of it went out: from here on attempts continue it, or nothing does. */
+function breakOff(call: Call, journey: Journey, result: FailedAttempt, route: Route): void {
+  journey.broken = { result, route }
+  call.resume = journey.failovers < call.routing.failover.max ? result.continuation : null
+  if (call.resume !== null) journey.failovers += 1
 }
 
-/** Nothing more is tried: part of the answer is out, or nobody waits for it. */
+/** Nothing more is tried: part of the answer is out and cannot be continued, or nobody waits for it. */
 function isFinal(call: Call, { result }: Served): boolean {
-  return call.cancelled !== null || (!(result instanceof GatewayError) && result.kind === 'failed' && result.committed)
+  if (call.cancelled !== null) return true
+  return !(result instanceof GatewayError) && result.kind === 'failed' && result.committed && call.resume === null
 }
 
 function errorOf({ result }: Served): GatewayError | null {
@@ -204,169 +262,31 @@ function errorOf({ result }: Served): GatewayError | null {
   return result.kind === 'failed' ? result.error : null
 }
 
-function failed(call: Call, first: Served, last: GatewayError | null, asked: Resolution, visited: ReadonlySet<string>): Served {
-  const error = errorOf(first) as GatewayError
-  const told = withHistory(error, {
+function failed(
+  call: Call,
+  journey: Journey,
+  last: GatewayError | null,
+  asked: Resolution,
+  visited: ReadonlySet<string>,
+): Served {
+  const served = journey.broken ?? (journey.first as Served)
+  const { result } = served
+  const error = withHistory(errorOf(served) as GatewayError, {
     group: asked.group,
     fallbacks: [...visited].slice(1),
     retried: Math.max(0, call.attempts.length - 1 - call.fallbacks),
     maxRetries: call.options.numRetries ?? 0,
     last,
   })
-  return first.result instanceof GatewayError
-    ? { result: told, route: first.route }
-    : { result: { ...first.result, error: told } as AttemptResult, route: first.route }
+  if (journey.broken !== null) return endBroken(call, journey.broken, error)
+  return { result: result instanceof GatewayError ? error : ({ ...result, error } as FailedAttempt), route: served.route }
 }
 
-/** Admits the call to what the route limits, and notes that it will be called. The refusal is returned: another route may do. */
-function prepare(
-  deps: ServeDeps,
-  call: Call,
-  runtime: RouterRuntime,
-  route: Route,
-): GatewayError | null | Promise<GatewayError | null> {
-  if (mustEnter(call, route)) {
-    return deps.admission.enter(call, runtime, route).then((refused) => (refused === null ? note(deps, call, route) : refused))
-  }
-  return note(deps, call, route)
-}
-
-/** A router that dies from here on leaves word of what it did to the next process with its spool. */
-function note(deps: ServeDeps, call: Call, route: Route): null | Promise<null> {
-  if (isLocal(call, route)) return null
-  const open = openAttempt(route, call.attempts.length, deps.clock.now())
-  let written = false
-  let resume = (): void => {
-    written = true
-  }
-  deps.spool.intend(intent(call, open, deps.routerId), () => resume())
-  if (written) return null
-  return new Promise((resolve) => {
-    resume = () => resolve(null)
-  })
-}
-
-function outputOf(deps: ServeDeps, call: Call, route: Route, reply: Reply): StreamOutput {
-  return {
-    start: (record, headers) =>
-      reply.start(
-        {
-          'content-type': call.dialect.streamType,
-          'cache-control': 'no-cache',
-          ...answerHeaders(call, route, headers, deps.clock.monotonic()),
-        },
-        booking(deps.codec, call, record, deps.routerId),
-      ),
-    write: (bytes) => reply.write(bytes),
-  }
-}
-
-/** One attempt, counted and priced. */
-async function attemptOn(
-  deps: ServeDeps,
-  call: Call,
-  runtime: RouterRuntime,
-  route: Route,
-  output: StreamOutput,
-): Promise<{ result: AttemptResult; route: Route }> {
-  const result = await run(deps, call, runtime, route, output)
-  await settleAttempt(deps, call, route, result)
-  return { result, route }
-}
-
-/** An attempt, and a second one elsewhere when it does not begin to answer. Both count, in the order they began. */
-async function attemptHedged(
-  deps: ServeDeps,
-  call: Call,
-  runtime: RouterRuntime,
-  first: Route,
-  reply: Reply,
-  after: number,
-  candidates: readonly Route[],
-  tried: Set<Route>,
-): Promise<{ result: AttemptResult; route: Route }> {
-  const outcome = await hedged(
-    {
-      clock: deps.clock,
-      after,
-      async second() {
-        const now = deps.clock.monotonic()
-        const others = candidates.filter((route) => !tried.has(route) && inRotation(route, now))
-        if (others.length === 0) return null
-        const route = deps.selector.choose(others, call, runtime)
-        tried.add(route)
-        if (mustEnter(call, route) && (await deps.admission.enter(call, runtime, route)) !== null) return null
-        const running = unsettled(call, openAttempt(first, call.attempts.length, deps.clock.now()))
-        await note(deps, { ...call, attempts: [...call.attempts, running] }, route)
-        return route
-      },
-      run: (branch) => run(deps, branch.call, runtime, branch.route, branch.output),
-    },
-    call,
-    first,
-    (branch) => outputOf(deps, branch.call, branch.route, reply),
-  )
-  for (const { result, route } of outcome.began) await settleAttempt(deps, call, route, result)
-  return outcome
-}
-
-async function settleAttempt(deps: ServeDeps, call: Call, route: Route, { record }: AttemptResult): Promise<void> {
-  call.attempts.push(record)
-  if (record.usage !== undefined) await priceAttempt(deps, call, route, record)
-  deps.observe.attempt(call, record)
-}
-
-async function run(
-  deps: ServeDeps,
-  call: Call,
-  runtime: RouterRuntime,
-  route: Route,
-  output: StreamOutput,
-): Promise<AttemptResult> {
-  const timeouts = timeoutsOf(deps, call, route, runtime)
-  const begun = deps.clock.monotonic()
-  deps.selector.begin(route, call)
-  const result = await (isLocal(call, route)
-    ? attemptLocal(deps, call, route, timeouts, output)
-    : attempt(deps, call, route, timeouts, output))
-  const { record } = result
-  const error = result.kind === 'failed' ? result.error : null
-  deps.selector.end(
-    route,
-    call,
-    {
-      error: result.kind === 'cancelled' ? 'cancelled' : (error?.code ?? null),
-      ...(error?.retryAfter === undefined ? {} : { retryAfter: error.retryAfter }),
-      elapsed: deps.clock.monotonic() - begun,
-      firstToken: record.firstTokenAt === null ? null : record.firstTokenAt - record.startedAt,
-      inputTokens: record.usage?.input ?? 0,
-      outputTokens: record.usage?.output ?? 0,
-    },
-    runtime,
-  )
-  return result
-}
-
-/** The request's own limit is for the whole call; those of the deployment and the settings are for each attempt. */
-function timeoutsOf(deps: ServeDeps, call: Call, route: Route, { settings }: RouterRuntime): AttemptTimeouts {
-  const own = route.deployment.timeout ?? settings.timeout
-  const total = call.options.timeout === null ? own : Math.max(1, timeLeft(deps, call))
-  const first = call.stream
-    ? (call.options.streamTimeout ?? route.deployment.streamTimeout ?? Math.min(total, settings.streamTimeout))
-    : total
-  return { total, firstByte: first, silence: settings.stallTimeout }
-}
-
-/** Prices an attempt that used something, in nano-dollars. What nobody counted is counted first: off the path of answers that say. */
-async function priceAttempt(deps: ServeDeps, call: Call, route: Route, record: AttemptResult['record']): Promise<void> {
-  const { usage } = record
-  if (usage === undefined) return
-  if (usage.estimated && usage.input === 0) usage.input = await deps.tokens.count(promptText(call.request))
-  if (usage.serviceTier !== undefined) record.serviceTier = usage.serviceTier
-  if (route.prices === null) return
-  call.cost = costOf(usage, route.prices, { elapsed: record.endedAt - record.startedAt })
-  record.cost = call.cost.total
-  record.rateVersion = route.prices.rateVersion
+/** The client holds the beginning of a stream that nobody could continue: it is told there why the rest does not come. */
+function endBroken(call: Call, { result, route }: Broken, error: GatewayError): Served {
+  const from = call.resume
+  const tell = from === null ? result.tell : (told: GatewayError) => brokenOff(call, from, told)
+  return { result: { ...result, error, tell }, route }
 }
 
 function pause(deps: ServeDeps, call: Call, delay: number): Promise<void> {

@@ -1,0 +1,186 @@
+import type { UsageEvent } from '../proto/usage.ts'
+import type { Codec } from '../shared/bus/codec.ts'
+import { costOf } from '../shared/cost.ts'
+import type { GatewayError } from '../shared/errors.ts'
+import { type Admission, mustEnter } from './admission/admission.ts'
+import { answerHeaders } from './answer-headers.ts'
+import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, attempt, openAttempt, type StreamOutput } from './attempt.ts'
+import { attemptLocal, isLocal } from './attempt-local.ts'
+import type { Call } from './call.ts'
+import { promptText, type TokenCounter } from './count-tokens.ts'
+import { hedged } from './hedge.ts'
+import type { Observer } from './observe.ts'
+import type { Reply } from './reply.ts'
+import { booking, intent, unsettled } from './report.ts'
+import type { Selector } from './routing/select.ts'
+import type { Route, RouterRuntime } from './runtime.ts'
+import type { Spool } from './spool.ts'
+
+/** One attempt of a call on one route, from what it holds to what it cost. */
+export interface TryDeps extends AttemptDeps {
+  routerId: string
+  codec: Codec
+  spool: Pick<Spool<UsageEvent>, 'intend'>
+  tokens: TokenCounter
+  admission: Pick<Admission, 'enter' | 'leave' | 'rehold'>
+  selector: Selector
+  observe: Observer
+  random(): number
+}
+
+export interface Tried {
+  result: AttemptResult
+  route: Route
+}
+
+/** Milliseconds the call still has: the bus's deadline, and the request's own limit. */
+export function timeLeft(deps: Pick<TryDeps, 'clock'>, call: Call): number {
+  const limit = Math.min(call.incoming.deadline, call.options.timeout ?? Number.POSITIVE_INFINITY)
+  return limit - (deps.clock.monotonic() - call.startedMonotonic)
+}
+
+/** Admits the call to what the route limits, and notes that it will be called. The refusal is returned: another route may do. */
+export function prepare(
+  deps: TryDeps,
+  call: Call,
+  runtime: RouterRuntime,
+  route: Route,
+): GatewayError | null | Promise<GatewayError | null> {
+  if (mustEnter(call, route)) {
+    return deps.admission.enter(call, runtime, route).then((refused) => (refused === null ? note(deps, call, route) : refused))
+  }
+  return note(deps, call, route)
+}
+
+/** A router that dies from here on leaves word of what it did to the next process with its spool. */
+function note(deps: TryDeps, call: Call, route: Route): null | Promise<null> {
+  if (isLocal(call, route)) return null
+  const open = openAttempt(route, call.attempts.length, deps.clock.now())
+  let written = false
+  let resume = (): void => {
+    written = true
+  }
+  deps.spool.intend(intent(call, open, deps.routerId), () => resume())
+  if (written) return null
+  return new Promise((resolve) => {
+    resume = () => resolve(null)
+  })
+}
+
+function outputOf(deps: TryDeps, call: Call, route: Route, reply: Reply): StreamOutput {
+  return {
+    start(record, headers) {
+      // A continuation goes on in the stream that is open.
+      if (call.resume !== null) return
+      const head = {
+        'content-type': call.dialect.streamType,
+        'cache-control': 'no-cache',
+        ...answerHeaders(call, route, headers, deps.clock.monotonic()),
+      }
+      reply.start(head, booking(deps.codec, call, record, deps.routerId))
+    },
+    write: (bytes) => reply.write(bytes),
+  }
+}
+
+/** One attempt, counted and priced. */
+export async function tryRoute(deps: TryDeps, call: Call, runtime: RouterRuntime, route: Route, reply: Reply): Promise<Tried> {
+  const result = await run(deps, call, runtime, route, outputOf(deps, call, route, reply))
+  await settleAttempt(deps, call, route, result)
+  return { result, route }
+}
+
+/**
+ * An attempt, and a second one elsewhere when it does not begin to answer within `after` milliseconds. Both count, in the order they began.
+ * `another` picks where it goes; null = nowhere.
+ */
+export async function tryHedged(
+  deps: TryDeps,
+  call: Call,
+  runtime: RouterRuntime,
+  first: Route,
+  reply: Reply,
+  after: number,
+  another: () => Route | null,
+): Promise<Tried> {
+  const outcome = await hedged(
+    {
+      clock: deps.clock,
+      after,
+      async second() {
+        const route = another()
+        if (route === null) return null
+        if (mustEnter(call, route) && (await deps.admission.enter(call, runtime, route)) !== null) return null
+        const running = unsettled(call, openAttempt(first, call.attempts.length, deps.clock.now()))
+        await note(deps, { ...call, attempts: [...call.attempts, running] }, route)
+        return route
+      },
+      run: (branch) => run(deps, branch.call, runtime, branch.route, branch.output),
+    },
+    call,
+    first,
+    (branch) => outputOf(deps, branch.call, branch.route, reply),
+  )
+  for (const { result, route } of outcome.began) await settleAttempt(deps, call, route, result)
+  return outcome
+}
+
+async function settleAttempt(deps: TryDeps, call: Call, route: Route, { record }: AttemptResult): Promise<void> {
+  call.attempts.push(record)
+  if (record.usage !== undefined) await priceAttempt(deps, call, route, record)
+  deps.observe.attempt(call, record)
+}
+
+async function run(
+  deps: TryDeps,
+  call: Call,
+  runtime: RouterRuntime,
+  route: Route,
+  output: StreamOutput,
+): Promise<AttemptResult> {
+  const timeouts = timeoutsOf(deps, call, route, runtime)
+  const begun = deps.clock.monotonic()
+  deps.selector.begin(route, call)
+  const result = await (isLocal(call, route)
+    ? attemptLocal(deps, call, route, timeouts, output)
+    : attempt(deps, call, route, timeouts, output))
+  const { record } = result
+  const error = result.kind === 'failed' ? result.error : null
+  if (route.limits !== null) deps.admission.leave(call, route, record.usage)
+  deps.selector.end(
+    route,
+    call,
+    {
+      error: result.kind === 'cancelled' ? 'cancelled' : (error?.code ?? null),
+      ...(error?.retryAfter === undefined ? {} : { retryAfter: error.retryAfter }),
+      elapsed: deps.clock.monotonic() - begun,
+      firstToken: record.firstTokenAt === null ? null : record.firstTokenAt - record.startedAt,
+      inputTokens: record.usage?.input ?? 0,
+      outputTokens: record.usage?.output ?? 0,
+    },
+    runtime,
+  )
+  return result
+}
+
+/** The request's own limit is for the whole call; those of the deployment and the settings are for each attempt. */
+function timeoutsOf(deps: TryDeps, call: Call, route: Route, { settings }: RouterRuntime): AttemptTimeouts {
+  const own = route.deployment.timeout ?? settings.timeout
+  const total = call.options.timeout === null ? own : Math.max(1, timeLeft(deps, call))
+  const first = call.stream
+    ? (call.options.streamTimeout ?? route.deployment.streamTimeout ?? Math.min(total, settings.streamTimeout))
+    : total
+  return { total, firstByte: first, silence: settings.stallTimeout }
+}
+
+/** Prices an attempt that used something, in nano-dollars. What nobody counted is counted first: off the path of answers that say. */
+async function priceAttempt(deps: TryDeps, call: Call, route: Route, record: AttemptResult['record']): Promise<void> {
+  const { usage } = record
+  if (usage === undefined) return
+  if (usage.estimated && usage.input === 0) usage.input = await deps.tokens.count(promptText(call.request))
+  if (usage.serviceTier !== undefined) record.serviceTier = usage.serviceTier
+  if (route.prices === null) return
+  call.cost = costOf(usage, route.prices, { elapsed: record.endedAt - record.startedAt })
+  record.cost = call.cost.total
+  record.rateVersion = route.prices.rateVersion
+}

@@ -12,6 +12,7 @@ import type { Ticket } from './admission/ticket.ts'
 import type { Dialect } from './dialects/dialect.ts'
 import { dialects } from './dialects/index.ts'
 import type { Continuation } from './failover/continuation.ts'
+import type { CallAffinity } from './routing/affinity.ts'
 import type { RequestFallbacks } from './routing/fallback.ts'
 import type { Preferences } from './routing/preferences.ts'
 
@@ -64,6 +65,10 @@ export interface Call {
   requestFallbacks: RequestFallbacks
   /** Fallback groups it went on to. */
   fallbacks: number
+  /** Region the customer's calls must stay in (`eu`); null = any. */
+  allowedRegion: string | null
+  /** What affinity knows of this call; null = it was not asked. */
+  affinity: CallAffinity | null
   /** Gets every canonical response or chunk the client gets; set = bytes never pass through untranslated. */
   capture: Capture | null
   /** The stream that the next attempt goes on with; null = it answers from the start. */
@@ -142,6 +147,8 @@ export function openCall(incoming: IncomingStream, clock: Clock): Call {
     preferences: null,
     requestFallbacks: NO_REQUEST_FALLBACKS,
     fallbacks: 0,
+    allowedRegion: null,
+    affinity: null,
     capture: null,
     resume: null,
     cacheKey: null,

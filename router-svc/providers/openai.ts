@@ -30,6 +30,7 @@ export function openai(name: string, row: ProviderRow): Provider {
     base: row.base,
     keyNames: row.keys,
     ...(row.bases === undefined ? {} : { baseNames: row.bases }),
+    ...(row.ownRouting === undefined ? {} : { ownRouting: row.ownRouting }),
     ...(chat === undefined ? {} : { chat }),
     ...(completion === undefined ? {} : { completion }),
     ...(modes.includes('embedding') ? { embedding: embeddingAdapter(row, readError) } : {}),

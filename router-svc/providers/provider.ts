@@ -25,6 +25,8 @@ export interface Provider {
   decodeError(status: number, headers: Headers, body: string): GatewayError
   /** How it goes on with an answer whose beginning it is given; null or absent = only if told to. `request`: without the beginning. */
   prefill?(target: Target, request: ChatRequest): Prefill | null
+  /** Chooses between hosts of a model itself, by the `provider` object of a request. */
+  readonly ownRouting?: true
   /** Answers itself, without a network: the mock. */
   readonly local?: true
 }

@@ -4,7 +4,7 @@ import type { Call } from '../call.ts'
 import { invalid, isObject } from '../dialects/request-fields.ts'
 import type { RouterRuntime } from '../runtime.ts'
 import { type ConditionContext, conditionContext, matches, queryProblem } from './conditions.ts'
-import { checkOverrides, refuseCredentials } from './request-fallbacks.ts'
+import { readOverrides, refuseCredentials } from './request-fallbacks.ts'
 import { checkNamed } from './resolve.ts'
 
 /**
@@ -74,16 +74,17 @@ export function configHeader(headers: Readonly<Record<string, string>>): string 
 /** Reads the config into the call. Throws GatewayError `bad_request`, `model_denied`, `unknown_model`, `unsafe_parameter` naming the place. */
 export function applyConfig(call: Call, runtime: RouterRuntime, text: string, random: () => number): void {
   const found = plan(parseConfig(text), { conditions: conditionContext(call), random })
-  for (const { model, overrides, place } of found.targets) {
+  const targets = found.targets.map(({ model, overrides, place }) => {
     if (model !== null) checkNamed(call, runtime, model, place)
-    if (overrides !== null) checkOverrides(call, model ?? call.requestedModel, overrides, place)
-  }
-  const [first, ...rest] = found.targets as [PlannedTarget, ...PlannedTarget[]]
+    return { model, overrides: overrides === null ? {} : readOverrides(call, model ?? call.requestedModel, overrides, place) }
+  })
+  const [first, ...rest] = targets as [(typeof targets)[number], ...typeof targets]
+  const before = call.request
   if (first.model !== null) call.modelGroup = first.model
-  if (first.overrides !== null) call.request = { ...call.request, ...first.overrides }
+  if (Object.keys(first.overrides).length > 0) call.request = { ...before, ...first.overrides }
   if (found.ownFallbacks) {
     // What the first target replaces is not the next one's.
-    const back = first.overrides === null ? null : originals(call, first.overrides)
+    const back = Object.fromEntries(Object.keys(first.overrides).map((name) => [name, before[name]]))
     call.requestFallbacks = {
       ...call.requestFallbacks,
       own: rest.map(({ model, overrides }) => target(model ?? call.requestedModel, { ...back, ...overrides })),
@@ -99,11 +100,6 @@ export function applyConfig(call: Call, runtime: RouterRuntime, text: string, ra
 
 function target(model: string, overrides: Record<string, unknown>): FallbackTarget {
   return Object.keys(overrides).length === 0 ? { model } : { model, overrides }
-}
-
-/** What the request itself says under the names that `overrides` replaces. */
-function originals(call: Call, overrides: Fields): Record<string, unknown> {
-  return Object.fromEntries(Object.keys(overrides).map((name) => [name, call.parsed[name]]))
 }
 
 /** JSON, or base64 of it. Throws GatewayError `bad_request`. */

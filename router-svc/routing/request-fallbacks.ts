@@ -109,10 +109,18 @@ export function refuseCredentials(fields: Fields, place: string): void {
   }
 }
 
-/** Throws GatewayError `bad_request` when the request with `overrides` in it is malformed; says where the overrides stand. */
-export function checkOverrides(call: Call, model: string, overrides: Readonly<Record<string, unknown>>, place: string): void {
+/**
+ * What `overrides`, in the client's own terms, replace in the canonical request. Throws GatewayError `bad_request` when the request with
+ * them in it is malformed; says where they stand.
+ */
+export function readOverrides(call: Call, model: string, overrides: Fields, place: string): Record<string, unknown> {
+  const body = { ...call.parsed, ...overrides, model }
   try {
-    call.dialect.decodeRequest({ ...call.parsed, ...overrides, model })
+    const decoded = call.dialect.decodeRequest(body) as Record<string, unknown>
+    // What clients of OpenAI send is canonical as it is; others are translated as a whole.
+    if (decoded === body) return { ...overrides }
+    const { model: _, ...rest } = decoded
+    return rest
   } catch (thrown) {
     if (!(thrown instanceof GatewayError)) throw thrown
     throw new GatewayError(thrown.code, `${place}: ${thrown.message}`, { param: `${place}.${thrown.param ?? 'model'}` })

@@ -5,7 +5,7 @@ import { invalid, isObject } from '../dialects/request-fields.ts'
 import type { RouterRuntime } from '../runtime.ts'
 import { readPreferences } from './preferences.ts'
 import { applyConfig, configHeader } from './request-config.ts'
-import { checkOverrides, type NamedTarget, readFallbacks } from './request-fallbacks.ts'
+import { type NamedTarget, readFallbacks, readOverrides } from './request-fallbacks.ts'
 import { checkNamed } from './resolve.ts'
 
 /**
@@ -52,7 +52,7 @@ function withoutModels(call: Call): void {
 function checkTargets(call: Call, runtime: RouterRuntime, named: readonly NamedTarget[]): void {
   for (const { target, place } of named) {
     checkNamed(call, runtime, target.model, place)
-    if (target.overrides !== undefined) checkOverrides(call, target.model, target.overrides, place)
+    if (target.overrides !== undefined) target.overrides = readOverrides(call, target.model, target.overrides, place)
   }
 }
 

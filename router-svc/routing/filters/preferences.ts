@@ -1,0 +1,66 @@
+import { GatewayError } from '../../../shared/errors.ts'
+import type { Route } from '../../runtime.ts'
+import { type Preferences, providerName } from '../preferences.ts'
+import type { Filter } from './filter.ts'
+
+/**
+ * What the request wants of who serves it: `provider.only`, `ignore`, `order` without fallbacks, `max_price`. Names of hosts mean nothing to
+ * a deployment whose provider chooses between hosts itself (`ownRouting`): it gets the `provider` object and judges. A deployment without a
+ * known price is above any.
+ */
+export const preferences: Filter = {
+  name: 'preferences',
+  applies: ({ preferences: asked }) => asked !== null && restricts(asked),
+  keep(routes, call) {
+    const asked = call.preferences as Preferences
+    return routes.filter((route) => route.provider.ownRouting === true || fits(route, asked))
+  },
+  refusal(call) {
+    return new GatewayError(
+      'no_deployment',
+      `No deployment of model=${call.modelGroup} fits what the field 'provider' of the request asks for.`,
+      { status: 404, type: 'not_found_error', param: 'provider' },
+    )
+  },
+}
+
+/**
+ * The routes in the order the request wants them tried: those of the first provider it names, of the second, and so on, then all others.
+ * The same single list where it names no order. Pure.
+ */
+export function inOrder(routes: readonly Route[], { order }: Preferences): readonly (readonly Route[])[] {
+  if (order === null) return [routes]
+  const rest = new Set(routes)
+  const tiers: Route[][] = []
+  for (const name of order) {
+    const tier = [...rest].filter((route) => isCalled(route, name))
+    for (const route of tier) rest.delete(route)
+    if (tier.length > 0) tiers.push(tier)
+  }
+  if (rest.size > 0) tiers.push([...rest])
+  return tiers
+}
+
+function restricts({ only, ignore, order, allowFallbacks, maxPrice }: Preferences): boolean {
+  return only !== null || ignore !== null || maxPrice !== null || (order !== null && !allowFallbacks)
+}
+
+function fits(route: Route, { only, ignore, order, allowFallbacks, maxPrice }: Preferences): boolean {
+  if (only !== null && !only.some((name) => isCalled(route, name))) return false
+  if (ignore?.some((name) => isCalled(route, name)) === true) return false
+  if (order !== null && !allowFallbacks && !order.some((name) => isCalled(route, name))) return false
+  if (maxPrice === null) return true
+  const { prompt, completion } = maxPrice
+  return isWithin(route.prices?.input, prompt) && isWithin(route.prices?.output, completion)
+}
+
+function isWithin(price: number | undefined, most: number | null): boolean {
+  return most === null || (price !== undefined && price <= most)
+}
+
+/** A provider's name, with or without a variant behind a slash (`deepinfra/turbo`), or a deployment's id. */
+function isCalled(route: Route, name: string): boolean {
+  if (providerName(route.deployment.id) === name) return true
+  const slash = name.indexOf('/')
+  return providerName(route.provider.name) === (slash < 0 ? name : name.slice(0, slash))
+}

@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../../shared/clock.ts'
@@ -16,6 +16,8 @@ export interface DiskCacheOptions {
 /** A file's name is the SHA-256 of its key, its folder the first two digits of that. */
 const NAME = /^[0-9a-f]{64}\.json$/
 const FOLDER = /^[0-9a-f]{2}$/
+/** Milliseconds after which a draft was left behind by a process that died. */
+const DRAFT_AGE = 60_000
 
 /**
  * Answers in files, there again after a restart. A file is written beside its place and moved into it, so it is whole or not there. Past either
@@ -25,7 +27,6 @@ export function createDiskCache({ directory, clock, maxEntries, maxBytes }: Disk
   /** Sizes by name, in the order of their use. */
   const files = new Map<string, number>()
   let bytes = 0
-  let sequence = 0
   let opened: Promise<void> | null = null
 
   const fileOf = (name: string) => join(directory, name.slice(0, 2), name)
@@ -45,10 +46,11 @@ export function createDiskCache({ directory, clock, maxEntries, maxBytes }: Disk
       if (!FOLDER.test(folder)) continue
       for (const name of await readdir(join(directory, folder))) {
         const path = join(directory, folder, name)
-        if (NAME.test(name)) {
-          const { size, mtimeMs } = await stat(path)
-          found.push({ name, size, at: mtimeMs })
-        } else await rm(path, { force: true })
+        const facts = await stat(path).catch(() => null)
+        if (facts === null) continue
+        if (NAME.test(name)) found.push({ name, size: facts.size, at: facts.mtimeMs })
+        // Another process may be writing it now.
+        else if (clock.now() - facts.mtimeMs > DRAFT_AGE) await rm(path, { force: true })
       }
     }
     for (const { name, size } of found.toSorted((a, b) => a.at - b.at)) note(name, size)
@@ -111,7 +113,7 @@ export function createDiskCache({ directory, clock, maxEntries, maxBytes }: Disk
       const entry = encodeEntry(answer, clock.now() + ttl)
       if (entry.length > maxBytes) return
       const path = fileOf(name)
-      const draft = `${path}.${process.pid}-${sequence++}.draft`
+      const draft = `${path}.${randomBytes(8).toString('hex')}.draft`
       await mkdir(join(directory, name.slice(0, 2)), { recursive: true })
       await writeFile(draft, entry)
       await rename(draft, path)

@@ -91,7 +91,7 @@ async function start(args: Arguments): Promise<void> {
   // After the arguments, so that a typo is told at once: this loads the whole gateway.
   const { startEmbedded } = await import('./embedded.ts')
   const gateway = await startEmbedded({ ...options, models: args.values.model ?? [], env: process.env, quiet: true })
-  endOnSignals(gateway.lifecycle)
+  endOnSignals(gateway.lifecycle, () => gateway.reload())
   const { loaded, settings } = gateway
   for (const text of [...loaded.warnings, ...settings.warnings]) console.log(`Warning: ${text}`)
   const { greeting } = await import('./greeting.ts')
@@ -158,8 +158,13 @@ async function importDatabase(args: Arguments): Promise<void> {
   if (report.refused && apply) process.exitCode = 1
 }
 
-function endOnSignals(lifecycle: Lifecycle): void {
-  stopOnSignals(lifecycle, process, systemClock)
+/** SIGHUP reads the configuration again, unless a terminal that closes sends it. */
+function endOnSignals(lifecycle: Lifecycle, reload: (() => Promise<void>) | null = null): void {
+  stopOnSignals(lifecycle, process, systemClock, () => {
+    if (reload === null || process.stdout.isTTY) return false
+    void reload()
+    return true
+  })
 }
 
 /** Failures an operator can mend are shown as they are; the rest with their stack. */

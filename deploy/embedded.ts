@@ -9,6 +9,7 @@ import type { Config } from '../shared/config/config.ts'
 import { type LoadedConfig, loadConfig } from '../shared/config/load.ts'
 import { type ProcessSettings, processSettings } from '../shared/config/process.ts'
 import type { Environment } from '../shared/config/references.ts'
+import { watchConfig } from '../shared/config/reload.ts'
 import { createSealer } from '../shared/config/secrets.ts'
 import { createMemoryCounters } from '../shared/counters/memory.ts'
 import { openDataDirectory, randomKey } from '../shared/data-directory.ts'
@@ -60,6 +61,8 @@ export interface Embedded {
   readonly lifecycle: Lifecycle
   /** Milliseconds each phase of the start took. */
   readonly phases: Readonly<Record<string, number>>
+  /** Reads the configuration file now; it is read by itself when it changes. What is not valid is refused and logged. */
+  reload(): Promise<void>
   /** Drains (at most the configured limit) and stops everything; what is on disk stays. */
   stop(): Promise<void>
 }
@@ -79,9 +82,8 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   }
 
   const catalog = createCatalog()
-  const loaded = await timed('configuration', () =>
-    loadConfig(options.configFile ?? null, options.env, { catalog, models: options.models ?? [] }),
-  )
+  const load = (): LoadedConfig => loadConfig(options.configFile ?? null, options.env, { catalog, models: options.models ?? [] })
+  const loaded = await timed('configuration', load)
   const given = withOverrides(processSettings(loaded.env, loaded.config), options)
   await claimPort(given)
   const log = options.log ?? createLog(levelOf(given, loaded, options), 'turnpike')
@@ -183,6 +185,15 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     )
     lifecycle.add({ name: 'edge', drain: (limit) => edge.drain(limit), stop: () => edge.stop() })
 
+    const watch = watchConfig({
+      loaded,
+      load,
+      apply: (next) => accounting.reconfigure(withMasterKey(next.config, masterKey)),
+      clock,
+      log,
+    })
+    lifecycle.add({ name: 'configuration', stop: () => watch.stop() })
+
     return {
       url: `${settings.tls === null ? 'http' : 'https'}://${reachableHost(settings.host)}:${edge.port}`,
       port: edge.port,
@@ -193,6 +204,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
       settings,
       lifecycle,
       phases,
+      reload: () => watch.reload(),
       stop: () => lifecycle.shutdown('asked to'),
     }
   } catch (error) {

@@ -87,6 +87,19 @@ describe('lifecycle', () => {
     expect(exits).toEqual([1])
   })
 
+  it('leaves SIGHUP to whoever takes it, and ends on it otherwise', async () => {
+    for (const taken of [true, false]) {
+      const { lifecycle, part, events, clock } = recorded()
+      lifecycle.add(part('edge'))
+      const listeners = new Map<string, () => void>()
+      const signals = { on: (event: string, run: () => void) => listeners.set(event, run), exit: () => undefined }
+      stopOnSignals(lifecycle, signals, clock, () => taken)
+      listeners.get('SIGHUP')?.()
+      await settled()
+      expect(events).toEqual(taken ? [] : ['drain edge', 'stop edge'])
+    }
+  })
+
   it('shuts down and exits 0 when the parent process is gone', async () => {
     const { lifecycle, part, events, signal, exits } = recorded()
     lifecycle.add(part('edge'))

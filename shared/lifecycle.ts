@@ -79,9 +79,14 @@ const HURRY_LIMIT = 5000
 
 /**
  * Shuts down on the first SIGINT, SIGTERM, SIGHUP or loss of the parent (its IPC channel), then exits 0. A second signal ends the
- * draining; a third, or five seconds, ends the process with code 1.
+ * draining; a third, or five seconds, ends the process with code 1. SIGHUP does not count where `onHangup` takes it: whoever returns true.
  */
-export function stopOnSignals(lifecycle: Lifecycle, signals: ProcessSignals, clock: Clock): void {
+export function stopOnSignals(
+  lifecycle: Lifecycle,
+  signals: ProcessSignals,
+  clock: Clock,
+  onHangup: () => boolean = () => false,
+): void {
   let count = 0
   let last = Number.NEGATIVE_INFINITY
   const handle = (reason: string) => () => {
@@ -98,6 +103,8 @@ export function stopOnSignals(lifecycle: Lifecycle, signals: ProcessSignals, clo
       signals.exit(1)
     }
   }
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) signals.on(signal, handle(signal))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) signals.on(signal, handle(signal))
+  const hangup = handle('SIGHUP')
+  signals.on('SIGHUP', () => void (onHangup() || hangup()))
   signals.on('disconnect', handle('the parent process is gone'))
 }

@@ -19,6 +19,10 @@ export interface ServiceContext {
   settings: ProcessSettings
   loaded: LoadedConfig
   lifecycle: Lifecycle
+  /** Reads the configuration again. Throws ConfigError. */
+  load(): LoadedConfig
+  /** What SIGHUP does from now on instead of ending the process, unless it comes from the terminal the process was started in. */
+  onHangup(run: () => void): void
 }
 
 /** A service that runs. */
@@ -35,6 +39,7 @@ export interface ServiceHost extends ProcessSignals {
   argv: string[]
   env: Record<string, string | undefined>
   stderr: { write(text: string): unknown }
+  stdout?: { isTTY?: boolean }
   /** There when a parent started it with a channel: it is told the ports. */
   send?: ((message: ServiceStarted) => unknown) | undefined
 }
@@ -60,18 +65,27 @@ export async function runService(
   let lifecycle: Lifecycle | null = null
   try {
     const { values } = parseArgs({ args: host.argv.slice(2), options: { config: { type: 'string' } } })
-    const loaded = loadConfig(values.config ?? null, host.env)
+    const load = (): LoadedConfig => loadConfig(values.config ?? null, host.env)
+    const loaded = load()
     const settings = processSettings(loaded.env, loaded.config)
     const id = processId(role)
     const log = createLog(settings.logLevel, id)
     for (const text of [...loaded.warnings, ...settings.warnings]) log.warn({}, text)
     if (settings.natsUrl === null) throw new StartError(`The ${role} of a cluster needs NATS: set NATS_URL.`)
     lifecycle = createLifecycle({ clock, log, drainLimit: settings.drainLimit })
-    stopOnSignals(lifecycle, host, clock)
+    let hangup: (() => void) | null = null
+    // A terminal that closes says so with the same signal.
+    const onHangup = (run: () => void): void => {
+      hangup = host.stdout?.isTTY === true ? null : run
+    }
+    stopOnSignals(lifecycle, host, clock, () => {
+      hangup?.()
+      return hangup !== null
+    })
 
     const bus = await connectNatsBus({ ...natsAddress(settings.natsUrl), prefix: settings.natsPrefix, role, id, clock, log })
     lifecycle.add({ name: 'bus', stop: () => bus.close() })
-    const service = await start({ bus, clock, log, settings, loaded, lifecycle })
+    const service = await start({ bus, clock, log, settings, loaded, lifecycle, load, onHangup })
     const health = await startHealth(settings, lifecycle, service)
     log.info({ port: service.port, healthPort: health?.port ?? null }, `${role} started`)
     host.send?.({ started: role, id, port: service.port, healthPort: health?.port ?? null })

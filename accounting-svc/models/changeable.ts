@@ -1,5 +1,6 @@
 import { type Config, configSchema } from '../../shared/config/config.ts'
 import { formatPath, referenceOf } from '../../shared/config/references.ts'
+import { READ_AT_START } from '../../shared/config/reload.ts'
 import type { Sealer } from '../../shared/config/secrets.ts'
 import { check, fieldNames } from '../../shared/schema.ts'
 
@@ -10,8 +11,8 @@ export type SectionName = (typeof SECTIONS)[number]
 /** Fields read once, when a process starts, or that say where secrets and code come from: the file's alone. */
 const FIXED: Readonly<Record<SectionName, readonly string[]>> = {
   litellm_settings: [],
-  router_settings: ['redis_url', 'redis_host', 'redis_port', 'redis_password', 'default_litellm_params'],
-  general_settings: ['master_key', 'database_url', 'database_connection_pool_limit', 'max_request_size_mb'],
+  router_settings: [...READ_AT_START.router_settings, 'default_litellm_params'],
+  general_settings: READ_AT_START.general_settings,
   turnpike_settings: [],
 }
 

@@ -3,6 +3,9 @@ import { type Continuation, type Envelope, TEXT_LIMIT } from './continuation.ts'
 import { isThinking } from './sent-text.ts'
 
 const DELTA = Buffer.from('delta')
+const CONTENT = Buffer.from('content')
+const ROLE = Buffer.from('role')
+const REASONING = Buffer.from('reasoning_content')
 /** How nearly every frame of a text stream has its text: alone in the delta. */
 const ALONE = Buffer.from('"delta":{"content":')
 const QUOTE = 0x22
@@ -68,12 +71,16 @@ export class SentBytes {
       this.#safe = false
       return
     }
+    const content = delta.find(CONTENT)
+    const role = delta.find(ROLE)
+    const thinking = delta.find(REASONING)
     for (let member = 0; member < delta.count; member++) {
-      const name = delta.name(member)
       const start = delta.valueStart(member)
-      if (name === 'content' && frame[start] === QUOTE) this.#append(frame, start + 1, delta.valueEnd(member) - 1)
-      else if (name === 'role' || NOTHING.has(delta.text(member))) continue
-      else if (isThinking(name)) this.#reasoning = true
+      if (member === role) continue
+      if (member === content && frame[start] === QUOTE) this.#append(frame, start + 1, delta.valueEnd(member) - 1)
+      else if (member === thinking && this.#reasoning) continue
+      else if (NOTHING.has(delta.text(member))) continue
+      else if (member === thinking || isThinking(delta.name(member))) this.#reasoning = true
       else this.#safe = false
     }
   }

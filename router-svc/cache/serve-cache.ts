@@ -30,7 +30,7 @@ export function serveCache(deps: ServeCacheDeps): Service {
       const store = storeOf(deps)
       return { v: WIRE_VERSION, type: store.type, facts: await answer(payload as CacheRequest, store, deps.clock) }
     } catch (thrown) {
-      return { v: WIRE_VERSION, error: toWire(thrown instanceof GatewayError ? thrown : away(thrown)) }
+      return { v: WIRE_VERSION, error: toWire(refusal(thrown)) }
     }
   })
   const told = bus.onChange('cache', (payload) => {
@@ -58,7 +58,9 @@ function storeOf({ stores, settings }: ServeCacheDeps): CacheStore {
   return store
 }
 
-function away(thrown: unknown): GatewayError {
+/** What a store throws is about Redis, files or HTTP; whoever asks wants to know that the cache is away. */
+function refusal(thrown: unknown): GatewayError {
+  if (thrown instanceof GatewayError && (thrown.code === 'cache_away' || thrown.code === 'bad_request')) return thrown
   return new GatewayError('cache_away', undefined, { cause: thrown })
 }
 

@@ -1,5 +1,6 @@
 import { ERRORS, type ErrorCode } from '../proto/errors.ts'
 import type { Attempt, UsageEvent } from '../proto/usage.ts'
+import type { GatewayError } from '../shared/errors.ts'
 import type { Counter, Histogram, Metrics } from '../shared/metrics.ts'
 import type { Call } from './call.ts'
 import type { Route } from './runtime.ts'
@@ -13,9 +14,20 @@ export interface Observer {
   cooledDown(route: Route, error: ErrorCode): void
   /** How a deployment does now, when that has changed: 0 healthy, 1 failing in part, 2 out. */
   deploymentState(route: Route, level: 0 | 1 | 2): void
+  /** A call went on to the model group `fallback` after `error`. */
+  fallback(call: Call, fallback: string, error: GatewayError, succeeded: boolean): void
+  /** A stream died after text was sent, and was continued to its end or not. */
+  failover(call: Call, outcome: 'complete' | 'broken'): void
 }
 
-export const noObserver: Observer = { attempt() {}, call() {}, cooledDown() {}, deploymentState() {} }
+export const noObserver: Observer = {
+  attempt() {},
+  call() {},
+  cooledDown() {},
+  deploymentState() {},
+  fallback() {},
+  failover() {},
+}
 
 /** What calls of one key to one deployment are counted in. */
 interface Handles {
@@ -93,6 +105,26 @@ export function createObserver(metrics: Metrics): Observer {
     },
     deploymentState(route, level) {
       metrics.deploymentState.with(deploymentLabels(route)).set(level)
+    },
+    fallback(call, fallback, error, succeeded) {
+      const { identity } = call
+      const counter = succeeded ? metrics.deploymentFallbacks : metrics.deploymentFailedFallbacks
+      counter
+        .with({
+          requested_model: call.requestedModel,
+          fallback_model: fallback,
+          hashed_api_key: identity.keyHash,
+          api_key_alias: identity.keyAlias ?? '',
+          team: identity.teamId ?? '',
+          team_alias: identity.teamAlias ?? '',
+          exception_status: String(error.status),
+          exception_class: ERRORS[error.code].class,
+          model_id: call.attempts.at(-1)?.deploymentId ?? '',
+        })
+        .add()
+    },
+    failover(call, outcome) {
+      metrics.failovers.with({ requested_model: call.requestedModel, outcome }).add()
     },
   }
 }

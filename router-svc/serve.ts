@@ -38,19 +38,25 @@ export async function serve(
     for (;;) {
       const served = await serveGroup(deps, call, runtime, resolution, reply, journey)
       const error = errorOf(served)
-      if (error === null || isFinal(call, served)) return served
+      if (journey.first !== null && call.cancelled === null)
+        deps.observe.fallback(call, resolution.group, errorOf(journey.first) as GatewayError, error === null)
+      if (error === null || isFinal(call, served)) {
+        if (journey.broken !== null && call.cancelled === null)
+          deps.observe.failover(call, error === null ? 'complete' : 'broken')
+        return served
+      }
       journey.first ??= served
       const more = fallbacksFor(error, resolution.group, call.routing.fallbacks, call.requestFallbacks)
       waiting.unshift(...more.map(({ model, overrides }) => ({ model, overrides: overrides ?? null })))
       const next = await nextTarget(deps, call, runtime, waiting, visited)
-      if (next === null) return failed(call, journey, resolution === asked ? null : error, asked, visited)
+      if (next === null) return failed(deps, call, journey, resolution === asked ? null : error, asked, visited)
       call.fallbacks += 1
       resolution = next
     }
   } catch (thrown) {
     // Whoever holds the beginning of a stream is told there.
     if (journey.broken === null) throw thrown
-    return endBroken(call, journey.broken, toGatewayError(thrown))
+    return endBroken(deps, call, journey.broken, toGatewayError(thrown))
   }
 }
 
@@ -263,6 +269,7 @@ function errorOf({ result }: Served): GatewayError | null {
 }
 
 function failed(
+  deps: ServeDeps,
   call: Call,
   journey: Journey,
   last: GatewayError | null,
@@ -278,12 +285,13 @@ function failed(
     maxRetries: call.options.numRetries ?? 0,
     last,
   })
-  if (journey.broken !== null) return endBroken(call, journey.broken, error)
+  if (journey.broken !== null) return endBroken(deps, call, journey.broken, error)
   return { result: result instanceof GatewayError ? error : ({ ...result, error } as FailedAttempt), route: served.route }
 }
 
 /** The client holds the beginning of a stream that nobody could continue: it is told there why the rest does not come. */
-function endBroken(call: Call, { result, route }: Broken, error: GatewayError): Served {
+function endBroken(deps: ServeDeps, call: Call, { result, route }: Broken, error: GatewayError): Served {
+  deps.observe.failover(call, 'broken')
   const from = call.resume
   const tell = from === null ? result.tell : (told: GatewayError) => brokenOff(call, from, told)
   return { result: { ...result, error, tell }, route }

@@ -94,6 +94,12 @@ const DEFINITIONS = {
   ),
   deploymentFallbacks: counter('litellm_deployment_successful_fallbacks_total', 'Fallbacks that succeeded.', ...FALLBACK),
   deploymentFailedFallbacks: counter('litellm_deployment_failed_fallbacks_total', 'Fallbacks that failed too.', ...FALLBACK),
+  failovers: counter(
+    'turnpike_midstream_failovers_total',
+    'Streams that died after text was sent, by how they ended: complete or broken.',
+    'requested_model',
+    'outcome',
+  ),
   deploymentTpmLimit: gauge('litellm_deployment_tpm_limit', 'Configured tokens per minute.', ...DEPLOYMENT),
   deploymentRpmLimit: gauge('litellm_deployment_rpm_limit', 'Configured requests per minute.', ...DEPLOYMENT),
   remainingRequests: gauge('litellm_remaining_requests_metric', 'Requests left, as the provider says.', ...OVERHEAD),

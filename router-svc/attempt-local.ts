@@ -9,7 +9,7 @@ import {
   openAttempt,
   type StreamOutput,
 } from './attempt.ts'
-import type { Call } from './call.ts'
+import { answeringModel, type Call } from './call.ts'
 import type { Usage } from './canonical/chat.ts'
 import { tokensOf } from './canonical/usage.ts'
 import { isLocal as isLocalProvider, type LocalProvider, type LocalStep, mock, mockRequested } from './providers/mock.ts'
@@ -97,7 +97,7 @@ class LocalTry {
     await this.#wait(made.delay)
     if (made.kind === 'failure') throw made.error
     const shown = call.capture === null ? made.response : call.capture.response(made.response)
-    const body = Buffer.from(call.dialect.encodeResponse(shown, call.requestedModel))
+    const body = Buffer.from(call.dialect.encodeResponse(shown, answeringModel(call)))
     this.#record.firstTokenAt = clock.now()
     const record = closeAttempt(this.#record, this.#deps, 'success', null, usageOf(made.response.usage))
     return { kind: 'answered', record, headers: {}, body }

@@ -155,6 +155,11 @@ export function openCall(incoming: IncomingStream, clock: Clock): Call {
   }
 }
 
+/** The name an answer bears: as the client asked, unless a fallback answers (surface reference §3.6). */
+export function answeringModel(call: Pick<Call, 'requestedModel' | 'modelGroup' | 'fallbacks'>): string {
+  return call.fallbacks === 0 ? call.requestedModel : call.modelGroup
+}
+
 /** Where a call would go and on whose account: not a client's to say. */
 const CREDENTIAL_FIELDS = ['api_base', 'base_url', 'api_key', 'user_config'] as const
 

@@ -1,5 +1,5 @@
 import type { TokenUsage } from '../proto/usage.ts'
-import type { Call } from './call.ts'
+import { answeringModel, type Call } from './call.ts'
 import type { ChatResponse, Usage } from './canonical/chat.ts'
 import { tokensOf } from './canonical/usage.ts'
 import { roughTokens } from './count-tokens.ts'
@@ -38,7 +38,7 @@ export function translatingUnary(call: Call, route: Route, sent: Sent, now: numb
       }
       if (sent.names !== null) restoreNames(response as ChatResponse, sent.names)
       const shown = call.capture === null ? response : call.capture.response(response)
-      const bytes = Buffer.from(call.dialect.encodeResponse(shown, call.requestedModel))
+      const bytes = Buffer.from(call.dialect.encodeResponse(shown, answeringModel(call)))
       const reported =
         response.usage === undefined || response.usage === null ? null : tokensOf(response.usage, response.service_tier)
       const usage = reported === null || countsNothing(reported) ? estimate(roughTokens(textLength(response))) : reported

@@ -1,6 +1,6 @@
 import type { TokenUsage } from '../proto/usage.ts'
 import { GatewayError } from '../shared/errors.ts'
-import type { Call } from './call.ts'
+import { answeringModel, type Call } from './call.ts'
 import type { ChatChunk } from './canonical/chat.ts'
 import { tokensOf } from './canonical/usage.ts'
 import type { Continuation } from './failover/continuation.ts'
@@ -37,7 +37,7 @@ export function chunkEncoder(call: Call, route: Route): ChunkEncoder {
   const { capture, resume } = call
   const sent = failsOver(call) ? new SentText(resume) : null
   if (resume === null) {
-    const encoder = call.dialect.encodeStream({ model: call.requestedModel, includeUsage: call.includeUsage })
+    const encoder = call.dialect.encodeStream({ model: answeringModel(call), includeUsage: call.includeUsage })
     return new ChunkEncoder(encoder, { capture, sent })
   }
   const resumed = resumption(call, resume, route.deployment.id, prefillOf(call, route))
@@ -49,10 +49,10 @@ function forwardingUnary(call: Call, route: Route, sent: Sent, now: number): Una
   return {
     read(body, headers) {
       if (call.dialect.protocol === 'anthropic') {
-        const { usage, ...message } = forwardMessage(body, call.requestedModel, route.provider.decodeError)
+        const { usage, ...message } = forwardMessage(body, answeringModel(call), route.provider.decodeError)
         return usage === null ? translatingUnary(call, route, sent, now).read(body, headers) : { ...message, usage }
       }
-      const { usage, ...forwarded } = forwardResponse(body, call.requestedModel, route.provider.decodeError)
+      const { usage, ...forwarded } = forwardResponse(body, answeringModel(call), route.provider.decodeError)
       const tokens = usage === null ? null : tokensOf(usage)
       // Without usage the words must be counted, and for that they must be read.
       if (tokens === null || countsNothing(tokens)) return translatingUnary(call, route, sent, now).read(body, headers)
@@ -64,7 +64,7 @@ function forwardingUnary(call: Call, route: Route, sent: Sent, now: number): Una
 function forwardingStream(call: Call, route: Route): StreamReader {
   if (call.dialect.protocol !== 'anthropic') return new ForwardingReader(call, route)
   const readError = route.provider.decodeError
-  return new MessagesPassThrough({ model: call.requestedModel, readError, keepText: failsOver(call) })
+  return new MessagesPassThrough({ model: answeringModel(call), readError, keepText: failsOver(call) })
 }
 
 class ForwardingReader implements StreamReader {
@@ -74,7 +74,7 @@ class ForwardingReader implements StreamReader {
   constructor(call: Call, route: Route) {
     this.#call = call
     this.#stream = new PassThroughStream({
-      model: call.requestedModel,
+      model: answeringModel(call),
       includeUsage: call.includeUsage,
       choices: typeof call.request['n'] === 'number' ? call.request['n'] : 1,
       readError: route.provider.decodeError,
@@ -123,7 +123,7 @@ class ForwardingReader implements StreamReader {
   errorEvent(error: GatewayError): string {
     return (
       this.#stream.unsent() +
-      this.#call.dialect.encodeStream({ model: this.#call.requestedModel, includeUsage: false }).error(error)
+      this.#call.dialect.encodeStream({ model: this.#answeringModel(call), includeUsage: false }).error(error)
     )
   }
 }

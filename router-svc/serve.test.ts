@@ -62,6 +62,7 @@ describe('fallbacks', () => {
       'x-litellm-model-group': 'c',
       'x-litellm-model-id': 'three',
     })
+    expect(JSON.parse(client.text).model).toBe('c')
     expect(events[0]).toMatchObject({ outcome: 'success', requestedModel: 'gpt', modelGroup: 'c' })
     expect(events[0]?.attempts).toHaveLength(5)
   })

@@ -78,7 +78,10 @@ export class MessageStreamEncoder implements StreamEncoder<ChatChunk> {
     const delta: Fields = { stop_reason: stopReason(this.#finish, this.#calls.size > 0, own), stop_sequence: sequence ?? null }
     const beside: Fields = {}
     for (const name in fields) (BESIDE.has(name) ? beside : delta)[name] = fields[name]
-    const usage = this.#usage === null ? { output_tokens: Math.ceil(this.#characters / CHARACTERS_PER_TOKEN) } : encodeUsage(this.#usage, this.#tier)
+    const usage =
+      this.#usage === null
+        ? { output_tokens: Math.ceil(this.#characters / CHARACTERS_PER_TOKEN) }
+        : encodeUsage(this.#usage, this.#tier)
     return text + event('message_delta', { delta, usage, ...beside }) + event('message_stop', {})
   }
 

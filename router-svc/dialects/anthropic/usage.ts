@@ -29,7 +29,7 @@ export function encodeUsage(usage: Usage, tier?: string): Fields {
   const split = prompt?.cache_creation_token_details
   if (split !== undefined && split !== null) encoded['cache_creation'] = split
   const thinking = usage.completion_tokens_details?.reasoning_tokens
-  if (thinking !== undefined && thinking > 0) encoded['output_tokens_details'] = { thinking_tokens: thinking }
+  if (typeof thinking === 'number') encoded['output_tokens_details'] = { thinking_tokens: thinking }
   for (const name in usage) if (!PLACED.has(name) && usage[name] !== null) encoded[name] = usage[name]
   if (tier !== undefined) encoded['service_tier'] = tier === 'default' ? 'standard' : tier
   return encoded

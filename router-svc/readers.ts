@@ -123,7 +123,7 @@ class ForwardingReader implements StreamReader {
   errorEvent(error: GatewayError): string {
     return (
       this.#stream.unsent() +
-      this.#call.dialect.encodeStream({ model: this.#answeringModel(call), includeUsage: false }).error(error)
+      this.#call.dialect.encodeStream({ model: answeringModel(this.#call), includeUsage: false }).error(error)
     )
   }
 }

@@ -31,6 +31,7 @@ import { createCustomerNames } from './ledger/customers.ts'
 import { createPricing } from './ledger/price.ts'
 import { createProjection } from './ledger/projection.ts'
 import { createConfiguration, watchConfiguration } from './models/configuration.ts'
+import { createModelHealth } from './models/model-health.ts'
 import { createPriceBook } from './models/price-book.ts'
 import { watchPrices } from './models/prices.ts'
 import { watchRouterStates } from './models/router-states.ts'
@@ -133,10 +134,13 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
   })
 
   const routerStates = watchRouterStates({ bus, clock })
+  const health = createModelHealth({ bus, clock })
   const router: RequestRouter = createRequestRouter({
     routes: allRoutes({
       configuration,
       routerStates,
+      health,
+      env,
       keys,
       budgets,
       users,
@@ -171,6 +175,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     watchLimits({ bus, runtime, log }),
     watchConfiguration({ bus, clock, configuration, log }),
     routerStates,
+    health,
     watchPrices({ bus, clock, book: priceBook, runtime, log }),
     serveTunnel(bus, router, { bodyLimit: BODY_LIMIT, log }),
     consumeUsage({ bus, ledger, log }),

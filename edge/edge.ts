@@ -14,7 +14,7 @@ import { HEALTH_GROUPS, MODELS_GROUPS } from './auth/check-identity.ts'
 import { createIdentities, type IdentitySettings } from './auth/virtual-key.ts'
 import { answerPreflight, corsHeaders } from './cors.ts'
 import type { Exchange } from './exchange.ts'
-import { answerHealth, answerLiveness, answerReadiness, readiness } from './health.ts'
+import { answerLiveness, answerReadiness, readiness } from './health.ts'
 import { createInference, readsHeader } from './inference.ts'
 import { answerModel, answerModels } from './models.ts'
 import { createObserver } from './observe.ts'
@@ -125,8 +125,6 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
         return answerModels(exchange, mirrored(), await authenticate(exchange, MODELS_GROUPS))
       case 'model':
         return answerModel(exchange, mirrored(), await authenticate(exchange, MODELS_GROUPS), target.model)
-      case 'health':
-        return answerHealth(exchange, mirrored(), await authenticate(exchange, HEALTH_GROUPS))
       case 'metrics':
         if (runtime?.settings.requireAuthForMetrics === true) await authenticate(exchange, HEALTH_GROUPS)
         return exchange.respond(200, { 'content-type': metrics.contentType }, await metrics.text())

@@ -30,7 +30,7 @@ describe('a path', () => {
     ['/v1/models/gpt-4o', 'model gpt-4o'],
     ['/v1/models/openai%2Fgpt-4o', 'model openai/gpt-4o'],
     ['/models/openai/gpt-4o', 'model openai/gpt-4o'],
-    ['/health', 'health'],
+    ['/health', 'admin'],
     ['/health/liveliness', 'liveness'],
     ['/health/liveness', 'liveness'],
     ['/health/readiness', 'readiness'],

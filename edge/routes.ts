@@ -5,7 +5,7 @@ export type Target =
   | { kind: 'inference'; endpoint: Endpoint; model: string | null }
   | { kind: 'models' }
   | { kind: 'model'; model: string }
-  | { kind: 'liveness' | 'readiness' | 'health' | 'metrics' }
+  | { kind: 'liveness' | 'readiness' | 'metrics' }
 
 interface Pattern {
   before: string
@@ -26,7 +26,6 @@ const FIXED: Readonly<Record<string, Target>> = {
   '/health/liveliness': { kind: 'liveness' },
   '/health/liveness': { kind: 'liveness' },
   '/health/readiness': { kind: 'readiness' },
-  '/health': { kind: 'health' },
   '/metrics': { kind: 'metrics' },
   '/metrics/': { kind: 'metrics' },
 }

@@ -43,6 +43,7 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
     '/v2/model/info',
     '/v2/key/info',
     '/model_group/info',
+    '/health',
     '/key/list',
     '/user/filter/ui',
   ],

@@ -23,6 +23,7 @@ import type { Projection } from '../ledger/projection.ts'
 import type { Configuration } from '../models/configuration.ts'
 import { createFallbacks } from '../models/fallbacks.ts'
 import { createModelBlocks } from '../models/model-blocks.ts'
+import type { ModelHealth } from '../models/model-health.ts'
 import type { PriceBook } from '../models/price-book.ts'
 import { createPriceOverrides } from '../models/prices.ts'
 import type { RouterStates } from '../models/router-states.ts'
@@ -39,6 +40,7 @@ import { invitationRoutes } from './invitations.ts'
 import { jwtMappingRoutes } from './jwt-mappings.ts'
 import { keyRoutes } from './keys.ts'
 import { modelBlockRoutes } from './model-blocks.ts'
+import { modelHealthRoutes } from './model-health.ts'
 import { modelRoutes } from './models.ts'
 import { openapiRoutes } from './openapi.ts'
 import { organizationRoutes } from './organizations.ts'
@@ -66,6 +68,8 @@ export function allRoutes(deps: {
   sealer: Sealer
   configuration: Configuration
   routerStates: RouterStates
+  health: ModelHealth
+  env: Record<string, string | undefined>
   runtime: Runtime
   book: PriceBook
   catalog: Catalog
@@ -104,6 +108,7 @@ export function allRoutes(deps: {
     ...proveRoutes(createProver({ ...deps, teams: createTeams(deps) })),
     ...cacheRoutes({ bus: deps.bus, cacheSettings: () => deps.runtime.settings.cache }),
     ...healthRoutes(deps),
+    ...modelHealthRoutes(deps),
     ...openapiRoutes({ document: () => deps.router().document(), list: () => deps.router().list() }),
   ]
 }

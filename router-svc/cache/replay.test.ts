@@ -158,6 +158,17 @@ describe('an answer from the cache', () => {
     expect(clock.pending).toBe(0)
   })
 
+  it('ends with an error event where it cannot be told to its end, never as if it were whole', async () => {
+    const answer = chatAnswer('x')
+    const broken = { ...answer, choices: [...(answer['choices'] as object[]), null] }
+    const { client, events, run } = make(broken, { stream: true })
+    await run()
+    expect(client.text).not.toContain('[DONE]')
+    expect(client.text).toContain('"error"')
+    expect(client.ended).toBe(true)
+    expect(events[0]).toMatchObject({ outcome: 'partial', status: 500, cacheHit: true })
+  })
+
   it('is a text completion where that was asked for', async () => {
     const answer = {
       id: 'c',

@@ -1,12 +1,13 @@
 import type { UsageEvent } from '../../proto/usage.ts'
 import type { Clock } from '../../shared/clock.ts'
-import { GatewayError } from '../../shared/errors.ts'
+import { GatewayError, toGatewayError } from '../../shared/errors.ts'
 import type { Admission } from '../admission/admission.ts'
 import { answerHeaders, costHeaders } from '../answer-headers.ts'
 import type { Call } from '../call.ts'
+import type { StreamEncoder } from '../dialects/dialect.ts'
 import type { Observer } from '../observe.ts'
 import type { Reply } from '../reply.ts'
-import { usageEvent } from '../report.ts'
+import { type CallEnd, usageEvent } from '../report.ts'
 import type { Spool } from '../spool.ts'
 import type { CacheHit } from './cache.ts'
 import { chunksOfAnswer } from './chunks-of-answer.ts'
@@ -39,18 +40,40 @@ export async function replayCached(deps: ReplayDeps, call: Call, reply: Reply, h
     reply.start({ 'content-type': call.dialect.streamType, 'cache-control': 'no-cache', ...headersOf(deps, call, hit) })
     call.firstTokenAt = deps.clock.now()
   }
+  let problem: GatewayError | null = null
+  try {
+    await write(deps, call, reply, encoder, hit)
+  } catch (thrown) {
+    // The stream is open by now: its client is told, or it would take what it has for the whole.
+    problem = toGatewayError(thrown)
+  }
+  report(
+    deps,
+    call,
+    () => (problem === null ? reply.end(encoder.end()) : reply.fail(problem, {}, encoder.error(problem))),
+    reply,
+    problem,
+  )
+}
+
+async function write(
+  deps: ReplayDeps,
+  call: Call,
+  reply: Reply,
+  encoder: StreamEncoder<unknown>,
+  { answer, pace }: CacheHit,
+): Promise<void> {
   let text = ''
-  for (const chunk of chunksOfAnswer(response)) {
-    if (call.cancelled !== null) break
+  for (const chunk of chunksOfAnswer(answer.response)) {
+    if (call.cancelled !== null) return
     text += encoder.push(chunk)
-    if (text === '' || (hit.pace === 0 && text.length < WRITE_BYTES)) continue
+    if (text === '' || (pace === 0 && text.length < WRITE_BYTES)) continue
     const more = reply.write(Buffer.from(text))
     text = ''
     if (!more) await writable(call)
-    if (hit.pace > 0) await pause(deps, call, hit.pace)
+    if (pace > 0) await pause(deps, call, pace)
   }
   if (text !== '' && call.cancelled === null) reply.write(Buffer.from(text))
-  report(deps, call, () => reply.end(encoder.end()), reply)
 }
 
 function headersOf({ clock }: ReplayDeps, call: Call, { answer, similarity }: CacheHit): Record<string, string> {
@@ -63,17 +86,20 @@ function headersOf({ clock }: ReplayDeps, call: Call, { answer, similarity }: Ca
 }
 
 /** One event without an attempt: a call that cost nothing. `send` ends the answer once the event is on disk. */
-function report(deps: ReplayDeps, call: Call, send: () => void, reply: Reply): void {
-  const error =
-    call.cancelled === null ? null : new GatewayError(call.cancelled === 'deadline' ? 'deadline_exceeded' : 'cancelled')
-  const end =
-    error === null
-      ? { outcome: 'success' as const, status: 200, error }
-      : { outcome: 'cancelled' as const, status: error.status, error }
-  const event: UsageEvent = { ...usageEvent(call, end, deps.routerId, deps.clock.now()), cacheHit: true }
+function report(deps: ReplayDeps, call: Call, send: () => void, reply: Reply, problem: GatewayError | null = null): void {
+  const event: UsageEvent = { ...usageEvent(call, endOf(call, problem), deps.routerId, deps.clock.now()), cacheHit: true }
   deps.admission.settle(call, 0, 0)
   deps.observe.call(call, event, 0)
   deps.spool.append(event, () => (call.cancelled === null ? send() : reply.drop()))
+}
+
+function endOf(call: Call, problem: GatewayError | null): CallEnd {
+  if (call.cancelled !== null) {
+    const error = new GatewayError(call.cancelled === 'deadline' ? 'deadline_exceeded' : 'cancelled')
+    return { outcome: 'cancelled', status: error.status, error }
+  }
+  if (problem !== null) return { outcome: 'partial', status: problem.status, error: problem }
+  return { outcome: 'success', status: 200, error: null }
 }
 
 /** Until the client has caught up, or left. */

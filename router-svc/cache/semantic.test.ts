@@ -37,7 +37,8 @@ function make() {
   const vectors = createMemoryVectors({ clock, maxEntries: 100 })
   const embedded: string[] = []
   const state = { away: false }
-  const embed = async (text: string): Promise<Float32Array> => {
+  const embed = async (text: string, model: string): Promise<Float32Array> => {
+    expect(model).toBe('e')
     if (state.away) throw new Error('no embeddings today')
     embedded.push(text)
     return vectorOf(text)

@@ -6,8 +6,8 @@ import { READ_LIMIT } from './guard.ts'
 import { partitionOf } from './key.ts'
 import type { Vectors } from './vectors.ts'
 
-/** The vector of a text, made by the embedding model of the settings; `call` says on whose account. May reject. */
-export type Embed = (text: string, call: Call) => Promise<Float32Array>
+/** The vector of a text, made by a model group; `call` says on whose account. May reject. */
+export type Embed = (text: string, model: string, call: Call) => Promise<Float32Array>
 
 /** Answers to similar prompts. Off unless the settings say so; within one tenant, namespace, model group and set of parameters (key.ts). */
 export interface Semantic {
@@ -40,7 +40,7 @@ export interface SemanticDeps {
 }
 
 /** Milliseconds a call waits for the vector of its prompt. */
-const EMBED_LIMIT = 5_000
+export const EMBED_LIMIT = 5_000
 /** Characters of a prompt that is compared: a longer one is past what embedding models read. */
 const PROMPT_MAX = 32_000
 
@@ -48,8 +48,9 @@ export function createSemantic({ vectors, cache, guard, embedGuard, embed }: Sem
   return {
     async begin(call, settings, namespace) {
       const text = promptOf(call.request)
-      if (text === null || text.length > PROMPT_MAX) return null
-      const vector = await embedGuard.run('embed', EMBED_LIMIT, null, () => embed(text, call))
+      const model = settings.semantic?.embeddingModel
+      if (text === null || model === undefined || text.length > PROMPT_MAX) return null
+      const vector = await embedGuard.run('embed', EMBED_LIMIT, null, () => embed(text, model, call))
       if (vector === null) return null
       const partition = partitionOf(call, settings, namespace)
       const threshold = call.identity.routing?.similarity ?? settings.semantic?.threshold ?? 1

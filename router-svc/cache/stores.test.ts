@@ -10,6 +10,7 @@ import { systemClock } from '../../shared/clock.ts'
 import { createSealer } from '../../shared/config/secrets.ts'
 import { createHttpClient, type HttpClient } from '../../shared/http/client.ts'
 import { type Log, silentLog } from '../../shared/log.ts'
+import { createRedis } from '../../shared/redis.ts'
 import { answerOf } from './cache.suite.ts'
 import { noCacheCounts } from './cache-counts.ts'
 import { SETTINGS } from './call.testkit.ts'
@@ -44,6 +45,7 @@ beforeEach(async () => {
     sealer,
     env: {},
     redis: null,
+    redisUrl: null,
     prefix: `t${randomBytes(6).toString('hex')}`,
     directory,
     embed: null,
@@ -96,6 +98,17 @@ describe('the store in force', () => {
     )
     if (searches === false) expect(logged).toEqual([expect.stringContaining('cannot search vectors')])
     await store?.raw.flush()
+  })
+
+  it('stays when its secrets were sealed anew, and uses the connection of the counters where that is the same', async () => {
+    const redis = createRedis({ url, log: silentLog })
+    stores = createCacheStores({ ...deps, redis, redisUrl: url })
+    const first = stores.of(settings({ type: 'redis', redisUrl: sealer.seal(url) }))
+    expect(first?.redis).toBe(redis)
+    expect(stores.of(settings({ type: 'redis', redisUrl: sealer.seal(url) }))).toBe(first)
+    expect(stores.of(settings({ type: 'redis', redisUrl: sealer.seal(`${url}/1`) }))?.redis).not.toBe(redis)
+    expect(stores.of(settings({ type: 'redis' }))?.redis).toBe(redis)
+    await redis.close()
   })
 
   it('is a bucket, with the credentials of the settings or of the environment', async () => {

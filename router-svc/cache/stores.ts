@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { join } from 'node:path'
 import type { CacheSettings } from '../../proto/routing.ts'
 import type { Clock } from '../../shared/clock.ts'
@@ -41,8 +42,9 @@ export interface StoresDeps {
   http: HttpClient
   sealer: Sealer
   env: Readonly<Record<string, string | undefined>>
-  /** The counters' own; null = they are in this process. */
+  /** The counters' own, and its address; null = they are in this process. */
   redis: RedisConnection | null
+  redisUrl: string | null
   /** Tells the gateways that share a Redis apart. */
   prefix: string
   /** Folder of a disk cache whose settings name none. */
@@ -73,11 +75,11 @@ export function createCacheStores(deps: StoresDeps): CacheStores {
     of(wanted) {
       if (wanted === settings) return opened
       settings = wanted
-      const asked = placeOf(wanted)
-      if (asked === place) return opened
-      place = asked
-      void closeOld()
       try {
+        const asked = placeOf(wanted, deps)
+        if (asked === place) return opened
+        place = asked
+        void closeOld()
         opened = openStore(wanted, deps)
         deps.log.info({ type: wanted.type }, 'the response cache is open')
       } catch (thrown) {
@@ -96,28 +98,28 @@ export function createCacheStores(deps: StoresDeps): CacheStores {
   }
 }
 
-/** What of the settings says where answers are: a change of anything else keeps them. */
-function placeOf({ type, maxEntries, maxBytes, directory, redisUrl, s3, semantic }: CacheSettings): string {
-  return JSON.stringify([
-    type,
-    maxEntries,
-    maxBytes,
-    directory,
-    redisUrl,
-    s3,
-    semantic?.store,
-    semantic?.index,
-    semantic?.embeddingModel,
-  ])
+/** What of the settings says where answers are: a change of anything else keeps them. Hashed, for it holds secrets. */
+function placeOf(
+  { type, maxEntries, maxBytes, directory, redisUrl, s3, semantic }: CacheSettings,
+  { sealer }: StoresDeps,
+): string {
+  // The same text is sealed differently each time.
+  const open = (sealed: string | null | undefined) => (sealed == null ? null : sealer.open(sealed))
+  const secrets = [open(redisUrl), open(s3?.secretAccessKey), open(s3?.sessionToken)]
+  const bucket = s3 === null ? null : [s3.bucket, s3.prefix, s3.region, s3.endpoint, s3.accessKeyId]
+  const vectors = [semantic?.store, semantic?.index, semantic?.embeddingModel]
+  return hash('sha256', JSON.stringify([type, maxEntries, maxBytes, directory, bucket, vectors, secrets]), 'hex')
 }
 
 /** Throws GatewayError `bad_request` when something is missing. */
 function openStore(settings: CacheSettings, deps: StoresDeps): CacheStore & { close(): Promise<void> } {
   const { clock } = deps
   const kind = settings.type === 'semantic' ? (settings.semantic?.store ?? 'memory') : settings.type
-  const own = kind === 'redis' && settings.redisUrl !== null ? ownRedis(settings.redisUrl, deps) : null
+  const url = kind === 'redis' && settings.redisUrl !== null ? deps.sealer.open(settings.redisUrl) : null
+  const own = url === null || (url === deps.redisUrl && deps.redis !== null) ? null : ownRedis(url, deps)
   const redis = kind === 'redis' ? (own ?? deps.redis) : null
-  const raw = openCache(kind, settings, redis, deps, own === null)
+  const besideCounters = url === null || (deps.redisUrl !== null && serverOf(url) === serverOf(deps.redisUrl))
+  const raw = openCache(kind, settings, redis, deps, besideCounters)
   const vectors =
     settings.semantic === null
       ? null
@@ -184,8 +186,13 @@ function s3Of(s3: CacheSettings['s3'], sealer: Sealer, env: StoresDeps['env']) {
   }
 }
 
-function ownRedis(sealed: string, { sealer, log, clock }: StoresDeps): RedisConnection {
-  return createRedis({ url: sealer.open(sealed), log: log.child({ redis: 'cache' }), clock })
+function ownRedis(url: string, { log, clock }: StoresDeps): RedisConnection {
+  return createRedis({ url, log: log.child({ redis: 'cache' }), clock })
+}
+
+/** The server of an address, whatever the user and the database. */
+function serverOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).host : url
 }
 
 /** Redis's vectors once it is known that it can search them; until then, and where it cannot, those of this process. */

@@ -65,7 +65,13 @@ function namesOf(provider: Readonly<Record<string, unknown>>, name: string): rea
   const value = provider[name]
   if (value === undefined || value === null) return null
   if (!isStrings(value)) throw invalid(`provider.${name}`, 'list of strings', value)
-  return value.length === 0 ? null : value.map(providerName)
+  if (value.length === 0) return null
+  // `deepinfra/turbo` is one endpoint of a provider: to want it is to want the provider, to ignore it is not to ignore all of it.
+  return value.flatMap((given) => {
+    const called = providerName(given)
+    const slash = called.indexOf('/')
+    return slash < 1 || name === 'ignore' ? [called] : [called, called.slice(0, slash)]
+  })
 }
 
 function flagOf(provider: Readonly<Record<string, unknown>>, name: string): boolean | null {

@@ -75,8 +75,12 @@ export function configHeader(headers: Readonly<Record<string, string>>): string 
 export function applyConfig(call: Call, runtime: RouterRuntime, text: string, random: () => number): void {
   const found = plan(parseConfig(text), { conditions: conditionContext(call), random })
   const targets = found.targets.map(({ model, overrides, place }) => {
-    if (model !== null) checkNamed(call, runtime, model, place)
-    return { model, overrides: overrides === null ? {} : readOverrides(call, model ?? call.requestedModel, overrides, place) }
+    if (model !== null) checkNamed(call, runtime, model, at(place, 'model'))
+    return {
+      model,
+      overrides:
+        overrides === null ? {} : readOverrides(call, model ?? call.requestedModel, overrides, at(place, 'override_params')),
+    }
   })
   const [first, ...rest] = targets as [(typeof targets)[number], ...typeof targets]
   const before = call.request
@@ -233,7 +237,7 @@ function leaf(fields: Fields, place: string): PlannedTarget {
   const model = replaced ?? fields['model'] ?? null
   if (model !== null && (typeof model !== 'string' || model === '')) throw invalid(at(place, 'model'), 'non-empty string', model)
   refuseCredentials(overrides, at(place, 'override_params'))
-  return { model, overrides: Object.keys(overrides).length === 0 ? null : overrides, place: at(place, 'model') }
+  return { model, overrides: Object.keys(overrides).length === 0 ? null : overrides, place }
 }
 
 function checkFields(fields: Fields, place: string): void {

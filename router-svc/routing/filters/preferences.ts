@@ -24,23 +24,6 @@ export const preferences: Filter = {
   },
 }
 
-/**
- * The routes in the order the request wants them tried: those of the first provider it names, of the second, and so on, then all others.
- * The same single list where it names no order. Pure.
- */
-export function inOrder(routes: readonly Route[], { order }: Preferences): readonly (readonly Route[])[] {
-  if (order === null) return [routes]
-  const rest = new Set(routes)
-  const tiers: Route[][] = []
-  for (const name of order) {
-    const tier = [...rest].filter((route) => isCalled(route, name))
-    for (const route of tier) rest.delete(route)
-    if (tier.length > 0) tiers.push(tier)
-  }
-  if (rest.size > 0) tiers.push([...rest])
-  return tiers
-}
-
 function restricts({ only, ignore, order, allowFallbacks, maxPrice }: Preferences): boolean {
   return only !== null || ignore !== null || maxPrice !== null || (order !== null && !allowFallbacks)
 }
@@ -58,9 +41,7 @@ function isWithin(price: number | undefined, most: number | null): boolean {
   return most === null || (price !== undefined && price <= most)
 }
 
-/** A provider's name, with or without a variant behind a slash (`deepinfra/turbo`), or a deployment's id. */
-function isCalled(route: Route, name: string): boolean {
-  if (providerName(route.deployment.id) === name) return true
-  const slash = name.indexOf('/')
-  return providerName(route.provider.name) === (slash < 0 ? name : name.slice(0, slash))
+/** A provider's name or a deployment's id. */
+function isCalled({ deployment }: Route, name: string): boolean {
+  return providerName(deployment.provider) === name || providerName(deployment.id) === name
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Deployment, RuntimeSettings } from '../../proto/deployment.ts'
 import { DEFAULT_ROUTING, type RoutingSettings } from '../../proto/routing.ts'
@@ -233,6 +234,59 @@ for (const kind of Object.keys(STORES)) {
     })
   })
 }
+
+describe('whatever happens to calls', () => {
+  it('a deployment never has more at once than its limit, and nothing is held when all are over', async () => {
+    const step = fc.record({
+      who: fc.nat(11),
+      router: fc.nat(1),
+      to: fc.nat(2),
+      what: fc.constantFrom('enter', 'leave', 'settle'),
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+        const store = await start('memory')
+        const routes = [
+          route({ maxParallelRequests: 2 }),
+          route({ id: 'd2', maxParallelRequests: 3, rpm: 1_000, itpm: 200 }, ENFORCED),
+          route({ id: 'd3', rpm: 2 }),
+        ]
+        const calls = Array.from({ length: 12 }, call)
+        /** Which router a call is at: a call lives in one. */
+        const home = new Map<Call, Admission>()
+        const inside = routes.map(() => new Map<Call, Admission>())
+        for (const { who, router, to, what } of steps) {
+          const one = calls[who] as Call
+          const target = routes[to] as Route
+          const at = home.get(one) ?? (store.routers[router] as Admission)
+          home.set(one, at)
+          if (what === 'enter') {
+            if ((await at.enter(one, within, target)) === null) inside[to]?.set(one, at)
+            // Coming back, it left first.
+            else inside[to]?.delete(one)
+          } else if (what === 'leave') {
+            at.leave(one, target, usage(5, 5))
+            inside[to]?.delete(one)
+          } else {
+            at.settle(one, 0, 0)
+            for (const some of inside) some.delete(one)
+          }
+          const [first, second] = await store.counters.peek(['deployment|d1', 'deployment|d2'])
+          expect([first?.parallel, second?.parallel]).toEqual([inside[0]?.size, inside[1]?.size])
+          expect(inside[0]?.size).toBeLessThanOrEqual(2)
+          expect(inside[1]?.size).toBeLessThanOrEqual(3)
+          for (const admission of store.routers) {
+            expect([...(inside[2]?.values() ?? [])].filter((there) => there === admission).length).toBeLessThanOrEqual(2)
+          }
+        }
+        for (const [one, at] of home) at.settle(one, 0, 0)
+        expect(await store.counters.totals()).toEqual({ leases: 0, held: 0 })
+        await store.close()
+      }),
+      { numRuns: 60 },
+    )
+  })
+})
 
 describe('calls at once that a router counts itself', () => {
   it('ask the counters nothing', async () => {

@@ -198,6 +198,14 @@ describe('each quirk of a row', () => {
     })
   })
 
+  it('reasoningModels: an effort left out under drop_params for models that do not think', () => {
+    const row = { reasoningModels: true } as const
+    const request = { reasoning_effort: 'low' }
+    expect(sent(row, request, { model: 'gpt-4o', dropParams: true })['reasoning_effort']).toBeUndefined()
+    expect(sent(row, request, { model: 'gpt-4o' })['reasoning_effort']).toBe('low')
+    expect(sent(row, request, { model: 'gpt-5', dropParams: true })['reasoning_effort']).toBe('low')
+  })
+
   it('reasoningModels: the new limit name, and sampling left out under drop_params', () => {
     const row = { reasoningModels: true } as const
     const request = { ...HELLO, max_tokens: 9, temperature: 0.2, top_p: 0.5 }

@@ -104,14 +104,18 @@ function rename(body: Fields, row: ProviderRow): void {
   for (const [from, to] of Object.entries(row.rename ?? {})) move(body, from, to)
 }
 
-/** Models that think take `max_completion_tokens` only, and no sampling parameters unless thinking is off. */
+/** Models that think take `max_completion_tokens` only, and no sampling parameters unless thinking is off; the others refuse an effort. */
 const REASONING_MODEL = /^(?:.*\/)?(?:o\d|gpt-(?:[5-9]|\d\d)(?!.*-chat))/
 const SAMPLING = ['temperature', 'top_p', 'presence_penalty', 'frequency_penalty', 'logit_bias', 'logprobs', 'top_logprobs']
 
 function outputLimit(body: Fields, request: Readonly<Fields>, target: Target, row: ProviderRow): void {
   if (row.maxTokensName === 'max_tokens') move(body, 'max_completion_tokens', 'max_tokens')
   else if (row.maxTokensName === 'max_completion_tokens') move(body, 'max_tokens', 'max_completion_tokens')
-  if (!row.reasoningModels || !REASONING_MODEL.test(target.model)) return
+  if (!row.reasoningModels) return
+  if (!REASONING_MODEL.test(target.model)) {
+    if (mayDrop(request, target) && !isAllowed('reasoning_effort', request, target)) delete body['reasoning_effort']
+    return
+  }
   move(body, 'max_tokens', 'max_completion_tokens')
   if (body['reasoning_effort'] === 'none' || !mayDrop(request, target)) return
   for (const name of SAMPLING) {

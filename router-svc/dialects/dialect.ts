@@ -38,6 +38,8 @@ export interface StreamOptions {
 export interface ResumePoint {
   /** The client has the answer's first event (the role; `message_start`). */
   begun: boolean
+  /** Name of the model it bears, where every event bears it. */
+  model?: string
   /** Of dialects with content blocks: how many there are, and of which type the last one is while it is open. */
   blocks?: number
   open?: 'text' | 'thinking' | null

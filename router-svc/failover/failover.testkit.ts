@@ -25,6 +25,7 @@ export function callOf(dialect: DialectName, request: Record<string, unknown>, i
     includeUsage,
     routing: DEFAULT_ROUTING,
     attempts: [] as Attempt[],
+    fallbacks: 0,
     capture: null,
     resume: null,
   } as unknown as Call
@@ -104,7 +105,7 @@ export function readOpenAI(bytes: string): Said {
       return
     }
     const chunk = JSON.parse(data) as ChatChunk
-    said.ids.add(`${chunk.id} ${chunk.created} ${chunk.system_fingerprint ?? 'none'}`)
+    said.ids.add(`${chunk.model} ${chunk.id} ${chunk.created} ${chunk.system_fingerprint ?? 'none'}`)
     if (chunk['turnpike'] !== undefined) said.notes.push(chunk['turnpike'])
     if (chunk.usage) said.usages.push(chunk.usage)
     for (const { delta, finish_reason: finish } of chunk.choices) {

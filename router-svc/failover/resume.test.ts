@@ -43,7 +43,7 @@ describe('an answer that breaks off twice', () => {
     const three = play(call, openai('c'), openaiStream(cut(TEXT.slice(50), 4), { usage: USAGE }))
     const said = readOpenAI(one.bytes + two.bytes + three.bytes + three.reader.last())
     expect(said).toMatchObject({ text: TEXT, roles: 1, finishes: ['stop'], terminators: 1 })
-    expect([...said.ids]).toEqual(['first 7 fp_other'])
+    expect([...said.ids]).toEqual(['alias first 7 fp_other'])
     expect(said.notes).toEqual([
       { failover: { from: 'a', to: 'b', model: 'group', after_characters: 20 } },
       { failover: { from: 'b', to: 'c', model: 'group', after_characters: 50 } },
@@ -70,6 +70,17 @@ describe('an answer that breaks off twice', () => {
     // There is room for it at the end only, and the last word counts.
     expect(said.notes).toEqual([{ failover: { from: 'b', to: 'a', model: 'group', after_characters: sent + 10 } }])
   })
+})
+
+it('bears one model name, though the first half came from a fallback', () => {
+  const call = callOf('openai-chat', {})
+  call.fallbacks = 1
+  const one = play(call, openai('a'), beginning(TEXT, 20))
+  resumeAfter(call, one, openai('a'))
+  call.modelGroup = 'another'
+  call.fallbacks = 2
+  const two = play(call, openai('b'), openaiStream(cut(TEXT.slice(20), 5)))
+  expect([...readOpenAI(one.bytes + two.bytes + two.reader.last()).ids]).toEqual(['group first 7 fp_other'])
 })
 
 describe('what a stream said in the very piece in which it broke', () => {
@@ -115,6 +126,28 @@ describe('what a stream said in the very piece in which it broke', () => {
     call.resume = failed.reader.continuation()
     const three = play(call, groq('c'), openaiStream(cut(TEXT.slice(20), 9)))
     expect(readOpenAI(one.bytes + three.bytes + three.reader.last()).text).toBe(TEXT)
+  })
+
+  it('is said once by whoever goes on, though the first to try broke in its first piece', () => {
+    const call = callOf('anthropic', {})
+    const thinking = event({
+      id: 'x',
+      created: 1,
+      model: 'm',
+      choices: [{ index: 0, delta: { reasoning_content: 'Hm' }, finish_reason: null }],
+    })
+    const one = play(call, groq('a'), [thinking])
+    resumeAfter(call, one, groq('a'))
+    const two = play(call, groq('b'), [Buffer.concat([...beginning(TEXT, 20), event({ error: { message: 'overloaded' } })])])
+    expect(two.bytes).toBe('')
+    // Its encoder is further than the client: only the place it tells itself is right.
+    expect(resumeAfter(call, two, groq('b'))).toBe(true)
+    const three = play(call, groq('c'), openaiStream(cut(TEXT.slice(20), 9)))
+    expect(readAnthropic(one.bytes + three.bytes + three.reader.last())).toMatchObject({
+      text: TEXT,
+      reasoning: 'Hm',
+      terminators: 1,
+    })
   })
 })
 

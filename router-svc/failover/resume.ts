@@ -22,8 +22,12 @@ export interface FailoverNote {
 /** The encoder that goes on: the one that wrote the beginning, or a new one at the same place. */
 export function encoderOf(call: Call, { encoder, point }: Continuation): StreamEncoder<ChatChunk> {
   if (encoder !== null) return encoder
-  const { requestedModel: model, includeUsage } = call
-  return call.dialect.encodeStream({ model, includeUsage, resume: point }) as StreamEncoder<ChatChunk>
+  const { requestedModel, includeUsage } = call
+  return call.dialect.encodeStream({
+    model: point.model ?? requestedModel,
+    includeUsage,
+    resume: point,
+  }) as StreamEncoder<ChatChunk>
 }
 
 /** Tells the client that nobody could go on: what is still to be handed out, and the error in its dialect. */

@@ -44,13 +44,13 @@ export class SentBytes {
     else this.#read(frame, from)
   }
 
-  /** Null = going on is not safe. */
-  continuation(pending: string): Continuation | null {
+  /** Null = going on is not safe. `model`: as it was stamped on the frames. */
+  continuation(pending: string, model: string): Continuation | null {
     if (!this.#safe) return null
     const envelope = this.#head === null ? null : envelopeOf(this.#head)
     const text = textOf(this.#text.subarray(0, this.#confirmed))
     if (text === null || (this.#head !== null && envelope === null)) return null
-    return { text, reasoning: this.#reasoning, envelope, encoder: null, point: { begun: envelope !== null }, pending }
+    return { text, reasoning: this.#reasoning, envelope, encoder: null, point: { begun: envelope !== null, model }, pending }
   }
 
   /** A frame that is not the usual one, member by member. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Bus, Service } from '../../shared/bus/bus.ts'
 import type { Catalog } from '../../shared/catalog/catalog.ts'
 import type { Clock } from '../../shared/clock.ts'
@@ -53,8 +54,16 @@ export interface Configuration {
   change(changes: SettingChanges, by: Writer): Promise<string[]>
   /** Runs a write of something stored, then puts it in force everywhere. */
   write<Result>(work: (tx: Transaction) => Promise<Result>): Promise<Result>
-  /** Reads what is stored again; what differs is put in force here, and published unless another process has done so. */
-  refresh(options: { publish: boolean }): Promise<void>
+  /**
+   * Reads what is stored again; what differs is put in force, and published. With `announced` (what `change` told of on the bus) another
+   * process has published just that; where the database has moved on since, whoever moved it will publish and announce, and nothing is done.
+   */
+  refresh(announced?: string): Promise<void>
+}
+
+/** The broadcast after a change: a digest of all that was stored when it was published. */
+interface SettingsChanged {
+  stored: string
 }
 
 export function createConfiguration(deps: {
@@ -72,7 +81,7 @@ export function createConfiguration(deps: {
   let fields: Partial<Record<SectionName, Record<string, unknown>>> = {}
   let fallbacks: StoredFallbackRow[] = []
   let blocked: ReadonlySet<string> = new Set()
-  /** What of the database is in force, and what was read last; they differ where publishing failed. */
+  /** Digests of what of the database is in force, and of what was read last; they differ where publishing failed. */
   let inForce = ''
   let readLast = ''
 
@@ -100,7 +109,9 @@ export function createConfiguration(deps: {
     }
     fallbacks = lists
     blocked = new Set(ids)
-    readLast = JSON.stringify([settings, lists, ids])
+    readLast = createHash('sha256')
+      .update(JSON.stringify([settings, lists, ids]))
+      .digest('hex')
   }
 
   const merged = (from: Config, changes = fields): Config => withFallbacks(withFields(from, changes), fallbacks)
@@ -115,20 +126,21 @@ export function createConfiguration(deps: {
     current = next
     inForce = seen
     if (!publish) return
-    bus.announce('settings', {})
+    bus.announce('settings', { stored: seen } satisfies SettingsChanged)
     bus.announce('identity', {})
     bus.announce('budget', {})
   }
 
-  const refresh = ({ publish }: { publish: boolean }): Promise<void> =>
+  const refresh = (announced?: string): Promise<void> =>
     inTurn(async () => {
       await read()
-      if (readLast !== inForce) await putInForce(file, publish)
+      if (readLast === inForce || (announced !== undefined && announced !== readLast)) return
+      await putInForce(file, announced === undefined)
     })
 
   async function write<Result>(work: (tx: Transaction) => Promise<Result>): Promise<Result> {
     const result = await db.transaction(work)
-    await refresh({ publish: true })
+    await refresh()
     return result
   }
 
@@ -247,13 +259,13 @@ const LOOK_EVERY = 60_000
 /** Keeps this process's configuration that of the database: when another process has changed it, and every minute. */
 export function watchConfiguration(deps: { bus: Bus; clock: Clock; configuration: Configuration; log: Log }): Service {
   const { bus, clock, configuration, log } = deps
-  const refresh = (publish: boolean) => (): void => {
-    configuration.refresh({ publish }).catch((error: unknown) => {
+  const refresh = (announced?: string): void => {
+    configuration.refresh(announced).catch((error: unknown) => {
       log.error({ err: error }, 'stored settings could not be read')
     })
   }
-  const changes = bus.onChange('settings', refresh(false))
-  const timer = clock.every(LOOK_EVERY, refresh(true))
+  const changes = bus.onChange('settings', (payload) => refresh((payload as SettingsChanged).stored))
+  const timer = clock.every(LOOK_EVERY, () => refresh())
   return {
     async stop() {
       timer.cancel()

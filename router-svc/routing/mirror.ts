@@ -94,7 +94,15 @@ export function createMirror({ calls, log }: MirrorDeps): Mirror {
 /** The caller, who need not know the group, and none of whose aliases or settings shall lead the copy elsewhere. */
 function ownerOf({ identity, options }: Call): Identity {
   const { routing: _, cacheControls: __, ...rest } = identity
-  return { ...rest, models: [], aliases: {}, budgetFallbacks: {}, limits: [], tags: [...new Set([...options.tags, TAG])] }
+  return {
+    ...rest,
+    models: [],
+    aliases: {},
+    enforcedParams: [],
+    budgetFallbacks: {},
+    limits: [],
+    tags: [...new Set([...options.tags, TAG])],
+  }
 }
 
 function bodyOf(call: Call, group: string): Record<string, unknown> {

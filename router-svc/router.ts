@@ -24,6 +24,7 @@ import { noObserver, type Observer } from './observe.ts'
 import { createProviders } from './providers/index.ts'
 import { createHealthChecks } from './routing/health-checks.ts'
 import { createNews } from './routing/news.ts'
+import { reportStates } from './routing/report-states.ts'
 import { createSelector } from './routing/select.ts'
 import { createStates, type States } from './routing/states.ts'
 import { createWaitingRoom } from './routing/waiting.ts'
@@ -112,6 +113,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
   const observe = deps.observe ?? noObserver
   const states = createStates({ clock })
   const news = createNews({ bus, clock, news: states.news, log })
+  const reports = reportStates({ bus, view: () => states.view() })
   const selector = createSelector({ clock, random: deps.random, states, observe, log })
   const compileDeps = { providers: createProviders(), sealer: deps.sealer, env: deps.env, catalog: deps.catalog, states }
   const bucket = await bus.bucket(bus.subjects.runtimeBucket)
@@ -263,6 +265,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
       waiting.stop()
       await selector.stop()
       await news.stop()
+      await reports.stop()
       await admission.stop()
       await mirror.stop()
       spool.close()

@@ -1,7 +1,18 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { CallMessage } from '../proto/call.ts'
 import type { IncomingStream } from '../shared/bus/bus.ts'
-import { chatText, connectRaw, KEY, type RawClient, requestText, type Scene, type SceneOptions, startScene } from './testing.ts'
+import {
+  chatText,
+  connectRaw,
+  deploymentOf,
+  KEY,
+  type RawClient,
+  requestText,
+  runtimeOf,
+  type Scene,
+  type SceneOptions,
+  startScene,
+} from './testing.ts'
 
 let scene: Scene | null = null
 const clients: RawClient[] = []
@@ -30,6 +41,7 @@ describe('a call', () => {
   it('reaches the router with identity, endpoint, allowed headers and the exact body, and its answer the client', async () => {
     let seen: { call: CallMessage; body: string } | null = null
     const client = await start({
+      runtime: runtimeOf([deploymentOf({})], { ruleHeaders: ['x-region'] }),
       route(stream, call) {
         seen = { call, body: Buffer.from(stream.body ?? []).toString() }
         stream.whole({ ...JSON_HEAD, headers: { ...JSON_HEAD.headers, 'x-litellm-model-id': 'd1' } }, Buffer.from('{"ok":true}'))
@@ -43,6 +55,9 @@ describe('a call', () => {
         'idempotency-key': 'k 1',
         cookie: 'a=b',
         traceparent: 't',
+        'x-portkey-config': '{}',
+        'x-region': 'eu',
+        'x-other': 'x',
       }),
     )
     const [answer] = await client.until(/^HTTP.*\r\n\r\n\{"ok":true\}$/s)
@@ -55,7 +70,13 @@ describe('a call', () => {
     const { call, body } = seen as unknown as { call: CallMessage; body: string }
     expect(body).toBe('{"a": 1 }')
     expect(call).toMatchObject({ endpoint: 'acompletion', take: 1, identity: { keyName: 'sk-...0001' }, clientIp: '127.0.0.1' })
-    expect(Object.keys(call.headers).sort()).toEqual(['idempotency-key', 'traceparent', 'x-litellm-tags'])
+    expect(Object.keys(call.headers).sort()).toEqual([
+      'idempotency-key',
+      'traceparent',
+      'x-litellm-tags',
+      'x-portkey-config',
+      'x-region',
+    ])
   })
 
   it('is told by its client how it shall be called, is billed under an id of ours, and names that are no plain token are ignored', async () => {

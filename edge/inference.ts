@@ -65,6 +65,9 @@ const PASSED_HEADERS: ReadonlySet<string> = new Set([
   'x-run-id',
   'x-run-cap',
   'idempotency-key',
+  'x-turnpike-config',
+  'x-portkey-config',
+  'x-portkey-metadata',
 ])
 /** What a call reads of its request besides credentials; the rest is not even copied. */
 const OWN_HEADERS: ReadonlySet<string> = new Set(['origin', 'x-forwarded-for'])
@@ -75,14 +78,18 @@ const SANE_ID = /^[A-Za-z0-9_.:-]{1,128}$/
 const DEADLINE_SLACK = 10_000
 
 /** Whether a call needs a header of its request. */
-export function readsHeader(name: string, settings: Pick<RuntimeSettings, 'keyHeaderName' | 'customerHeaders'> | null): boolean {
+export function readsHeader(
+  name: string,
+  settings: Pick<RuntimeSettings, 'keyHeaderName' | 'customerHeaders' | 'ruleHeaders'> | null,
+): boolean {
   return (
     name.startsWith('x-litellm-') ||
     PASSED_HEADERS.has(name) ||
     CREDENTIAL_HEADERS.has(name) ||
     OWN_HEADERS.has(name) ||
     name === settings?.keyHeaderName?.toLowerCase() ||
-    settings?.customerHeaders.includes(name) === true
+    settings?.customerHeaders.includes(name) === true ||
+    settings?.ruleHeaders?.includes(name) === true
   )
 }
 
@@ -160,8 +167,9 @@ function passedHeaders(headers: Readonly<Record<string, string>>, settings: Runt
   const passed: Record<string, string> = {}
   const key = settings?.keyHeaderName?.toLowerCase()
   const customer = settings?.customerHeaders ?? NO_HEADERS
+  const ruled = settings?.ruleHeaders ?? NO_HEADERS
   for (const name in headers) {
-    if (!name.startsWith('x-litellm-') && !PASSED_HEADERS.has(name) && !customer.includes(name)) continue
+    if (!name.startsWith('x-litellm-') && !PASSED_HEADERS.has(name) && !customer.includes(name) && !ruled.includes(name)) continue
     if (!CREDENTIAL_HEADERS.has(name) && name !== key) passed[name] = headers[name] as string
   }
   return passed

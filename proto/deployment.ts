@@ -194,6 +194,8 @@ export interface RuntimeSettings {
   rejectClientTags: boolean
   /** Headers that name the customer (surface reference §3.4, rule 2), lower case. */
   customerHeaders: string[]
+  /** Headers that routing rules read (`routing.conditions`), lower case; absent = none. */
+  ruleHeaders?: string[]
   /** No master key is set: every caller is a proxy admin (surface reference §0). */
   open: boolean
   routing: RoutingSettings

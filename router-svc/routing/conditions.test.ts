@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type ConditionContext, headersOf, matches, queryProblem } from './conditions.ts'
+import { headersOfQuery } from '../../proto/routing.ts'
+import { type ConditionContext, matches, queryProblem } from './conditions.ts'
 import { regexProblem } from './safe-regex.ts'
 
 const context: ConditionContext = {
@@ -91,13 +92,11 @@ describe('queryProblem', () => {
   })
 })
 
-describe('headersOf', () => {
+describe('headersOfQuery', () => {
   it('names every header a query reads', () => {
-    expect(headersOf({ 'headers.X-A': 1, $or: [{ 'headers.b': 2 }, { $and: [{ 'headers.c': 3, 'metadata.d': 4 }] }] })).toEqual([
-      'x-a',
-      'b',
-      'c',
-    ])
+    expect(
+      headersOfQuery({ 'headers.X-A': 1, $or: [{ 'headers.b': 2 }, { $and: [{ 'headers.c': 3, 'metadata.d': 4 }] }] }),
+    ).toEqual(['x-a', 'b', 'c'])
   })
 })
 

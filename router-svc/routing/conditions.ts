@@ -97,14 +97,6 @@ export function queryProblem(query: unknown): string | null {
   return check(query, 'query', 0)
 }
 
-/** Names of the headers a query reads, lower case. */
-export function headersOf(query: Query): string[] {
-  return Object.entries(query).flatMap(([field, wanted]) => {
-    if (Array.isArray(wanted)) return wanted.flatMap((part) => (isFields(part) ? headersOf(part) : []))
-    return field.startsWith('headers.') ? [field.slice('headers.'.length).toLowerCase()] : []
-  })
-}
-
 function checkField(field: string, wanted: unknown, place: string): string | null {
   const dot = field.indexOf('.')
   if (dot < 0 || dot === field.length - 1 || !(SOURCES as readonly string[]).includes(field.slice(0, dot)))

@@ -323,6 +323,12 @@ describe('settingsOf', () => {
     })
   })
 
+  it('tells edges which headers routing rules read', () => {
+    const rules =
+      '[{when: {"headers.X-Region": eu}, then: a}, {when: {$or: [{"headers.x-plan": {$in: [paid]}}, {"metadata.x": 1}]}, then: b}]'
+    expect(settings(`turnpike_settings: {routing_rules: ${rules}}`).ruleHeaders).toEqual(['x-region', 'x-plan'])
+  })
+
   it('lets router_settings beat litellm_settings and turns units into ours', () => {
     expect(
       settings(`

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Deployment, RuntimeSettings } from '../../proto/deployment.ts'
 import type { Mode } from '../../proto/endpoints.ts'
+import { headersOfQuery } from '../../proto/routing.ts'
 import { type Catalog, createCatalog } from '../catalog/catalog.ts'
 import { PROVIDERS } from '../catalog/providers.ts'
 import { GatewayError } from '../errors.ts'
@@ -236,12 +237,19 @@ export function settingsOf(config: Config, sealer: Sealer, env: Environment = {}
     rejectClientTags: general.reject_clientside_metadata_tags ?? false,
     customerHeaders: customerHeaders(general),
     open: (general.master_key ?? '') === '',
+    ...ruleHeadersOf(config),
     routing: routingOf(config),
     cache: cacheOf(config, sealer, env),
   }
 }
 
 /** Headers that name the customer: the mapped ones of role `customer`, then the older single one. */
+/** Edges pass on the headers that routing rules read. */
+function ruleHeadersOf({ turnpike_settings }: Config): Pick<RuntimeSettings, 'ruleHeaders'> {
+  const names = new Set((turnpike_settings.routing_rules ?? []).flatMap(({ when }) => headersOfQuery(when)))
+  return names.size === 0 ? {} : { ruleHeaders: [...names] }
+}
+
 function customerHeaders(general: Config['general_settings']): string[] {
   const mapped = (general.user_header_mappings ?? []).filter((mapping) => mapping.litellm_user_role === 'customer')
   const names = mapped.map((mapping) => mapping.header_name)

@@ -53,6 +53,8 @@ export interface AttemptTimeouts {
   silence: number
 }
 
+/** A timer this late, in milliseconds, did not run because nothing did. */
+const ASLEEP = 250
 /** An error body is read up to here; the rest is of no use to anyone. */
 const ERROR_BODY_LIMIT = 64 * 1024
 /** An answer that is not a stream must fit in memory. */
@@ -152,6 +154,8 @@ class Try implements ResponseSink {
   #settled = false
   #answering = false
   #paused = false
+  /** When the limits are looked at next, monotonic. */
+  #due = Number.POSITIVE_INFINITY
   /** When the provider was last heard of, monotonic. */
   #heard: number
 
@@ -256,13 +260,21 @@ class Try implements ResponseSink {
   #watch(): void {
     const now = this.#deps.clock.monotonic()
     const { total, firstByte, silence } = this.#timeouts
-    const quiet = this.#answering ? silence : firstByte
     const left = this.#begun + total - now
-    const quietLeft = this.#paused ? quiet : this.#heard + quiet - now
+    // A stream has begun when its first token is there: heads and pings come early.
+    const begins =
+      this.#answering && (this.#stream === null || this.#committed) ? Number.POSITIVE_INFINITY : this.#begun + firstByte
+    const silent = this.#answering ? this.#heard + silence : Number.POSITIVE_INFINITY
+    // Whoever slept (a busy machine, SIGSTOP) reads what came meanwhile before calling anybody silent.
+    const slept = now - this.#due > ASLEEP
+    const quietLeft = this.#paused ? silence : Math.max(Math.min(begins, silent) - now, slept ? 1 : 0)
     if (left <= 0) this.#fail(timeout(`the attempt took longer than ${inSeconds(total)}`))
     // Looked at again within `silence` even while nothing has begun, or silence right after the first byte would count as a slow start.
-    else if (quietLeft > 0) this.#timer = this.#deps.wheel.set(Math.min(left, quietLeft, silence), () => this.#watch())
-    else if (this.#answering)
+    else if (quietLeft > 0) {
+      const next = Math.min(left, quietLeft, silence)
+      this.#due = now + next
+      this.#timer = this.#deps.wheel.set(next, () => this.#watch())
+    } else if (silent < begins)
       this.#fail(timeout(`the provider fell silent for ${inSeconds(silence)} in the middle of its answer`))
     else this.#fail(timeout(`the provider did not start to answer within ${inSeconds(firstByte)}`))
   }

@@ -15,7 +15,8 @@ import { decodeUsage, mergeUsage } from './providers/anthropic/usage.ts'
 import { type Fields, isFields, text } from './providers/anthropic/wire.ts'
 import { dropNamed } from './providers/openai/parameters.ts'
 import type { Target, UpstreamRequest } from './providers/provider.ts'
-import { estimate, type StreamReader } from './read-stream.ts'
+import { countsNothing, estimate, type StreamReader } from './read-stream.ts'
+import { Repetition } from './repetition.ts'
 
 /** The path between a client and a provider that both speak Anthropic's protocol: nothing is lost, whatever the gateway knows of it. */
 
@@ -110,7 +111,7 @@ export function forwardMessage(
       stamped < 0
         ? body
         : join([body.subarray(0, members.valueStart(stamped)), JSON.stringify(model), body.subarray(members.valueEnd(stamped))]),
-    usage: typeof usage['output_tokens'] === 'number' ? tokens(usage) : null,
+    usage: reportedOf(usage),
     reportedModel: typeof reported === 'string' ? reported : null,
   }
 }
@@ -131,7 +132,7 @@ const THINKING: ReadonlySet<string> = new Set(['thinking', 'redacted_thinking'])
  * A stream of Anthropic's events on its way to the client, each as it came but for the model name in `message_start`. `message_stop` is kept
  * back for `last`.
  *
- * States: held (`message_start` and pings wait for the first block: until then another deployment may still be tried) → open → done
+ * States: held (`message_start`, pings and an empty block wait for the model to speak: until then another deployment may still be tried) → open → done
  * (`message_stop` seen). Errors are thrown and leave it unusable.
  */
 export class MessagesPassThrough implements StreamReader {
@@ -150,6 +151,7 @@ export class MessagesPassThrough implements StreamReader {
   #safe = true
   #blocks = 0
   #open: 'text' | 'thinking' | null = null
+  readonly #repetition = new Repetition()
   reportedModel: string | null = null
 
   constructor(options: MessagesPassThroughOptions) {
@@ -183,15 +185,16 @@ export class MessagesPassThrough implements StreamReader {
     return this.#collect((out) => {
       const rest = this.#done ? null : parseSseFrame(this.#splitter.rest())
       if (rest !== null) this.#relay(rest, null, out)
-      if (!this.#done) throw new GatewayError('provider_truncated')
+      if (!this.#done) throw this.#id === null ? empty() : new GatewayError('provider_truncated')
     })
   }
 
   /** What the provider reported at its end; else what it told at its start, the output estimated. */
   usage(): TokenUsage {
-    if (this.#counted) return tokens(this.#usage)
+    const reported = this.#counted ? reportedOf(this.#usage) : null
+    if (reported !== null) return reported
     const seen = roughTokens(this.#characters)
-    if (this.#usage['input_tokens'] === undefined) return estimate(seen)
+    if (this.#counted || this.#usage['input_tokens'] === undefined) return estimate(seen)
     const told = tokens(this.#usage)
     return { ...told, output: Math.max(told.output, seen), estimated: true }
   }
@@ -212,7 +215,7 @@ export class MessagesPassThrough implements StreamReader {
       reasoning: this.#reasoning,
       envelope: begun ? { id: this.#id ?? '', created: 0, fingerprint: null } : null,
       encoder: null,
-      point: { begun, blocks: this.#blocks, open: this.#open },
+      point: begun ? { begun, blocks: this.#blocks, open: this.#open } : { begun, blocks: 0, open: null },
       pending: this.#pending(),
     }
   }
@@ -247,7 +250,7 @@ export class MessagesPassThrough implements StreamReader {
         this.#put(piece, out)
         return
       case 'message_stop':
-        if (this.#id === null) throw new GatewayError('provider_truncated')
+        if (this.#id === null) throw empty()
         this.#release(out)
         this.#done = true
         return
@@ -255,8 +258,13 @@ export class MessagesPassThrough implements StreamReader {
         throw this.#options.readError(200, {}, event.data)
     }
     if (isFields(payload['error'])) throw this.#options.readError(200, {}, event.data)
-    this.#release(out)
     this.#read(type, payload)
+    // A block that opens with nothing in it is not the model speaking yet.
+    if (type === 'content_block_start' && this.#open !== null && this.#characters === 0) {
+      this.#put(piece, out)
+      return
+    }
+    this.#release(out)
     out.push(piece)
   }
 
@@ -308,6 +316,7 @@ export class MessagesPassThrough implements StreamReader {
   }
 
   #said(piece: string): void {
+    if (piece !== '') this.#repetition.see(piece, piece.length)
     this.#characters += piece.length
     if (this.#options.keepText && this.#text.length <= TEXT_LIMIT) this.#text += piece
   }
@@ -323,6 +332,17 @@ export class MessagesPassThrough implements StreamReader {
     out.push(...this.#held)
     this.#held = null
   }
+}
+
+/** What the provider says it counted; null = it does not say, or says nothing of an answer. */
+function reportedOf(usage: Fields): TokenUsage | null {
+  if (typeof usage['output_tokens'] !== 'number') return null
+  const reported = tokens(usage)
+  return countsNothing(reported) ? null : reported
+}
+
+function empty(): GatewayError {
+  return new GatewayError('provider_malformed', 'The provider sent an empty stream.')
 }
 
 function tokens(usage: Fields): TokenUsage {

@@ -159,7 +159,7 @@ describe('a stream passing through', () => {
     [`data: {"model":"up", "choices":[{"index":0}], ${USAGE} }\n\n`, 'data: {"model":"alias", "choices":[{"index":0}] }\n\n'],
     [`data:{${USAGE},"choices":[{"index":0}]}\r\n\r\n`, 'data:{"choices":[{"index":0}]}\r\n\r\n'],
   ])('has usage cut out wherever it stands: %j', (input, output) => {
-    const { out, stream } = relay(input)
+    const { out, stream } = relay(input + DONE)
     expect(out).toBe(output)
     expect(stream.usage?.total_tokens).toBe(5)
   })
@@ -183,12 +183,40 @@ describe('a stream passing through', () => {
   })
 
   it('keeps comments, joins split data lines and takes any line ending', () => {
-    expect(relay(': keep-alive\n\n').out).toBe(': keep-alive\n\n')
+    expect(relay(`: keep-alive\n\n${frame({ content: 'a' }).replace('"up"', '"alias"')}`).out).toBe(
+      `: keep-alive\n\n${frame({ content: 'a' }).replace('"up"', '"alias"')}`,
+    )
     const split = 'data: {"model":"up",\ndata: "choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n'
     expect(JSON.parse(relay(split).out.slice(6))).toMatchObject({ model: 'alias', choices: [{ delta: { content: 'a' } }] })
     const carriage = frame({ content: 'a' }).replace('\n\n', '\r\n\r\n')
     expect(relay(`id: 1\r\n${carriage}`).stream.deltas).toBe(1)
     expect(relay(carriage).out).toBe(carriage.replace('"up"', '"alias"'))
+  })
+
+  it('holds its opening until the model speaks: until then another deployment may be tried', () => {
+    const { stream, out } = relay([frame({ role: 'assistant', content: '' }), ': waiting\n\n'])
+    const spoken = [frame({ content: 'a' }), frame({ content: 'b' })].map((piece) => text(stream.push(bytes(piece))))
+    expect(out).toBe('')
+    const shown = (delta: object): string => frame(delta).replace('"up"', '"alias"')
+    expect(spoken).toEqual([
+      `${shown({ role: 'assistant', content: '' })}: waiting\n\n${shown({ content: 'a' })}`,
+      shown({ content: 'b' }),
+    ])
+  })
+
+  it('holds no more than a few chunks of a model whose words have a name of their own', () => {
+    const chunk = frame({ audio: 'x' })
+    const few = Array.from({ length: 40 }, () => chunk)
+    const { out } = relay(few)
+    expect(out).toBe(few.join('').replaceAll('"up"', '"alias"'))
+    expect(relay(few.slice(0, 5)).out).toBe('')
+  })
+
+  it('ends when the model is looping', () => {
+    const looping = (count: number, word: string) => relay(Array.from({ length: count }, () => frame({ content: word })))
+    expect(() => looping(100, 'again')).toThrow('looping')
+    expect(looping(99, 'again').stream.deltas).toBe(99)
+    expect(looping(300, '\n').stream.deltas).toBe(300)
   })
 
   it('reads spaced JSON as well', () => {

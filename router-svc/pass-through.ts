@@ -178,12 +178,17 @@ const REFUSAL = Buffer.from('"refusal"')
 const OUTPUT = [CONTENT, ARGUMENTS, TEXT, REASONING, THINKING, NAME, REFUSAL]
 const DONE = sseEvent('[DONE]')
 const NOTHING = new Uint8Array(0)
+/**
+ * Bytes held back before the model speaks. An opening (the role, a filter's verdict on the prompt) is 200 to 1,000; a model whose words have a
+ * name we do not know must not be held longer than a few of them.
+ */
+export const OPENING_LIMIT = 2_048
 
 /**
  * A stream of OpenAI chunks on its way to the client. Frames are relayed as they came but for the model name and, when the client did
  * not ask for it, usage. The terminator is kept back for `last`.
  *
- * States: open → done (`[DONE]` seen, or the input ended after every choice finished). Errors are thrown and leave it unusable.
+ * States: held (nothing of the answer itself was seen: until then another deployment may still be tried) → open → done (`[DONE]` seen, or the input ended after every choice finished). Errors are thrown and leave it unusable.
  */
 export class PassThroughStream {
   readonly #options: PassThroughOptions
@@ -193,6 +198,7 @@ export class PassThroughStream {
   readonly #finished = new Map<number, string>()
   readonly #kept: SentBytes | null
   readonly #repetition = new Repetition()
+  #held: Uint8Array[] | null = []
   /** Relayed when the stream broke, and not handed out. */
   #unsent: (Uint8Array | string)[] = []
   #seen = false
@@ -239,20 +245,20 @@ export class PassThroughStream {
         kept?.confirm()
       }
     } catch (thrown) {
-      this.#unsent = out
+      this.#unsent = [...(this.#held ?? []), ...out]
       throw thrown
     }
-    return out.length === 0 ? NOTHING : join(out)
+    return this.#handOut(out)
   }
 
-  /** What was relayed in the piece in which the stream broke, before it did. */
+  /** What was held, or relayed in the piece in which the stream broke, before it did. */
   unsent(): string {
     return this.#unsent.length === 0 ? '' : Buffer.from(join(this.#unsent)).toString('utf8')
   }
 
   /** Where another attempt may go on; null = nowhere. */
   continuation(): Continuation | null {
-    return this.#kept === null || this.#finished.size > 0 ? null : this.#kept.continuation(this.unsent())
+    return this.#kept === null || this.#finished.size > 0 ? null : this.#kept.continuation(this.unsent(), this.#options.model)
   }
 
   /** The input ended. Throws GatewayError `provider_truncated`, `provider_malformed` when it was empty, unless it may end here. */
@@ -265,12 +271,23 @@ export class PassThroughStream {
       this.#kept?.confirm()
       // Servers exist that close without `[DONE]`.
       if (!this.#done && this.#finished.size < Math.max(1, this.#options.choices)) {
-        this.#unsent = out
+        this.#unsent = [...(this.#held ?? []), ...out]
         throw this.#seen ? new GatewayError('provider_truncated') : empty()
       }
       this.#done = true
     }
-    return out.length === 0 ? NOTHING : join(out)
+    return this.#handOut(out)
+  }
+
+  #handOut(out: (Uint8Array | string)[]): Uint8Array {
+    const bytes = out.length === 0 ? NOTHING : join(out)
+    const held = this.#held
+    if (held === null) return bytes
+    held.push(bytes)
+    const spoke = this.deltas > 0 || this.#finished.size > 0 || this.#done
+    if (!spoke && held.reduce((sum, piece) => sum + piece.length, 0) < OPENING_LIMIT) return NOTHING
+    this.#held = null
+    return held.length === 1 ? bytes : join(held)
   }
 
   /** The terminator. */

@@ -9,6 +9,7 @@ import type { StreamEncoder } from './dialects/dialect.ts'
 import type { Continuation } from './failover/continuation.ts'
 import type { Resumption } from './failover/resume.ts'
 import type { SentText } from './failover/sent-text.ts'
+import { OPENING_LIMIT } from './pass-through.ts'
 import type { StreamDecoder } from './providers/provider.ts'
 import { Repetition } from './repetition.ts'
 
@@ -53,6 +54,8 @@ export class ChunkEncoder {
   readonly #resumed: Resumption | null
   readonly #repetition = new Repetition()
   #pending: string
+  /** The opening, until the model speaks: until then another deployment may still be tried. Null = it is out. */
+  #held: string | null
   #usage: Usage | null = null
   /** Of the provider; it says what the tokens cost. */
   #tier: string | undefined
@@ -65,6 +68,7 @@ export class ChunkEncoder {
     this.#sent = watch.sent ?? null
     this.#resumed = watch.resumed ?? null
     this.#pending = watch.pending ?? ''
+    this.#held = this.#resumed === null ? '' : null
   }
 
   get firstToken(): boolean {
@@ -83,7 +87,7 @@ export class ChunkEncoder {
     this.#characters += charactersOf(chunk)
     const piece = chunk.choices[0]?.delta?.content
     if (typeof piece === 'string' && piece !== '') this.#repetition.see(piece, piece.length)
-    if (this.#resumed === null) return this.#show(chunk)
+    if (this.#resumed === null) return this.#handOut(chunk, this.#show(chunk))
     let bytes = ''
     for (const shown of this.#resumed.show(chunk)) bytes += this.#show(shown)
     if (bytes === '') return ''
@@ -97,12 +101,20 @@ export class ChunkEncoder {
   }
 
   error(error: GatewayError): string {
-    return this.#pending + this.#encoder.error(error)
+    return this.#pending + (this.#held ?? '') + this.#encoder.error(error)
   }
 
   /** Where another attempt may go on. `unsent`: what this encoder made last and nobody handed out. */
   continuation(unsent = ''): Continuation | null {
-    return this.#sent?.continuation(this.#encoder, this.#pending + unsent) ?? null
+    return this.#sent?.continuation(this.#encoder, this.#pending + (this.#held ?? '') + unsent) ?? null
+  }
+
+  #handOut(chunk: ChatChunk, bytes: string): string {
+    if (this.#held === null) return bytes
+    const all = this.#held + bytes
+    const spoke = this.#characters > 0 || chunk.choices.some(({ finish_reason: reason }) => typeof reason === 'string')
+    this.#held = spoke || all.length >= OPENING_LIMIT ? null : all
+    return this.#held === null ? all : ''
   }
 
   /** A chunk as the client gets it. */

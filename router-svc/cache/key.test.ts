@@ -100,6 +100,10 @@ describe('the key of an answer', () => {
     expect(turn({ role: 'user', content: 'x' })).toBe(turn({ content: 'x', role: 'user' }))
   })
 
+  it('differs when what an Anthropic client says in its own words differs', () => {
+    expect(keyOf({ anthropic: { top_k: 1 } })).not.toBe(keyOf({ anthropic: { top_k: 2 } }))
+  })
+
   it('is never that of another tenant, nor of another key where each has its own', () => {
     fc.assert(
       fc.property(tenant, tenant, (one, two) => {

@@ -14,6 +14,7 @@ const INPUTS: ReadonlySet<string> = new Set(['messages', 'prompt', 'input'])
 const UNKEYED: ReadonlySet<string> = new Set(['model', 'stream', 'stream_options', 'metadata'])
 /** Fields for the gateway that change the answer. */
 const KEYED_GATEWAY_FIELDS: ReadonlySet<string> = new Set([
+  'anthropic',
   'drop_params',
   'additional_drop_params',
   'allowed_openai_params',

@@ -1,4 +1,4 @@
-import { type RedisConnection, RedisReplyError } from '../../shared/redis.ts'
+import type { RedisConnection } from '../../shared/redis.ts'
 import { type Neighbour, normalized, type Vectors } from './vectors.ts'
 
 export interface RedisVectorsOptions {
@@ -14,7 +14,7 @@ export async function searchesVectors(redis: Pick<RedisConnection, 'call'>): Pro
     await redis.call('FT._LIST')
     return true
   } catch (thrown) {
-    if (thrown instanceof RedisReplyError) return false
+    if (isReply(thrown)) return false
     throw thrown
   }
 }
@@ -47,7 +47,7 @@ export function createRedisVectors({ redis, prefix, index }: RedisVectorsOptions
     try {
       await redis.call('FT.CREATE', indexOf(length), 'ON', 'HASH', 'PREFIX', 1, nameOf('', length), ...schema)
     } catch (thrown) {
-      if (!(thrown instanceof RedisReplyError) || !/already exists/i.test(thrown.message)) throw thrown
+      if (!isReply(thrown) || !/already exists/i.test(thrown.message)) throw thrown
     }
   }
 
@@ -85,6 +85,11 @@ export function createRedisVectors({ redis, prefix, index }: RedisVectorsOptions
     },
     flush: () => remove(nameOf('*', '*')),
   }
+}
+
+/** Whether the server said no. By name: the class would load the library in every process. */
+function isReply(thrown: unknown): thrown is Error {
+  return thrown instanceof Error && thrown.name === 'RedisReplyError'
 }
 
 /** `[count, name, [field, value, …]]` → the one found. Redis gives cosine distance, 0 to 2. */

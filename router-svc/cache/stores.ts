@@ -6,13 +6,14 @@ import type { Sealer } from '../../shared/config/secrets.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { HttpClient } from '../../shared/http/client.ts'
 import type { Log } from '../../shared/log.ts'
-import { createRedis, type RedisConnection } from '../../shared/redis.ts'
+import type { RedisConnection } from '../../shared/redis.ts'
 import type { Cache } from './cache.ts'
 import type { CacheCounts } from './cache-counts.ts'
 import { createDiskCache } from './disk.ts'
 import { createGuard, type GuardedCache, guardCache } from './guard.ts'
 import { createMemoryCache } from './memory.ts'
 import { createMemoryVectors } from './memory-vectors.ts'
+import { connectOwn } from './own-redis.ts'
 import { createRedisCache } from './redis.ts'
 import { createRedisVectors, searchesVectors } from './redis-vectors.ts'
 import { createS3Cache } from './s3.ts'
@@ -187,7 +188,7 @@ function s3Of(s3: CacheSettings['s3'], sealer: Sealer, env: StoresDeps['env']) {
 }
 
 function ownRedis(url: string, { log, clock }: StoresDeps): RedisConnection {
-  return createRedis({ url, log: log.child({ redis: 'cache' }), clock })
+  return connectOwn({ url, log: log.child({ redis: 'cache' }), clock })
 }
 
 /** The server of an address, whatever the user and the database. */

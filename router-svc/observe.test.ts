@@ -3,6 +3,7 @@ import { type Attempt, NO_TOKENS, type UsageEvent } from '../proto/usage.ts'
 import { createMetrics } from '../shared/metrics.ts'
 import type { Call } from './call.ts'
 import { createObserver } from './observe.ts'
+import type { Route } from './runtime.ts'
 
 const identity = { keyHash: 'hash', keyAlias: 'app', teamId: null, teamAlias: null, userId: 'u', userEmail: null }
 const call = {
@@ -56,5 +57,18 @@ describe('createObserver', () => {
     expect(line(await metrics.text(), 'litellm_deployment_failure_responses_total')).toMatch(
       /exception_status="429",exception_class="RateLimitError".* 1$/,
     )
+  })
+
+  it('counts cooldowns and shows how a deployment does', async () => {
+    const metrics = createMetrics()
+    const observer = createObserver(metrics)
+    const route = { deployment: { id: 'd1' }, model: 'gpt-4o', apiBase: null, provider: { name: 'openai' } } as unknown as Route
+    observer.cooledDown(route, 'provider_timeout')
+    observer.deploymentState(route, 2)
+    const text = await metrics.text()
+    expect(line(text, 'litellm_deployment_cooled_down_total')).toMatch(/model_id="d1".*exception_status="408".* 1$/)
+    expect(line(text, 'litellm_deployment_state')).toMatch(/api_provider="openai".* 2$/)
+    observer.deploymentState(route, 0)
+    expect(line(await metrics.text(), 'litellm_deployment_state')).toMatch(/ 0$/)
   })
 })

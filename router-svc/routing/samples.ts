@@ -16,11 +16,12 @@ export class Samples {
     this.#cut(Math.max(0, this.#values.length - size))
   }
 
-  /** Drops what is older than `ttl` milliseconds. */
-  expire(now: number, ttl: number): void {
+  /** Drops what is older than `ttl` milliseconds. Whether anything was. */
+  expire(now: number, ttl: number): boolean {
     let old = 0
     while (old < this.#times.length && (this.#times[old] as number) < now - ttl) old += 1
     if (old > 0) this.#cut(old)
+    return old > 0
   }
 
   #cut(oldest: number): void {

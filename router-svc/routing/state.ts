@@ -18,6 +18,8 @@ export interface Shared {
 
 /** Samples that LiteLLM counts for a call that timed out: 1,000 s. */
 const TIMED_OUT = 1_000_000
+/** 0 would say that there is no sample. */
+const SHORTEST = 0.001
 /** A call that is to show whether a deployment is back has this long before another one may try. */
 const PROBE_PATIENCE = 1_000
 /** What another router said counts for so long. */
@@ -96,8 +98,7 @@ export class State implements DeploymentState {
     if (now < this.cooldownUntil) return 0
     if (this.cooldownUntil > 0 && this.#probeAt > 0 && now < this.#probeAt + PROBE_PATIENCE) return 0
     if (this.ejectedUntil === 0) return 1
-    const share = rampShare(this.ejectedUntil, this.#shared.settings.ejection.ramp, now)
-    return share
+    return rampShare(this.ejectedUntil, this.#shared.settings.ejection.ramp, now)
   }
 
   unhealthy(now: number): boolean {
@@ -142,6 +143,7 @@ export class State implements DeploymentState {
     this.#turnTo(Math.floor(wallNow / MINUTE))
     this.#requests += 1
     ;(columns.requests[slot] as number) += 1
+    this.#shared.store.touch(slot)
     if (this.cooldownUntil > 0) this.#probeAt = now
     if (this.#shared.sharing) this.#shared.changed.add(this)
   }
@@ -159,8 +161,9 @@ export class State implements DeploymentState {
     if (failed) this.#failures += 1
     else if (end.error === null) this.#successes += 1
     if (end.error === null) {
-      this.#sample(this.#latencies, this.#newLatencies, end.elapsed / Math.max(1, end.outputTokens), now)
-      if (stream && end.firstToken !== null) this.#sample(this.#firstTokens, this.#newFirstTokens, end.firstToken, now)
+      this.#sample(this.#latencies, this.#newLatencies, Math.max(SHORTEST, end.elapsed / Math.max(1, end.outputTokens)), now)
+      if (stream && end.firstToken !== null)
+        this.#sample(this.#firstTokens, this.#newFirstTokens, Math.max(SHORTEST, end.firstToken), now)
     } else if (end.error === 'provider_timeout') {
       this.#sample(this.#latencies, this.#newLatencies, TIMED_OUT, now)
       if (stream) this.#sample(this.#firstTokens, this.#newFirstTokens, TIMED_OUT, now)
@@ -287,9 +290,9 @@ export class State implements DeploymentState {
   /** Forgets what is too old: samples, and the calls of routers that are gone or silent. Their requests did happen, and stay. */
   sweep(now: number, wallNow: number, alive: (routerId: string) => boolean): void {
     const { latencyTtl } = this.#shared.settings
-    this.#latencies.expire(now, latencyTtl)
-    this.#firstTokens.expire(now, latencyTtl)
-    this.#publish()
+    // Not `||`: both have to be looked at.
+    const expired = [this.#latencies.expire(now, latencyTtl), this.#firstTokens.expire(now, latencyTtl)]
+    if (expired.includes(true)) this.#publish()
     if (this.ejectedUntil > 0 && now >= this.ejectedUntil + this.#shared.settings.ejection.ramp && this.ejections(now) === 0)
       this.ejectedUntil = 0
     if (this.#others === null) return
@@ -297,6 +300,7 @@ export class State implements DeploymentState {
       if (alive(routerId) && now - heard.at < LOAD_LIMIT) continue
       ;(this.#shared.store.columns.inFlight[this.slot] as number) -= heard.inFlight
       heard.inFlight = 0
+      this.#shared.store.touch(this.slot)
       if (heard.minute < Math.floor(wallNow / MINUTE)) this.#others.delete(routerId)
     }
   }
@@ -329,7 +333,7 @@ export class State implements DeploymentState {
   }
 
   #mean(samples: Samples, now: number): number {
-    samples.expire(now, this.#shared.settings.latencyTtl)
+    if (samples.expire(now, this.#shared.settings.latencyTtl)) this.#publish()
     return samples.mean
   }
 
@@ -352,6 +356,7 @@ export class State implements DeploymentState {
     const { columns } = this.#shared.store
     columns.latency[this.slot] = this.#latencies.mean
     columns.firstToken[this.slot] = this.#firstTokens.mean
+    this.#shared.store.touch(this.slot)
   }
 
   /** Counts of this router begin anew with each minute. */

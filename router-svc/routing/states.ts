@@ -23,7 +23,10 @@ export interface States {
   coolDown(state: DeploymentState, duration: number): void
   /** The same for an outlier. False = its group has as many ejected as may be. */
   eject(state: DeploymentState, duration: number): boolean
-  /** A background check's result, `age` milliseconds old. One that is older than what is known is not taken. */
+  /**
+   * A background check's result, `age` milliseconds old. One that is older than what is known is not taken. With a policy of allowed
+   * failures, a failed check is one of them.
+   */
   health(id: string, health: { healthy: boolean; error?: string }, age: number): void
   view(): StateView[]
   /** What news.ts tells and hears. */
@@ -184,7 +187,11 @@ export function createStates({ clock }: { clock: Clock }): States {
       return true
     },
     health(id, health, age) {
-      of(id).check(health, clock.monotonic() - age, true)
+      const state = of(id)
+      const now = clock.monotonic()
+      const { allowedFailsPolicy, cooldownTime } = shared.settings
+      const counts = !health.healthy && Object.keys(allowedFailsPolicy).length > 0
+      if (state.check(health, now - age, true) && counts) state.countFail(now, cooldownTime)
     },
     view() {
       const now = clock.monotonic()

@@ -1,36 +1,31 @@
 import type { Route } from '../../runtime.ts'
-import { hasRoom, makeList, minuteOf, remember } from './lists.ts'
-import type { Strategy } from './strategy.ts'
+import { hasRoom, remember } from './lists.ts'
+import type { ChoiceContext, Strategy } from './strategy.ts'
 
 /** LiteLLM takes $5 per token for a price it does not know, so that anything known is cheaper; nano-dollars per million tokens. */
 const UNKNOWN = 5 * 1e9 * 1e6
 
 /** Least for an input and an output token together, of those with room this minute; any of those that cost as much. */
 export function createLowestCost(): Strategy {
-  const listOf = remember((candidates) => ({ ...makeList(candidates), ...byPrice(candidates) }))
+  const tiersOf = remember(byPrice)
   return {
     choose(candidates, context) {
-      const list = listOf(candidates)
-      const minute = minuteOf(context)
-      const { order, prices } = list
-      for (let from = 0; from < order.length; ) {
-        let to = from + 1
-        while (to < order.length && prices[to] === prices[from]) to += 1
-        const found = anyWithRoom(from, to)
+      for (const tier of tiersOf(candidates)) {
+        const found = anyWithRoom(tier, context)
         if (found !== null) return found
-        from = to
       }
       return null
-
-      /** One of those from `from` to `to`, each as likely: drawn, and only if that one is full looked for among all. */
-      function anyWithRoom(from: number, to: number): Route | null {
-        const drawn = order[from + Math.floor(context.random() * (to - from))] as number
-        if (hasRoom(list, drawn, context, minute)) return candidates[drawn] as Route
-        const free = order.subarray(from, to).filter((index) => hasRoom(list, index, context, minute))
-        return free.length === 0 ? null : (candidates[free[Math.floor(context.random() * free.length)] as number] as Route)
-      }
     },
   }
+}
+
+/** Each as likely: drawn, and looked for among all only when that one is full. */
+function anyWithRoom(routes: readonly Route[], context: ChoiceContext): Route | null {
+  const { random, inputTokens } = context
+  const drawn = routes[Math.floor(random() * routes.length)] as Route
+  if (hasRoom(drawn, context, inputTokens)) return drawn
+  const free = routes.filter((route) => hasRoom(route, context, inputTokens))
+  return free[Math.floor(random() * free.length)] ?? null
 }
 
 /** Nano-dollars for a million input and a million output tokens. */
@@ -38,10 +33,13 @@ export function priceOf({ prices }: Route): number {
   return (prices?.input ?? UNKNOWN) + (prices?.output ?? UNKNOWN)
 }
 
-/** Indices of the candidates, cheapest first, and their prices in that order. */
-function byPrice(candidates: readonly Route[]): { order: Int32Array; prices: Float64Array } {
-  const order = Int32Array.from(candidates.keys()).sort(
-    (a, b) => priceOf(candidates[a] as Route) - priceOf(candidates[b] as Route),
-  )
-  return { order, prices: Float64Array.from(order, (index) => priceOf(candidates[index] as Route)) }
+/** Those that cost as much together, cheapest first. */
+function byPrice(candidates: readonly Route[]): Route[][] {
+  const tiers = new Map<number, Route[]>()
+  for (const route of candidates) {
+    const tier = tiers.get(priceOf(route))
+    if (tier === undefined) tiers.set(priceOf(route), [route])
+    else tier.push(route)
+  }
+  return [...tiers].sort(([a], [b]) => a - b).map(([, tier]) => tier)
 }

@@ -1,5 +1,5 @@
-import type { Route } from '../../runtime.ts'
-import { createScores, hasRoom, makeList, minuteOf, OUT, pickLowest, remember } from './lists.ts'
+import { minuteOf } from './lists.ts'
+import { createLowest } from './lowest.ts'
 import type { Strategy } from './strategy.ts'
 
 /**
@@ -7,21 +7,9 @@ import type { Strategy } from './strategy.ts'
  * of LiteLLM choose alike; that v2 never goes over a limit is for admission to see to, which counts exactly.
  */
 export function createLowestUsage(): Strategy {
-  const listOf = remember(makeList)
-  const scoresFor = createScores()
-  return {
-    choose(candidates, context) {
-      const { columns, random } = context
-      const list = listOf(candidates)
-      const { slots } = list
-      const minute = minuteOf(context)
-      const scores = scoresFor(slots.length)
-      for (let index = 0; index < slots.length; index += 1) {
-        const slot = slots[index] as number
-        const tokens = (columns.minute[slot] as number) >= minute ? (columns.tokens[slot] as number) : 0
-        scores[index] = hasRoom(list, index, context, minute) ? tokens : OUT
-      }
-      return (candidates[pickLowest(scores, slots.length, 0, random)] as Route | undefined) ?? null
-    },
-  }
+  return createLowest({
+    score: (slot, { columns, wallNow }) =>
+      (columns.minute[slot] as number) >= minuteOf(wallNow) ? (columns.tokens[slot] as number) : 0,
+    withinLimits: true,
+  })
 }

@@ -6,8 +6,8 @@ import { type Call, type DecodeSettings, decode, openCall } from './call.ts'
 
 const SETTINGS: DecodeSettings = { allowClientSideCredentials: false, alwaysIncludeStreamUsage: false, customerHeaders: [] }
 
-function decoded(fields: Record<string, unknown>, settings: Partial<DecodeSettings> = {}): Call {
-  const head = { v: 1, callId: 'c', take: 1, endpoint: endpoint('acompletion')?.name, identity: { tags: [] }, headers: {} }
+function decoded(fields: Record<string, unknown>, settings: Partial<DecodeSettings> = {}, name = 'acompletion'): Call {
+  const head = { v: 1, callId: 'c', take: 1, endpoint: endpoint(name)?.name, identity: { tags: [] }, headers: {} }
   const call = openCall({ head } as unknown as IncomingStream, systemClock)
   const body = { model: 'gpt', messages: [{ role: 'user', content: 'hi' }], ...fields }
   decode(call, Buffer.from(JSON.stringify(body)), { ...SETTINGS, ...settings })
@@ -51,5 +51,12 @@ describe('decode', () => {
     ['something else of streams, and the operator wants it', { stream_options: {} }, true, true],
   ])('decides on usage in a stream when the client says %s', (_case, fields, alwaysIncludeStreamUsage, expected) => {
     expect(decoded({ stream: true, ...fields }, { alwaysIncludeStreamUsage }).includeUsage).toBe(expected)
+  })
+
+  it('reads what Anthropic’s clients tell the gateway beside the metadata that is the provider’s', () => {
+    const fields = { max_tokens: 1, metadata: { user_id: 'u' }, litellm_metadata: { tags: ['t'] } }
+    const { options } = decoded(fields, {}, 'anthropic_messages')
+    expect(options).toMatchObject({ tags: ['t'], endUser: 'u', metadata: { user_id: 'u', tags: ['t'] } })
+    expect(decoded(fields).options.tags).toEqual([])
   })
 })

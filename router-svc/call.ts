@@ -221,11 +221,7 @@ function parseObject(raw: Uint8Array): Record<string, unknown> {
 function optionsOf(call: Call, customerHeaders: readonly string[]): CallOptions {
   const { parsed, identity } = call
   const { headers } = call.message
-  const metadata = isObject(parsed['metadata'])
-    ? parsed['metadata']
-    : isObject(parsed['litellm_metadata'])
-      ? parsed['litellm_metadata']
-      : null
+  const metadata = metadataOf(call)
   return {
     numRetries: count(parsed['num_retries'] ?? headers['x-litellm-num-retries']),
     timeout: seconds(parsed['timeout'] ?? parsed['request_timeout'] ?? headers['x-litellm-timeout']),
@@ -236,6 +232,14 @@ function optionsOf(call: Call, customerHeaders: readonly string[]): CallOptions 
     priority: priorityOf(parsed['priority']),
     sessionId: text(headers['x-litellm-trace-id']) ?? text(headers['x-litellm-session-id']) ?? text(parsed['litellm_session_id']),
   }
+}
+
+/** On routes whose provider has a `metadata` of its own, what clients tell us is in `litellm_metadata`; both are read. */
+function metadataOf({ parsed, dialect }: Call): Record<string, unknown> | null {
+  const own = isObject(parsed['metadata']) ? parsed['metadata'] : null
+  const told = isObject(parsed['litellm_metadata']) ? parsed['litellm_metadata'] : null
+  if (own === null || told === null) return own ?? told
+  return dialect.name === 'anthropic' ? { ...own, ...told } : own
 }
 
 /** Body tags override header tags; the key's tags and `metadata.tags` are always added (surface reference §1.2, §2.1). */

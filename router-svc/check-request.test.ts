@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest'
 import type { RuntimeSettings } from '../proto/deployment.ts'
 import type { Call } from './call.ts'
 import { checkRequest } from './check-request.ts'
+import { anthropic } from './dialects/anthropic.ts'
+import { openaiChat } from './dialects/openai-chat.ts'
 
 const settings = {
   enforcedParams: [],
@@ -10,8 +12,13 @@ const settings = {
   rejectClientTags: false,
 } as unknown as RuntimeSettings
 
+const HELLO = { model: 'm', messages: [{ role: 'user', content: 'x' }] }
+
 function check(parsed: object, changes: Partial<RuntimeSettings> = {}, identity: object = {}, tags: string[] = []): void {
-  const call = { parsed, identity: { enforcedParams: [], metadata: {}, tags: [], ...identity }, options: { tags } }
+  const dialect = 'max_tokens' in parsed ? anthropic : openaiChat
+  const request = dialect.decodeRequest({ ...HELLO, ...parsed })
+  const caller = { enforcedParams: [], metadata: {}, tags: [], ...identity }
+  const call = { parsed, dialect, request, identity: caller, options: { tags } }
   checkRequest(call as unknown as Call, { ...settings, ...changes })
 }
 
@@ -32,6 +39,12 @@ describe('a request', () => {
   it('must name its user where the operator says so', () => {
     expect(() => check({}, { enforceUserParam: true })).toThrow("'user' param not passed in")
     expect(() => check({ user: 'u' }, { enforceUserParam: true })).not.toThrow()
+  })
+
+  it('may name its user in the place Anthropic’s protocol has for it', () => {
+    expect(() => check({ max_tokens: 1, metadata: { user_id: 'u' } }, { enforceUserParam: true })).not.toThrow()
+    expect(() => check({ max_tokens: 1 }, { enforceUserParam: true })).toThrow("'user' param not passed in")
+    expect(() => check({ metadata: { user_id: 'u' } }, { enforceUserParam: true })).toThrow("'user' param not passed in")
   })
 
   it('may not bring tags of its own where the operator forbids it; its key may', () => {

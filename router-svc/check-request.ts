@@ -12,7 +12,7 @@ export function checkRequest(call: Call, settings: RuntimeSettings): void {
   checkPresent(parsed, identity.enforcedParams)
   checkPresent(parsed, settings.enforcedParams)
   if (serviceAccount) checkPresent(parsed, settings.serviceAccountEnforcedParams)
-  if (settings.enforceUserParam && parsed['user'] === undefined) {
+  if (settings.enforceUserParam && parsed['user'] === undefined && !namesUser(call)) {
     throw new GatewayError('unsafe_parameter', "Authentication Error, 'user' param not passed in. 'enforce_user_param'=True", {
       param: 'user',
     })
@@ -22,6 +22,11 @@ export function checkRequest(call: Call, settings: RuntimeSettings): void {
       param: 'tags',
     })
   }
+}
+
+/** Anthropic's clients name the user in the protocol's own place. */
+function namesUser({ dialect, request }: Call): boolean {
+  return dialect.name === 'anthropic' && request['user'] !== undefined
 }
 
 function checkPresent(parsed: Readonly<Record<string, unknown>>, paths: readonly string[]): void {

@@ -171,7 +171,35 @@ describe.each(MODES)('%s', (mode) => {
       novel_field: { kept: [1.5] },
       tags: ['for-us'],
     } as never)
-    expect(upstream.served(id)).toHaveLength(1)
+    const [served, ...more] = upstream.served(id)
+    expect(more).toEqual([])
+    expect(JSON.parse(served?.body ?? '')).toEqual({
+      model: 'claude-sonnet-4-5',
+      max_tokens: 100,
+      messages: script(`id=${id},chunks=1`),
+      novel_field: { kept: [1.5] },
+    })
+  })
+
+  it('tells an OpenAI provider nothing that only Anthropic knows, and tools by names it takes', async () => {
+    const id = `plain-${mode}`
+    const name = `mcp__${'x'.repeat(80)}`
+    await anthropic.messages.create({
+      model: 'gpt',
+      max_tokens: 100,
+      system: [{ type: 'text', text: 'Be brief.', cache_control: { type: 'ephemeral' } }],
+      messages: script(`id=${id},chunks=1`),
+      tools: [{ name, input_schema: { type: 'object' }, cache_control: { type: 'ephemeral' } }],
+      thinking: { type: 'enabled', budget_tokens: 1024 },
+      top_k: 5,
+      metadata: { user_id: 'u' },
+    } as never)
+    const sent = JSON.parse(upstream.served(id)[0]?.body ?? '') as { tools: { function: { name: string } }[] }
+    expect(Object.keys(sent).sort()).toEqual(['max_tokens', 'messages', 'model', 'tools', 'user'])
+    expect(sent.tools[0]?.function.name).toHaveLength(64)
+  })
+
+  it('answers for the mock', async () => {
     const answer = await anthropic.messages.create({ model: 'mock', max_tokens: 9, messages: [{ role: 'user', content: 'hi' }] })
     expect(answer.content[0]).toMatchObject({ type: 'text' })
   })

@@ -100,12 +100,12 @@ export function parseSseFrame(frame: Uint8Array): SseEvent | null {
     while (end > begin && (frame[end - 1] === LF || frame[end - 1] === CR)) end -= 1
     return { event: '', data: decoder.decode(frame.subarray(begin, end)) }
   }
+  const text = decoder.decode(frame)
+  const named = namedFrame(text)
+  if (named !== null) return named
   let event = ''
   let data: string | null = null
-  for (const line of decoder
-    .decode(frame)
-    .replace(/^\uFEFF/, '')
-    .split(/\r\n|\n|\r/)) {
+  for (const line of text.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/)) {
     if (line === '' || line.startsWith(':')) continue
     const colon = line.indexOf(':')
     const field = colon < 0 ? line : line.slice(0, colon)
@@ -115,6 +115,14 @@ export function parseSseFrame(frame: Uint8Array): SseEvent | null {
     else if (field === 'event') event = value
   }
   return data === null && event === '' ? null : { event, data: data ?? '' }
+}
+
+/** The other common frame, Anthropic's: a line with the name, one with the data, a blank one. Null for any other. */
+function namedFrame(text: string): SseEvent | null {
+  if (!text.startsWith('event: ') || !text.endsWith('\n\n')) return null
+  const data = text.indexOf('\n') + 1
+  if (!text.startsWith('data: ', data) || text.indexOf('\n', data) !== text.length - 2 || text.includes('\r')) return null
+  return { event: text.slice(7, data - 1), data: text.slice(data + 6, -2) }
 }
 
 /** Whether the frame is one line starting with `data:` and its blank line. */

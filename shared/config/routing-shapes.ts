@@ -191,6 +191,7 @@ function conditionProblems(when: Record<string, unknown>): string[] {
     }
     if (!/^(metadata|headers|params)\../.test(field))
       return [`"${field}": expected metadata.NAME, headers.NAME, params.NAME, $and or $or`]
+    if (Array.isArray(wanted)) return [`"${field}": expected a value or a mapping of comparisons, for example {$in: [a, b]}`]
     return isMapping(wanted) ? comparisonProblems(field, wanted) : []
   })
 }
@@ -200,6 +201,9 @@ function comparisonProblems(field: string, comparison: Record<string, unknown>):
     if (!RULE_OPERATORS.some((known) => known === operator))
       return [`${field}: "${operator}" is not a comparison; there are ${RULE_OPERATORS.join(', ')}`]
     if ((operator === '$in' || operator === '$nin') && !Array.isArray(value)) return [`${field}: ${operator} expects a list`]
+    if (/^\$[gl]te?$/.test(operator) && typeof value !== 'number' && typeof value !== 'string')
+      return [`${field}: ${operator} expects a number or a text`]
+    if (operator === '$exists' && typeof value !== 'boolean') return [`${field}: $exists expects true or false`]
     if (operator === '$regex' && !isExpression(value)) return [`${field}: $regex expects a regular expression`]
     return []
   })

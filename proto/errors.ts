@@ -141,6 +141,7 @@ export const ERRORS = {
     true,
     'APIConnectionError',
   ),
+  looping_model: row(500, 'server_error', 'The model is looping.', false, 'InternalServerError'),
   // What happened to us.
   overloaded: row(503, 'overloaded_error', 'The gateway is at capacity. Retry later.', true, 'ServiceUnavailableError'),
   no_router: row(503, 'overloaded_error', 'No router is available. Retry later.', true, 'ServiceUnavailableError'),

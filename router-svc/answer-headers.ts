@@ -4,6 +4,7 @@ import { formatDollars } from '../shared/money.ts'
 import { keySpend, limitHeaders } from './admission/limit-headers.ts'
 import type { Call } from './call.ts'
 import type { Headers } from './providers/provider.ts'
+import { priorityOf } from './routing/waiting.ts'
 import type { Route } from './runtime.ts'
 
 /** Upstream headers that describe their connection or encoding, not the answer. */
@@ -56,6 +57,7 @@ export function answerHeaders(call: Call, route: Route | null, upstream: Headers
   headers['x-litellm-attempted-retries'] = String(Math.max(0, call.attempts.length - 1 - call.fallbacks))
   headers['x-litellm-attempted-fallbacks'] = String(call.fallbacks)
   if (call.fallbacks > 0) headers['x-litellm-max-fallbacks'] = String(call.routing.maxFallbacks)
+  if (priorityOf(call) !== Number.POSITIVE_INFINITY) headers['x-litellm-request-prioritization-used'] = 'True'
   const total = now - call.startedMonotonic
   headers['x-litellm-response-duration-ms'] = total.toFixed(3)
   headers['x-litellm-overhead-duration-ms'] = Math.max(0, total - call.upstreamTime).toFixed(3)

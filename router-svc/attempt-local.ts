@@ -133,19 +133,20 @@ class LocalTry {
   }
 
   #failure(error: GatewayError): AttemptResult {
-    const usage = this.#committed ? this.#encoder?.usage(null) : undefined
+    const encoder = this.#committed || this.#encoder?.firstToken === true ? this.#encoder : null
+    const usage = encoder?.usage(null)
     if (error.code === 'cancelled')
       return { kind: 'cancelled', record: closeAttempt(this.#record, this.#deps, 'cancelled', null, usage) }
-    const record = closeAttempt(this.#record, this.#deps, this.#committed ? 'partial' : 'failure', error, usage)
-    const encoder = this.#committed ? this.#encoder : null
+    const record = closeAttempt(this.#record, this.#deps, encoder === null ? 'failure' : 'partial', error, usage)
+    const committed = this.#committed || (encoder !== null && this.#call.resume !== null)
     return {
       kind: 'failed',
       record,
       error,
-      committed: this.#committed,
+      committed,
       headers: {},
-      tell: encoder === null ? null : (told) => encoder.error(told),
-      continuation: encoder !== null && breaksOff(error) ? encoder.continuation() : null,
+      tell: committed ? (told) => (encoder as ChunkEncoder).error(told) : null,
+      continuation: committed && breaksOff(error) ? (encoder as ChunkEncoder).continuation() : null,
     }
   }
 

@@ -341,17 +341,19 @@ class Try implements ResponseSink {
     const error = inProviderWords(failure, this.#route.provider.name)
     this.#http?.abort()
     if (!this.#committed) this.#call.upstreamTime += this.#deps.clock.monotonic() - this.#begun
-    const usage = this.#committed ? (this.#stream as StreamReader).usage() : undefined
-    const record = closeAttempt(this.#record, this.#deps, this.#committed ? 'partial' : 'failure', error, usage)
-    const stream = this.#committed ? (this.#stream as StreamReader) : null
+    // What the provider said is billed, whether it came out or not.
+    const stream = this.#committed || this.#stream?.firstToken === true ? this.#stream : null
+    const record = closeAttempt(this.#record, this.#deps, stream === null ? 'failure' : 'partial', error, stream?.usage())
+    // A continuation that said something moved on the encoder it shares with the beginning: it is the client's, even if all of it is held back.
+    const committed = this.#committed || (stream !== null && this.#call.resume !== null)
     this.#settle({
       kind: 'failed',
       record,
       error,
-      committed: this.#committed,
+      committed,
       headers: this.#headers,
-      tell: stream === null ? null : (told) => stream.errorEvent(told),
-      continuation: stream !== null && breaksOff(error) ? stream.continuation() : null,
+      tell: committed ? (told) => (stream as StreamReader).errorEvent(told) : null,
+      continuation: committed && breaksOff(error) ? (stream as StreamReader).continuation() : null,
     })
   }
 

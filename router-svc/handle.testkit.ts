@@ -174,6 +174,7 @@ export function make(deployments: Deployment[] = [deployment('one')], changes: P
     },
     selector: createSelector({ clock, random: () => 0, states, observe: noObserver, log: silentLog }),
     waiting: createWaitingRoom({ clock }),
+    mirroring: { mirror() {} },
     idempotency: { begin: () => null },
     observe: noObserver,
     random: () => 0,

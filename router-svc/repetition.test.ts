@@ -7,7 +7,7 @@ function seen(pieces: readonly string[]): number {
     try {
       guard.see(piece, piece.length)
     } catch (error) {
-      expect(error).toMatchObject({ code: 'provider_error', status: 500 })
+      expect(error).toMatchObject({ code: 'looping_model', status: 500 })
       return index + 1
     }
   }

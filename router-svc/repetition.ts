@@ -13,7 +13,7 @@ export class Repetition {
   #last: string | number = ''
   #count = 0
 
-  /** The next piece of text, or something that stands for it, and its length. Throws GatewayError `provider_error`. */
+  /** The next piece of text, or something that stands for it, and its length. Throws GatewayError `looping_model`. */
   see(piece: string | number, length: number): void {
     if (piece !== this.#last) {
       this.#last = piece
@@ -22,7 +22,7 @@ export class Repetition {
     }
     this.#count += 1
     if (this.#count >= LIMIT && length >= SHORTEST)
-      throw new GatewayError('provider_error', `The model is looping: it sent the same piece of text ${LIMIT} times in a row.`)
+      throw new GatewayError('looping_model', `The model is looping: it sent the same piece of text ${LIMIT} times in a row.`)
   }
 }
 

@@ -19,10 +19,12 @@ import { createLimitSource } from './admission/limit-source.ts'
 import { createTokenCounter } from './count-tokens.ts'
 import { createHandle } from './handle.ts'
 import { createIdempotency, KEEP_DEFAULT } from './idempotency.ts'
+import { createInternalCalls } from './internal-call.ts'
 import { createLoopLag } from './loop-lag.ts'
 import { noObserver, type Observer } from './observe.ts'
 import { createProviders } from './providers/index.ts'
 import { createHealthChecks } from './routing/health-checks.ts'
+import { createMirror } from './routing/mirror.ts'
 import { createNews } from './routing/news.ts'
 import { reportStates } from './routing/report-states.ts'
 import { createSelector } from './routing/select.ts'
@@ -157,7 +159,9 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
   })
   const idempotency = createIdempotency({ store: deps.idempotency, clock, log, keep: settings.idempotencyKeep })
   const wheel = new DeadlineWheel(clock)
+  const internal = createInternalCalls({ take: (incoming) => take(incoming), clock, newId: callId })
   const handle = createHandle({
+    mirroring: createMirror({ calls: internal, log }),
     admission,
     selector,
     waiting,

@@ -5,12 +5,14 @@ import { brokenOff } from './failover/resume.ts'
 import type { Reply } from './reply.ts'
 import { decideRetry } from './retry.ts'
 import { fallbacksFor, withHistory } from './routing/fallback.ts'
+import type { Mirror } from './routing/mirror.ts'
 import { priorityOf, type WaitingRoom } from './routing/waiting.ts'
 import type { Resolution, Route, RouterRuntime } from './runtime.ts'
 import { prepare, type TryDeps, timeLeft, tryHedged, tryRoute } from './try-route.ts'
 
 export interface ServeDeps extends TryDeps {
   waiting: WaitingRoom
+  mirroring: Pick<Mirror, 'mirror'>
 }
 
 /** How a call ended, and the route of its last attempt; null = none was tried. */
@@ -176,12 +178,17 @@ async function serveTier(
   const before = call.attempts.length
   const tried = new Set<Route>()
   let candidates = tier
-  let entered: GatewayError | null = null
+  let refusal: GatewayError | null = null
+  // Where others of the group wait for a slot, a new call belongs behind them.
+  let waited = deps.waiting.size > 0 && deps.waiting.queued(call.modelGroup) > 0
+  if (waited && !(await waits(deps, call, runtime))) return { result: new GatewayError('deployment_busy'), route: null }
   for (;;) {
     const pool = poolOf(candidates, tried, clock.monotonic())
     if (pool.length === 0) {
-      if (entered?.code !== 'deployment_busy' || !(await waits(deps, call, runtime)))
-        return { result: entered ?? new GatewayError('no_deployment'), route: null }
+      if (refusal?.code !== 'deployment_busy' || !(await waits(deps, call, runtime)))
+        return { result: refusal ?? new GatewayError('no_deployment'), route: null }
+      waited = true
+      refusal = null
       candidates = tier
       continue
     }
@@ -191,9 +198,14 @@ async function serveTier(
     if (call.cancelled !== null) throw new GatewayError('cancelled')
     if (refused !== null) {
       candidates = candidates.filter((candidate) => candidate !== route)
-      entered = refused
+      // One that is only busy is worth waiting for, whatever the others lack.
+      if (refusal?.code !== 'deployment_busy') refusal = refused
       continue
     }
+    // Several slots may have become free at once: the next in the queue tries too.
+    if (waited) deps.waiting.wake(call.modelGroup)
+    waited = false
+    if (route.deployment.mirror !== undefined) deps.mirroring.mirror(call, route)
     tried.add(route)
     const served =
       routing.hedgeAfter === null || call.resume !== null

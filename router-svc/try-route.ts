@@ -15,6 +15,7 @@ import { booking, intent, unsettled } from './report.ts'
 import type { Selector } from './routing/select.ts'
 import type { Route, RouterRuntime } from './runtime.ts'
 import type { Spool } from './spool.ts'
+import { requestFor } from './upstream-request.ts'
 
 /** One attempt of a call on one route, from what it holds to what it cost. */
 export interface TryDeps extends AttemptDeps {
@@ -177,7 +178,7 @@ function timeoutsOf(deps: TryDeps, call: Call, route: Route, { settings }: Route
 async function priceAttempt(deps: TryDeps, call: Call, route: Route, record: AttemptResult['record']): Promise<void> {
   const { usage } = record
   if (usage === undefined) return
-  if (usage.estimated && usage.input === 0) usage.input = await deps.tokens.count(promptText(call.request))
+  if (usage.estimated && usage.input === 0) usage.input = await deps.tokens.count(promptText(requestFor(call, route)))
   if (usage.serviceTier !== undefined) record.serviceTier = usage.serviceTier
   if (route.prices === null) return
   call.cost = costOf(usage, route.prices, { elapsed: record.endedAt - record.startedAt })

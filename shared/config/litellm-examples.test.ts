@@ -582,7 +582,7 @@ turnpike_settings:
     expect.stringMatching(/^13 router_settings\.context_window_fallbacks\[0\]\.gpt-4o: expected a list of model groups/),
     expect.stringMatching(/^13 router_settings\.context_window_fallbacks\[1\]\.claude\[0\]\.model: is missing/),
     expect.stringMatching(
-      /^15 router_settings\.retry_policy\.TimeoutErrorRetries: expected a whole number, 0 or more, got "often"/,
+      /^14 router_settings\.retry_policy\.TimeoutErrorRetries: expected a whole number, 0 or more, got "often"/,
     ),
     expect.stringMatching(/^15 router_settings\.optional_pre_call_checks\[0\]: expected one of prompt_caching/),
     expect.stringMatching(/^17 turnpike_settings\.midstream_failover\.max: expected a whole number from 0 to 10, got "many"/),

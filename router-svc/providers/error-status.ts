@@ -28,7 +28,8 @@ export function exceptionName(provider: string): string {
  * which clients and dashboards match on (surface reference §6.2). Any other error, and one that speaks it already, as it is.
  */
 export function inProviderWords(error: GatewayError, provider: string): GatewayError {
-  if (!error.code.startsWith('provider_') || error.message.startsWith('litellm.')) return error
+  const ours = !error.code.startsWith('provider_') && error.code !== 'looping_model'
+  if (ours || error.message.startsWith('litellm.')) return error
   const { code, message, status, type, param, retryAfter, providerCode, headers, cause } = error
   return new GatewayError(code, `litellm.${ERRORS[code].class}: ${exceptionName(provider)} - ${message}`, {
     status,

@@ -192,7 +192,8 @@ async function serveTier(
       candidates = tier
       continue
     }
-    const route = selector.choose(pool, call, runtime)
+    const route = pick(deps, call, runtime, pool)
+    if (route instanceof GatewayError) return { result: route, route: null }
     const preparing = prepare(deps, call, runtime, route)
     const refused = preparing instanceof Promise ? await preparing : preparing
     if (call.cancelled !== null) throw new GatewayError('cancelled')
@@ -236,6 +237,15 @@ async function serveTier(
     if (decision.kind === 'give-up') return served
     if (decision.delay > 0) await pause(deps, call, decision.delay)
     if (call.cancelled !== null) return served
+  }
+}
+
+/** One of the pool, or why none of them will do: a strategy that keeps limits may find no room. */
+function pick(deps: ServeDeps, call: Call, runtime: RouterRuntime, pool: readonly Route[]): Route | GatewayError {
+  try {
+    return deps.selector.choose(pool, call, runtime)
+  } catch (thrown) {
+    return toGatewayError(thrown)
   }
 }
 

@@ -135,6 +135,10 @@ describe('the mock', () => {
     ['litellm.ServiceUnavailableError', 'provider_unavailable', 503],
     ['litellm.APIConnectionError', 'provider_connection', 500],
     ['Exception: content_filter_policy', 'content_policy', 400],
+    ['Exception: context_window_exceeded', 'context_window_exceeded', 400],
+    ['Exception: rate_limit_error', 'provider_rate_limited', 429],
+    ['Exception: timeout', 'provider_timeout', 408],
+    ['Exception: constructor', 'provider_error', 500],
     ['Exception: something else', 'provider_error', 500],
   ])('fails when the canned answer names a failure: %s', (canned, code, status) => {
     const error = failure(answer({ mock_response: canned }))

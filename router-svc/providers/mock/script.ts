@@ -178,13 +178,22 @@ const EXCEPTIONS: Readonly<Record<string, Pick<MockFailure, 'status'> & Partial<
   ServiceUnavailableError: { status: 503 },
 }
 
+/** What may stand after `Exception:`; anything else is an error of status 500 with that text. */
+const FAILURES: Readonly<Record<string, Partial<MockFailure>>> = {
+  content_filter_policy: { status: 400, code: 'content_policy_violation' },
+  context_window_exceeded: { status: 400, code: 'context_length_exceeded' },
+  rate_limit_error: { status: 429 },
+  timeout: { status: 408 },
+}
+
 function exceptionOf(canned: string): MockFailure | null {
-  const named = /^litellm\.(?:exceptions\.)?([A-Za-z]+)/.exec(canned)?.[1]
-  const known = named === undefined ? undefined : EXCEPTIONS[named]
-  if (known !== undefined) return { ...FAILURE, message: `Mock ${named}.`, ...known }
+  const exception = /^litellm\.(?:exceptions\.)?([A-Za-z]+)/.exec(canned)?.[1]
+  const known = exception === undefined ? undefined : EXCEPTIONS[exception]
+  if (known !== undefined) return { ...FAILURE, message: `Mock ${exception}.`, ...known }
   if (!canned.startsWith('Exception:')) return null
   const text = canned.slice('Exception:'.length).trim()
-  if (text === 'content_filter_policy') return { ...FAILURE, status: 400, code: 'content_policy_violation', message: text }
+  const named = Object.hasOwn(FAILURES, text) ? FAILURES[text] : undefined
+  if (named !== undefined) return { ...FAILURE, message: text, ...named }
   if (text === 'mock_streaming_error') return { ...FAILURE, message: text, after_chunks: 1 }
   return { ...FAILURE, message: text }
 }

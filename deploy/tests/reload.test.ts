@@ -43,6 +43,17 @@ it.each(MODES)(
       expect(await ask(gateway, 'third')).toBe(400)
       expect(await models()).toEqual(['first', 'second'])
 
+      // As `systemctl reload` does: it reads the file, and does not end.
+      const accounting = gateway.cluster?.members().find(({ role }) => role === 'accounting')
+      if (accounting !== undefined) process.kill(accounting.pid, 'SIGHUP')
+
+      const state = (await gateway.admin('GET', '/router/state?model=first')) as {
+        routers: { answered: boolean }[]
+        deployments: { successes: number }[]
+      }
+      expect(state.routers.map(({ answered }) => answered)).toEqual(mode === 'cluster' ? [true, true] : [true])
+      expect(state.deployments).toEqual([expect.objectContaining({ model_name: 'first', successes: 1, healthy: true })])
+
       await gateway.admin('POST', '/model/block', { model_name: 'second' })
       await expect.poll(() => ask(gateway, 'second'), wait).toBe(503)
       await gateway.admin('POST', '/model/unblock', { model_name: 'second' })

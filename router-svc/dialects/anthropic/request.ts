@@ -38,7 +38,7 @@ export function decodeRequest(body: Record<string, unknown>): ChatRequest {
   const request: ChatRequest = { model: body['model'] as string, messages: messagesOf(body), anthropic: native }
   for (const name of SAME) if (body[name] !== undefined) request[name] = body[name]
   for (const name in body) {
-    if (TRANSLATED.has(name)) continue
+    if (TRANSLATED.has(name) || name === 'anthropic') continue
     if (isGatewayField(name, body[name]) || name === 'user') request[name] = body[name]
     else native[name] = body[name]
   }

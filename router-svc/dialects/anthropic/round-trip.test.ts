@@ -162,6 +162,13 @@ describe('a request through the canonical form', () => {
     ])
   })
 
+  it('is not to be replaced from inside: what limits and guardrails have seen is what is sent', () => {
+    const anthropic = { messages: [{ role: 'user', content: 'other' }], max_tokens: 9999, top_k: 3 }
+    const fields = { ...base, messages: [{ role: 'user', content: 'x' }] }
+    expect(around({ ...fields, anthropic })).toEqual(fields)
+    expect(encode({ ...(fields as object), anthropic })).toMatchObject({ messages: fields.messages, max_tokens: 100, top_k: 3 })
+  })
+
   it('keeps gateway fields inside', () => {
     const sent = around({
       ...base,

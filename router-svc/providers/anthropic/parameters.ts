@@ -51,6 +51,9 @@ const TRANSLATED = new Set([
   'cache_control_injection_points',
 ])
 
+/** Of those, the ones that are this protocol's own. */
+const OWN = new Set(['top_k', 'output_config', 'betas', 'anthropic_beta', 'anthropic_version'])
+
 /** Hints to OpenAI's own machinery; an answer is the same without them. */
 const HINTS = new Set([
   'store',
@@ -119,14 +122,18 @@ export function screen(canonical: ChatRequest, target: Target, refusals: Refusal
   return { request, rest }
 }
 
-/** What a client of this protocol said in its own words, over what the dialect made of it for other providers. */
+/**
+ * What a client of this protocol said in its own words, in place of what the dialect made of it for other providers. Never in place of what
+ * limits and guardrails have seen: messages, tools, the output limit.
+ */
 function ownWords({ anthropic, ...canonical }: ChatRequest): Fields {
   const given: Fields = { ...canonical }
   if (!isFields(anthropic)) return given
   const config = anthropic['output_config']
   if (isFields(given['thinking']) || isFields(config)) delete given['reasoning_effort']
   if (anthropic['output_format'] !== undefined || isFields(config)) delete given['response_format']
-  return Object.assign(given, anthropic)
+  for (const name in anthropic) if (!TRANSLATED.has(name) || OWN.has(name)) given[name] = anthropic[name]
+  return given
 }
 
 function isForGateway(name: string, value: unknown): boolean {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { EdgeSettings } from '../edge/edge.ts'
+import { createCacheCounts } from '../router-svc/cache/cache-counts.ts'
 import type { RouterProcessSettings } from '../router-svc/router.ts'
 import { createMemoryHub } from '../shared/bus/memory.ts'
 import { createCatalog } from '../shared/catalog/catalog.ts'
@@ -151,6 +152,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
         idempotency: createMemoryIdempotency({ clock }),
         catalog,
         observe: createObserver(metrics),
+        cache: { redis: null, redisUrl: null, prefix: 'tp', directory: data.path, counts: createCacheCounts(metrics) },
         sealer,
         clock,
         log: log.child({ role: 'router' }),

@@ -11,7 +11,8 @@ import { createSealer } from '../shared/config/secrets.ts'
 import { GatewayError } from '../shared/errors.ts'
 import type { HttpClient, OutgoingRequest, ResponseSink } from '../shared/http/client.ts'
 import { silentLog } from '../shared/log.ts'
-import { createHandle } from './handle.ts'
+import { noResponseCache } from './cache/response-cache.ts'
+import { createHandle, type HandleDeps } from './handle.ts'
 import { noObserver } from './observe.ts'
 import { createProviders } from './providers/index.ts'
 import { createSelector } from './routing/select.ts'
@@ -112,7 +113,11 @@ export function deployment(id: string, fields: Partial<Deployment> = {}): Deploy
   } as Deployment
 }
 
-export function make(deployments: Deployment[] = [deployment('one')], changes: Partial<RuntimeSettings> = {}) {
+export function make(
+  deployments: Deployment[] = [deployment('one')],
+  changes: Partial<RuntimeSettings> = {},
+  others: (clock: TestClock) => Partial<HandleDeps> = () => ({}),
+) {
   const clock: TestClock = testClock()
   const sent: Sent[] = []
   const events: UsageEvent[] = []
@@ -176,12 +181,14 @@ export function make(deployments: Deployment[] = [deployment('one')], changes: P
     waiting: createWaitingRoom({ clock }),
     mirroring: { mirror() {} },
     idempotency: { begin: () => null },
+    cache: noResponseCache,
     observe: noObserver,
     random: () => 0,
     log: silentLog,
     http,
     clock,
     wheel: new DeadlineWheel(clock),
+    ...others(clock),
   })
 
   function call(body: Record<string, unknown> | string, fields: Partial<CallMessage> = {}): Client & { done: Promise<void> } {

@@ -6,6 +6,9 @@ import type { Log } from '../shared/log.ts'
 import type { Admission } from './admission/admission.ts'
 import { answerHeaders, costHeaders, errorHeaders } from './answer-headers.ts'
 import type { AttemptResult } from './attempt.ts'
+import { replayCached } from './cache/replay.ts'
+import type { ResponseCache } from './cache/response-cache.ts'
+import type { CacheTurn } from './cache/turn.ts'
 import { type Call, decode, openCall } from './call.ts'
 import { checkRequest } from './check-request.ts'
 import type { Idempotency } from './idempotency.ts'
@@ -23,6 +26,7 @@ export interface HandleDeps extends ServeDeps {
   spool: Pick<Spool<UsageEvent>, 'append' | 'intend'>
   admission: Admission
   idempotency: Pick<Idempotency, 'begin'>
+  cache: Pick<ResponseCache, 'begin'>
   log: Log
 }
 
@@ -54,6 +58,7 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
   const reply = new Reply(call)
   let result: AttemptResult | GatewayError
   let route: Route | null = null
+  let turn: CacheTurn | null = null
   try {
     const runtime = deps.runtime()
     decode(call, incoming.body ?? (await incoming.collect(runtime.settings.maxRequestBytes)), runtime.settings)
@@ -67,6 +72,12 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
     const admitted = deps.admission.admit(call, runtime, resolution)
     call.ticket = admitted instanceof Promise ? await admitted : admitted
     if (call.cancelled !== null) throw new GatewayError('cancelled')
+    const looked = deps.cache.begin(call, runtime)
+    if (looked !== null) {
+      turn = await looked
+      if (turn.hit !== null) return await replayCached(deps, call, reply, turn.hit)
+      if (call.cancelled !== null) throw new GatewayError('cancelled')
+    }
     const served = await serve(deps, call, runtime, resolution, reply)
     result = served.result
     route = served.route
@@ -75,13 +86,21 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
     if (result.code === 'internal')
       deps.log.error({ callId: call.message.callId, err: result.cause }, 'a call failed inside the router')
   }
-  finish(deps, call, reply, result, route)
+  finish(deps, call, reply, result, route, turn)
 }
 
 /** Reports first, then ends the answer: an event is on disk before the client knows that the call is over. */
-function finish(deps: HandleDeps, call: Call, reply: Reply, result: AttemptResult | GatewayError, route: Route | null): void {
+function finish(
+  deps: HandleDeps,
+  call: Call,
+  reply: Reply,
+  result: AttemptResult | GatewayError,
+  route: Route | null,
+  turn: CacheTurn | null,
+): void {
   const { outcome, status, error } = endOf(call, result)
   const { cost, tokens } = usedBy(call)
+  turn?.finish(outcome === 'success' && route !== null ? { ok: true, deploymentId: route.deployment.id, cost } : { ok: false })
   const event = usageEvent(call, { outcome, status, error }, deps.routerId, deps.clock.now())
   // Before the event is on its way, so that the ledger never books a call that still holds more than it cost.
   deps.admission.settle(call, cost, tokens)

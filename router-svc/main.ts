@@ -9,6 +9,7 @@ import { openIdempotency } from '../shared/idempotency/open.ts'
 import { createMetrics } from '../shared/metrics.ts'
 import { createRedis } from '../shared/redis.ts'
 import { runService } from '../shared/service-process.ts'
+import { createCacheCounts } from './cache/cache-counts.ts'
 import { createObserver } from './observe.ts'
 import { createRouter, ROUTER_DEFAULTS } from './router.ts'
 
@@ -31,6 +32,13 @@ await runService('router', process, async ({ bus, clock, log, settings, loaded, 
     log,
     catalog: createCatalog(),
     observe: createObserver(metrics),
+    cache: {
+      redis,
+      redisUrl: settings.redisUrl,
+      prefix: settings.natsPrefix,
+      directory: data.path,
+      counts: createCacheCounts(metrics),
+    },
     sealer: createSealer(settings.saltKey),
     env: loaded.env,
     random: Math.random,

@@ -16,6 +16,8 @@ import { callId } from '../shared/ids.ts'
 import type { Log } from '../shared/log.ts'
 import { createAdmission } from './admission/admission.ts'
 import { createLimitSource } from './admission/limit-source.ts'
+import { createEmbed } from './cache/embed.ts'
+import { createResponseCache, type ResponseCacheDeps } from './cache/response-cache.ts'
 import { createTokenCounter } from './count-tokens.ts'
 import { createHandle } from './handle.ts'
 import { createIdempotency, KEEP_DEFAULT } from './idempotency.ts'
@@ -49,6 +51,8 @@ export interface RouterDeps {
   random(): number
   settings: RouterProcessSettings
   observe?: Observer
+  /** Redis of the counters and its address, and where and how a response cache counts and keeps. */
+  cache: Pick<ResponseCacheDeps, 'redis' | 'redisUrl' | 'prefix' | 'directory' | 'counts'>
 }
 
 export interface RouterProcessSettings {
@@ -160,7 +164,19 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
   const idempotency = createIdempotency({ store: deps.idempotency, clock, log, keep: settings.idempotencyKeep })
   const wheel = new DeadlineWheel(clock)
   const internal = createInternalCalls({ take: (incoming) => take(incoming), clock, newId: callId })
+  const cache = createResponseCache({
+    ...deps.cache,
+    bus,
+    settings: () => runtime?.settings.cache ?? null,
+    clock,
+    log,
+    http: deps.http,
+    sealer: deps.sealer,
+    env: deps.env,
+    embed: createEmbed(internal),
+  })
   const handle = createHandle({
+    cache,
     mirroring: createMirror({ calls: internal, log }),
     admission,
     selector,
@@ -266,6 +282,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
       beat.cancel()
       lag.stop()
       idempotency.stop()
+      await cache.stop()
       waiting.stop()
       await selector.stop()
       await news.stop()

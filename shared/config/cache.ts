@@ -62,7 +62,8 @@ export function cacheOf(config: Config, sealer: Sealer, env: Environment = {}): 
     maxEntries: extras.max_entries ?? DEFAULT_ENTRIES,
     maxBytes: Math.floor((extras.max_size_mb ?? DEFAULT_MEGABYTES) * 1024 * 1024),
     groups: router.caching_groups ?? [],
-    providerParams: calls.enable_caching_on_provider_specific_optional_params ?? false,
+    // LiteLLM's default would answer a call with top_k 1 from one with top_k 40.
+    providerParams: calls.enable_caching_on_provider_specific_optional_params ?? true,
     directory: type === 'disk' ? (params.disk_cache_dir ?? null) : null,
     redisUrl: inRedis && redis !== null ? sealer.seal(redis) : null,
     s3: type === 's3' ? bucketOf(params, sealer) : null,

@@ -207,7 +207,9 @@ const litellmSettings = z.looseObject({
   cache_params: cacheParameters().nullish().describe('Where and how long answers are cached: type, ttl, mode, namespace, …'),
   enable_caching_on_provider_specific_optional_params: flag()
     .nullish()
-    .describe('Parameters that are not OpenAI’s are part of the cache’s key; default false.'),
+    .describe(
+      'Parameters that are not OpenAI’s are part of the cache’s key; default true (LiteLLM: false): calls that differ in top_k are not the same.',
+    ),
   default_in_memory_ttl: seconds().nullish().describe('Seconds a cache in memory keeps answers, where cache_params has no ttl.'),
   default_redis_ttl: seconds().nullish().describe('Seconds a cache in Redis keeps answers, where cache_params has no ttl.'),
   require_auth_for_metrics_endpoint: flag().nullish().describe('Ask for a key on /metrics; default false.'),

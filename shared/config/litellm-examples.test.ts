@@ -402,7 +402,7 @@ describe('caching', () => {
     maxEntries: 10_000,
     maxBytes: 104_857_600,
     groups: [],
-    providerParams: false,
+    providerParams: true,
     directory: null,
     redisUrl: null,
     s3: null,

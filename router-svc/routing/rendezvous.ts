@@ -34,7 +34,7 @@ export function createRendezvous(): Rendezvous {
         const drawn = mixed(seed, ids[index] as number)
         // In (0, 1); with weights the logarithm makes shares proportional to them.
         const score = weights === null ? drawn : Math.log((drawn + 0.5) / 2 ** 32) / (weights[index] as number)
-        if (score <= most || (taken !== undefined && taken(routes[index] as Route))) continue
+        if (score <= most || taken?.(routes[index] as Route) === true) continue
         best = index
         most = score
       }

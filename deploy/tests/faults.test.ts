@@ -173,6 +173,7 @@ describe.each(MODES)('%s', (mode) => {
       const { id, seen } = (await results.get(one.id)) as Run
       for (const each of seen) {
         checkEnding(one, each)
+        if (one.script.startsWith('fail=') && one.expected.ending.kind === 'error') checkHeaders(one, each, id)
         expect(each.elapsed).toBeGreaterThanOrEqual(one.expected.least)
         expect(inTime(one.expected, each), `${each.elapsed} ms, ${each.late} ms of them the machine's`).toBe(true)
       }
@@ -268,6 +269,13 @@ function checkError(client: Protocol, ending: Exclude<Ending, { kind: 'answer' }
   if (client === 'openai') expect(error?.code).toBe(String(ending.status))
   // What the adapters say holds no stack and no page of a proxy.
   expect(error?.message).not.toMatch(/<html|node_modules|\n {4}at /)
+}
+
+/** The provider's own headers, under a name that says whose they are. */
+function checkHeaders({ provider, script }: Case, { headers }: Seen, id: string): void {
+  const name = provider === 'openai' ? 'llm_provider-x-request-id' : 'llm_provider-request-id'
+  expect(headers.get(name)).toBe(`req_${id}`)
+  expect(headers.get('llm_provider-retry-after')).toBe(/\bretry=(\d+)/.exec(script)?.[1] ?? null)
 }
 
 function inTime({ deadline }: Expected, { elapsed, late }: Seen): boolean {

@@ -46,6 +46,7 @@ export function answerHeaders(call: Call, route: Route | null, upstream: Headers
   }
   if (route !== null) {
     headers['x-litellm-model-id'] = route.deployment.id
+    if (call.affinity?.warm === route.deployment.id) headers['x-turnpike-cache-affinity'] = 'hit'
     if (route.apiBase !== null) headers['x-litellm-model-api-base'] = withoutQuery(route.apiBase)
   }
   if (call.modelGroup !== '') headers['x-litellm-model-group'] = headerSafe(call.modelGroup)

@@ -15,6 +15,7 @@ import { noResponseCache } from './cache/response-cache.ts'
 import { createHandle, type HandleDeps } from './handle.ts'
 import { noObserver } from './observe.ts'
 import { createProviders } from './providers/index.ts'
+import { createAffinity } from './routing/affinity.ts'
 import { createSelector } from './routing/select.ts'
 import { createStates } from './routing/states.ts'
 import { createWaitingRoom } from './routing/waiting.ts'
@@ -153,6 +154,7 @@ export function make(
       states,
     },
   )
+  const affinity = createAffinity({ clock })
   const handle = createHandle({
     routerId: 'router-1',
     codec: createCodec(),
@@ -177,7 +179,8 @@ export function make(
       running: 0,
       stop: async () => {},
     },
-    selector: createSelector({ clock, random: () => 0, states, observe: noObserver, log: silentLog }),
+    selector: createSelector({ clock, random: () => 0, states, affinity, observe: noObserver, log: silentLog }),
+    affinity,
     waiting: createWaitingRoom({ clock }),
     mirroring: { mirror() {} },
     idempotency: { begin: () => null },

@@ -3,6 +3,7 @@ import type { Attempt, UsageEvent } from '../proto/usage.ts'
 import type { GatewayError } from '../shared/errors.ts'
 import type { Counter, Histogram, Metrics } from '../shared/metrics.ts'
 import type { Call } from './call.ts'
+import type { Savings } from './routing/prompt-cache.ts'
 import type { Route } from './runtime.ts'
 
 /** Who is told what calls did; metrics and traces. Must not throw. */
@@ -16,6 +17,8 @@ export interface Observer {
   deploymentState(route: Route, level: 0 | 1 | 2): void
   /** A call went on to the model group `fallback` after `error`. */
   fallback(call: Call, fallback: string, error: GatewayError, succeeded: boolean): void
+  /** What keeping conversations where their prompt is cached has brought since the start. */
+  savings(savings: Savings): void
   /** A stream died after text was sent, and was continued to its end or not. */
   failover(call: Call, outcome: 'complete' | 'broken'): void
 }
@@ -26,6 +29,7 @@ export const noObserver: Observer = {
   cooledDown() {},
   deploymentState() {},
   fallback() {},
+  savings() {},
   failover() {},
 }
 
@@ -122,6 +126,12 @@ export function createObserver(metrics: Metrics): Observer {
           model_id: call.attempts.at(-1)?.deploymentId ?? '',
         })
         .add()
+    },
+    savings({ calls, hits, cachedTokens, nanoDollars }) {
+      metrics.promptCacheCalls.with({}).set(calls)
+      metrics.promptCacheHits.with({}).set(hits)
+      metrics.promptCacheTokens.with({}).set(cachedTokens)
+      metrics.promptCacheSaved.with({}).set(nanoDollars / 1e9)
     },
     failover(call, outcome) {
       metrics.failovers.with({ requested_model: call.requestedModel, outcome }).add()

@@ -25,6 +25,7 @@ import { createInternalCalls } from './internal-call.ts'
 import { createLoopLag } from './loop-lag.ts'
 import { noObserver, type Observer } from './observe.ts'
 import { createProviders } from './providers/index.ts'
+import { createAffinity } from './routing/affinity.ts'
 import { createHealthChecks } from './routing/health-checks.ts'
 import { createMirror } from './routing/mirror.ts'
 import { createNews } from './routing/news.ts'
@@ -120,7 +121,8 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
   const states = createStates({ clock })
   const news = createNews({ bus, clock, news: states.news, log })
   const reports = reportStates({ bus, view: () => states.view() })
-  const selector = createSelector({ clock, random: deps.random, states, observe, log })
+  const affinity = createAffinity({ clock })
+  const selector = createSelector({ clock, random: deps.random, states, affinity, observe, log })
   const compileDeps = { providers: createProviders(), sealer: deps.sealer, env: deps.env, catalog: deps.catalog, states }
   const bucket = await bus.bucket(bus.subjects.runtimeBucket)
   const mirror = await bucket.mirror('runtime', (value) => {
@@ -180,6 +182,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     mirroring: createMirror({ calls: internal, log }),
     admission,
     selector,
+    affinity,
     waiting,
     idempotency,
     routerId: bus.id,
@@ -235,7 +238,11 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
   }
 
   const services: Service[] = settings.lanes.map((lane) => bus.serve(bus.subjects.call(lane), QUEUE.router, take))
-  const beat = clock.every(1_000, () => bus.beat(fields()))
+  const beat = clock.every(1_000, () => {
+    bus.beat(fields())
+    const savings = affinity.savings()
+    if (savings.calls > 0) observe.savings(savings)
+  })
   const fields = (): Record<string, number | string | boolean> => ({ inFlight, draining, ready: ready(), spool: spool.pending })
   const problem = (): string | null => {
     if (draining) return 'draining'

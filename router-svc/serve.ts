@@ -6,6 +6,8 @@ import type { Reply } from './reply.ts'
 import { decideRetry } from './retry.ts'
 import { fallbacksFor, withHistory } from './routing/fallback.ts'
 import type { Mirror } from './routing/mirror.ts'
+import { mockedFailure } from './routing/request-routing.ts'
+import { resolveTarget } from './routing/resolve.ts'
 import { priorityOf, type WaitingRoom } from './routing/waiting.ts'
 import type { Resolution, Route, RouterRuntime } from './runtime.ts'
 import { prepare, type TryDeps, timeLeft, tryHedged, tryRoute } from './try-route.ts'
@@ -38,7 +40,9 @@ export async function serve(
   let resolution = asked
   try {
     for (;;) {
-      const served = await serveGroup(deps, call, runtime, resolution, reply, journey)
+      const mocked = journey.first === null ? mockedFailure(call) : null
+      const served =
+        mocked === null ? await serveGroup(deps, call, runtime, resolution, reply, journey) : { result: mocked, route: null }
       const error = errorOf(served)
       if (journey.first !== null && call.cancelled === null)
         deps.observe.fallback(call, resolution.group, errorOf(journey.first) as GatewayError, error === null)
@@ -92,7 +96,7 @@ async function nextTarget(
   while (call.fallbacks < call.routing.maxFallbacks) {
     const target = waiting.shift()
     if (target === undefined) return null
-    const found = runtime.resolve(target.model)
+    const found = resolveTarget(call, runtime, target.model)
     if (found === null || visited.has(found.group)) continue
     visited.add(found.group)
     if (call.ticket !== null && !(await deps.admission.rehold(call, runtime, found))) continue
@@ -231,7 +235,7 @@ async function serveTier(
       backIn: backIn(candidates, now),
       fallbacksLeft: hasFallbacks(call, result.error),
       timeLeft: timeLeft(deps, call),
-      minimumDelay: runtime.settings.retryAfter,
+      minimumDelay: call.identity.routing?.retryAfter ?? runtime.settings.retryAfter,
       jitter: deps.random(),
     })
     if (decision.kind === 'give-up') return served

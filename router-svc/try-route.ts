@@ -12,6 +12,7 @@ import { hedged } from './hedge.ts'
 import type { Observer } from './observe.ts'
 import type { Reply } from './reply.ts'
 import { booking, intent, unsettled } from './report.ts'
+import type { Affinity } from './routing/affinity.ts'
 import type { Selector } from './routing/select.ts'
 import type { Route, RouterRuntime } from './runtime.ts'
 import type { Spool } from './spool.ts'
@@ -25,6 +26,7 @@ export interface TryDeps extends AttemptDeps {
   tokens: TokenCounter
   admission: Pick<Admission, 'enter' | 'leave' | 'rehold'>
   selector: Selector
+  affinity: Pick<Affinity, 'learn'>
   observe: Observer
   random(): number
 }
@@ -129,6 +131,7 @@ export async function tryHedged(
 async function settleAttempt(deps: TryDeps, call: Call, route: Route, { record }: AttemptResult): Promise<void> {
   call.attempts.push(record)
   if (record.usage !== undefined) await priceAttempt(deps, call, route, record)
+  if (record.outcome === 'success') deps.affinity.learn(call, route, record.usage)
   deps.observe.attempt(call, record)
 }
 

@@ -4,6 +4,7 @@ import { DEFAULT_ROUTING, STRATEGIES, type StrategyName } from '../../proto/rout
 import { decode, openCall } from '../../router-svc/call.ts'
 import { noObserver } from '../../router-svc/observe.ts'
 import { createProviders } from '../../router-svc/providers/index.ts'
+import { createAffinity } from '../../router-svc/routing/affinity.ts'
 import { createSelector } from '../../router-svc/routing/select.ts'
 import { createStates } from '../../router-svc/routing/states.ts'
 import { compileRuntime, type Resolution, type Route } from '../../router-svc/runtime.ts'
@@ -42,7 +43,14 @@ export function measureRouting(strategy: StrategyName, size: number): RoutingCos
     },
   )
   states.use(deployments, DEFAULT_ROUTING)
-  const selector = createSelector({ clock, random: Math.random, states, observe: noObserver, log: silentLog })
+  const selector = createSelector({
+    affinity: createAffinity({ clock }),
+    clock,
+    random: Math.random,
+    states,
+    observe: noObserver,
+    log: silentLog,
+  })
   const resolution = runtime.resolve('group') as Resolution
   const head = { endpoint: 'acompletion', headers: {}, identity: { keyHash: 'k', teamId: null, tags: [], metadata: {} } }
   const call = openCall({ head } as unknown as IncomingStream, clock)

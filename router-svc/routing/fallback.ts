@@ -74,7 +74,8 @@ export function withHistory(
   error: GatewayError,
   history: { group: string; fallbacks: readonly string[]; retried: number; maxRetries: number; last: GatewayError | null },
 ): GatewayError {
-  let text = error.message
+  // A sentence that ends by itself gets no second full stop.
+  let text = error.message.replace(/\.$/, '')
   if (history.retried > 0) text += ` LiteLLM Retried: ${history.retried} times, LiteLLM Max Retries: ${history.maxRetries}`
   const list = history.fallbacks.length === 0 ? 'None' : `[${history.fallbacks.map((name) => `'${name}'`).join(', ')}]`
   text += `. Received Model Group=${history.group}\nAvailable Model Group Fallbacks=${list}`

@@ -5,6 +5,7 @@ import type { GatewayError } from '../../shared/errors.ts'
 import { silentLog } from '../../shared/log.ts'
 import type { Call } from '../call.ts'
 import type { Route } from '../runtime.ts'
+import { createAffinity } from './affinity.ts'
 import { NO_PREFERENCES } from './preferences.ts'
 import { type Fields, failure, idOf, makeGroup, many, success } from './routes.testkit.ts'
 import { createSelector } from './select.ts'
@@ -16,6 +17,7 @@ function scene(deployments: Record<string, Fields>, settings: Partial<RoutingSet
     clock: group.clock,
     random,
     states: group.states,
+    affinity: createAffinity({ clock: group.clock }),
     observe: {
       cooledDown: (route, error) => void told.push(['cooled', route.deployment.id, error]),
       deploymentState: (route, level) => void told.push(['level', route.deployment.id, level]),

@@ -5,6 +5,7 @@ import type { Log } from '../../shared/log.ts'
 import type { Call } from '../call.ts'
 import type { Observer } from '../observe.ts'
 import type { Resolution, Route, RouterRuntime } from '../runtime.ts'
+import type { Affinity } from './affinity.ts'
 import { tellsOfDeployment } from './cooldown.ts'
 import type { AttemptEnd } from './deployment-state.ts'
 import { createFailures } from './failures.ts'
@@ -41,6 +42,7 @@ export interface SelectorDeps {
   clock: Clock
   random(): number
   states: States
+  affinity: Pick<Affinity, 'prefer'>
   observe: Pick<Observer, 'cooledDown' | 'deploymentState'>
   log: Log
 }
@@ -52,7 +54,7 @@ interface Kept {
   pool: Pool
 }
 
-export function createSelector({ clock, random, states, observe, log }: SelectorDeps): Selector {
+export function createSelector({ clock, random, states, affinity, observe, log }: SelectorDeps): Selector {
   const custom = createCustom({ clock, log })
   const strategies = createStrategies(custom.strategy)
   const choosePreferred = createChoosePreferred()
@@ -104,6 +106,9 @@ export function createSelector({ clock, random, states, observe, log }: Selector
         inputTokens: call.inputTokens ?? 0,
       }
       const { preferences } = call
+      // What belongs together beats the strategy, and what the request itself says beats both.
+      const together = preferences === null ? affinity.prefer(call, tier, now) : null
+      if (together !== null) return together
       const strategy = strategies[call.routing.strategy] ?? strategies['simple-shuffle']
       const pick = (routes: readonly Route[]): Route | null =>
         preferences === null ? strategy.choose(routes, context) : choosePreferred(routes, preferences, context, strategy)

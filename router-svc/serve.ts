@@ -124,13 +124,13 @@ async function serveGroup(
     if (later instanceof GatewayError) return { result: later, route: null }
     tiers = later
   }
-  let served: Served = { result: new GatewayError('no_deployment'), route: null }
+  let served: Served | null = null
   for (const tier of tiers) {
     served = await serveTier(deps, call, runtime, tier, reply, journey)
     const error = errorOf(served)
     if (error === null || isFinal(call, served) || !escalates(error)) return served
   }
-  return served
+  return served ?? { result: new GatewayError('no_deployment'), route: null }
 }
 
 /** A call with a priority waits for a deployment where all are out of rotation; others are told at once. */

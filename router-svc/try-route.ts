@@ -89,7 +89,8 @@ function outputOf(deps: TryDeps, call: Call, route: Route, reply: Reply): Stream
 /** One attempt, counted and priced. */
 export async function tryRoute(deps: TryDeps, call: Call, runtime: RouterRuntime, route: Route, reply: Reply): Promise<Tried> {
   const result = await run(deps, call, runtime, route, outputOf(deps, call, route, reply))
-  await settleAttempt(deps, call, route, result)
+  const settling = settleAttempt(deps, call, route, result)
+  if (settling !== null) await settling
   return { result, route }
 }
 
@@ -128,10 +129,32 @@ export async function tryHedged(
   return outcome
 }
 
-async function settleAttempt(deps: TryDeps, call: Call, route: Route, { record }: AttemptResult): Promise<void> {
+/** Books an attempt to its call. A promise only where its input must be counted first: off the path of answers that say. */
+function settleAttempt(deps: TryDeps, call: Call, route: Route, { record }: AttemptResult): Promise<void> | null {
   call.attempts.push(record)
-  if (record.usage !== undefined) await priceAttempt(deps, call, route, record)
-  if (record.outcome === 'success') deps.affinity.learn(call, route, record.usage)
+  const { usage } = record
+  if (usage?.estimated === true && usage.input === 0) {
+    return deps.tokens.count(promptText(requestFor(call, route))).then((input) => {
+      usage.input = input
+      price(deps, call, route, record)
+    })
+  }
+  price(deps, call, route, record)
+  return null
+}
+
+/** What the attempt cost, in nano-dollars, where it used something; and who is told of it. */
+function price(deps: TryDeps, call: Call, route: Route, record: AttemptResult['record']): void {
+  const { usage } = record
+  if (usage !== undefined) {
+    if (usage.serviceTier !== undefined) record.serviceTier = usage.serviceTier
+    if (route.prices !== null) {
+      call.cost = costOf(usage, route.prices, { elapsed: record.endedAt - record.startedAt })
+      record.cost = call.cost.total
+      record.rateVersion = route.prices.rateVersion
+    }
+  }
+  if (record.outcome === 'success') deps.affinity.learn(call, route, usage)
   deps.observe.attempt(call, record)
 }
 
@@ -175,16 +198,4 @@ function timeoutsOf(deps: TryDeps, call: Call, route: Route, { settings }: Route
     ? (call.options.streamTimeout ?? route.deployment.streamTimeout ?? Math.min(total, settings.streamTimeout))
     : total
   return { total, firstByte: first, silence: settings.stallTimeout }
-}
-
-/** Prices an attempt that used something, in nano-dollars. What nobody counted is counted first: off the path of answers that say. */
-async function priceAttempt(deps: TryDeps, call: Call, route: Route, record: AttemptResult['record']): Promise<void> {
-  const { usage } = record
-  if (usage === undefined) return
-  if (usage.estimated && usage.input === 0) usage.input = await deps.tokens.count(promptText(requestFor(call, route)))
-  if (usage.serviceTier !== undefined) record.serviceTier = usage.serviceTier
-  if (route.prices === null) return
-  call.cost = costOf(usage, route.prices, { elapsed: record.endedAt - record.startedAt })
-  record.cost = call.cost.total
-  record.rateVersion = route.prices.rateVersion
 }

@@ -3,6 +3,7 @@ import type { Clock, DeadlineWheel, Timer } from '../shared/clock.ts'
 import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
 import type { HttpClient, OutgoingCall, ResponseSink } from '../shared/http/client.ts'
 import type { Call } from './call.ts'
+import { roughTokens } from './count-tokens.ts'
 import type { Continuation } from './failover/continuation.ts'
 import { inProviderWords } from './providers/error-status.ts'
 import type { Headers } from './providers/provider.ts'
@@ -57,6 +58,16 @@ export interface AttemptTimeouts {
 const ASLEEP = 250
 /** An error body is read up to here; the rest is of no use to anyone. */
 const ERROR_BODY_LIMIT = 64 * 1024
+const OPEN_BRACE = 0x7b
+/** Words of the model in the JSON of an answer, as far as it came. */
+const WORDS = /"(?:content|text|thinking|reasoning_content|arguments)"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)/gs
+/** How an answer ends that had begun; an error object in its place is no answer. */
+const BROKEN: ReadonlySet<GatewayError['code']> = new Set<GatewayError['code']>([
+  'provider_connection',
+  'provider_truncated',
+  'provider_timeout',
+  'provider_malformed',
+])
 /** An answer that is not a stream must fit in memory. */
 const ANSWER_LIMIT = 256 * 1024 * 1024
 
@@ -343,7 +354,8 @@ class Try implements ResponseSink {
     if (!this.#committed) this.#call.upstreamTime += this.#deps.clock.monotonic() - this.#begun
     // What the provider said is billed, whether it came out or not.
     const stream = this.#committed || this.#stream?.firstToken === true ? this.#stream : null
-    const record = closeAttempt(this.#record, this.#deps, stream === null ? 'failure' : 'partial', error, stream?.usage())
+    const usage = stream === null ? this.#saidInPart(error) : stream.usage()
+    const record = closeAttempt(this.#record, this.#deps, usage === undefined ? 'failure' : 'partial', error, usage)
     // A continuation that said something moved on the encoder it shares with the beginning: it is the client's, even if all of it is held back.
     const committed = this.#committed || (stream !== null && this.#call.resume !== null)
     this.#settle({
@@ -355,6 +367,15 @@ class Try implements ResponseSink {
       tell: committed ? (told) => (stream as StreamReader).errorEvent(told) : null,
       continuation: committed && breaksOff(error) ? (stream as StreamReader).continuation() : null,
     })
+  }
+
+  /** A whole answer that began and could not be read to its end was made, and is billed for, by whoever sent it: what came of its words. */
+  #saidInPart(error: GatewayError): TokenUsage | undefined {
+    if (this.#unary === null || this.#parts[0]?.[0] !== OPEN_BRACE || !BROKEN.has(error.code)) return undefined
+    let characters = 0
+    for (const [, words] of Buffer.from(join(this.#parts, this.#collected)).toString('utf8').matchAll(WORDS))
+      characters += (words as string).length
+    return estimate(roughTokens(characters))
   }
 
   #cancel(): void {

@@ -18,6 +18,8 @@ export interface Expected {
   calls: readonly [number, number]
   /** What the ledger has: usage as the provider reported it, as counted here, or none. */
   billed: 'reported' | 'estimated' | 'nothing'
+  /** Ledger entries, where attempts before the last one said something too: these are estimates. */
+  entries?: number
   /** The time limit that ends the call; null = none does. */
   deadline: number | null
   /** It takes at least so long: a wait the provider asked for. */
@@ -129,7 +131,7 @@ export const FAULTS: readonly Fault[] = [
   fault({
     name: 'Connection reset inside the body',
     script: 'fault=rst',
-    whole: error(502, 'APIConnectionError'),
+    whole: error(502, 'APIConnectionError', 1, { billed: 'estimated' }),
     stream: event(502, 'APIConnectionError'),
   }),
   fault({ name: 'Name that does not resolve (DNS)', group: 'unresolved', script: '', both: error(500, 'APIConnectionError', 0) }),
@@ -161,30 +163,32 @@ export const FAULTS: readonly Fault[] = [
     name: 'One stall before the first token',
     script: 'fault=stallx1,after=0',
     retries: 1,
-    both: answer(2, { least: STALL }),
+    // A whole answer has begun when its head is there.
+    whole: answer(2, { least: STALL, entries: 2 }),
+    stream: answer(2, { least: STALL }),
   }),
   fault({
     name: 'Stall in the middle of the answer',
     script: 'fault=stall',
-    whole: error(408, 'Timeout', 1, { deadline: STALL }),
+    whole: error(408, 'Timeout', 1, { deadline: STALL, billed: 'estimated' }),
     stream: event(408, 'Timeout', { deadline: STALL }),
   }),
   fault({
     name: 'Connection closed in the middle of the answer',
     script: 'fault=cut',
-    whole: error(502, 'APIConnectionError'),
+    whole: error(502, 'APIConnectionError', 1, { billed: 'estimated' }),
     stream: event(502, 'APIConnectionError'),
   }),
   fault({
     name: 'Clean end of the HTTP message, the rest of the answer missing',
     script: 'fault=truncate',
-    whole: error(502, 'APIResponseValidationError'),
+    whole: error(502, 'APIResponseValidationError', 1, { billed: 'estimated' }),
     stream: event(502, 'APIConnectionError'),
   }),
   fault({
     name: 'Malformed chunk or body',
     script: 'fault=malformed',
-    whole: error(502, 'APIResponseValidationError'),
+    whole: error(502, 'APIResponseValidationError', 1, { billed: 'estimated' }),
     stream: event(502, 'APIResponseValidationError'),
   }),
   fault({
@@ -264,7 +268,7 @@ export const FAULTS: readonly Fault[] = [
     script: 'chunks=64,write=9,drip=25',
     streamScript: 'chunks=64,write=60,drip=10',
     timeout: 0.8,
-    whole: error(408, 'Timeout', 1, { deadline: 800 }),
+    whole: error(408, 'Timeout', 1, { deadline: 800, billed: 'estimated' }),
     stream: event(408, 'Timeout', { deadline: 800 }),
   }),
   fault({ name: 'Enormous single chunk (5 MB)', script: 'chunks=1,size=5m', both: answer() }),

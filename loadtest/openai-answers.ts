@@ -31,18 +31,58 @@ export function completion(question: Question, content: string, usage: StatedUsa
   }
 }
 
+/** Numbers of an embedding, unless `dimensions` says otherwise: enough that two texts without a word in common are hardly similar. */
+const DIMENSIONS = 64
+/** What tells the provider how to behave is not what a text is about. */
+const MARKERS = /\[\[upstream[^\]]*\]\]/g
+
 export function embeddings(question: Question, usage: StatedUsage | null): string {
   const { input, dimensions, encoding_format: format } = question.body
-  const count = Array.isArray(input) && typeof input[0] !== 'number' ? input.length : 1
-  const size = typeof dimensions === 'number' ? dimensions : 8
-  const vector = Float32Array.from({ length: size }, (_, index) => Math.fround(1 / (index + 2)))
-  const embedding = format === 'base64' ? Buffer.from(vector.buffer).toString('base64') : Array.from(vector)
+  const items: unknown[] = Array.isArray(input) && typeof input[0] !== 'number' ? input : [input]
+  const size = typeof dimensions === 'number' ? dimensions : DIMENSIONS
+  const data = items.map((item, index) => {
+    const vector = vectorOf(item, size)
+    const embedding = format === 'base64' ? Buffer.from(vector.buffer).toString('base64') : Array.from(vector)
+    return { object: 'embedding', index, embedding }
+  })
   return JSON.stringify({
     object: 'list',
-    data: Array.from({ length: count }, (_, index) => ({ object: 'embedding', index, embedding })),
+    data,
     model: question.model,
     ...(usage === null ? {} : { usage: { prompt_tokens: usage.prompt, total_tokens: usage.prompt } }),
   })
+}
+
+/**
+ * The words of a text, counted under their hashes: the same text has the same vector always, and the cosine of two texts is about the share of
+ * words they have in common. Length 1, as OpenAI's.
+ */
+function vectorOf(item: unknown, size: number): Float32Array {
+  const vector = new Float32Array(size)
+  const words = Array.isArray(item)
+    ? item.map(String)
+    : String(item)
+        .replace(MARKERS, '')
+        .toLowerCase()
+        .match(/[\p{L}\p{N}]+/gu)
+  // An empty text, or one without a word, has a direction too.
+  for (const word of words ?? ['']) {
+    const hash = fnv(word)
+    const at = hash % size
+    vector[at] = (vector[at] as number) + (hash & 0x8000_0000 ? -1 : 1)
+  }
+  const length = Math.hypot(...vector)
+  // Words whose counts cancel out.
+  if (length === 0) vector[0] = 1
+  return length === 0 ? vector : vector.map((number) => number / length)
+}
+
+/** FNV-1a, 32 bits, mixed once more: its low bits alone follow the last letter. */
+function fnv(text: string): number {
+  let hash = 0x811c9dc5
+  for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193)
+  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d)
+  return (hash ^ (hash >>> 13)) >>> 0
 }
 
 export function* openaiParts(question: Question, usage: StatedUsage): Generator<Part> {

@@ -116,6 +116,31 @@ describe('answers', () => {
     expect((await once({ origin: upstream.url, path: '/v1/nothing' })).status).toBe(404)
   })
 
+  it('embeds texts the nearer to each other the more words they share, and always in the same way', async () => {
+    const input = [
+      'what is the capital of France',
+      'What is the capital of France? [[upstream id=embedded]]',
+      'what is the capital city of France',
+      'bake bread at home with yeast',
+      [1, 2, 3],
+      '',
+    ]
+    const body = JSON.stringify({ model: 'm', input })
+    const embed = async (): Promise<{ embedding: number[] }[]> =>
+      JSON.parse((await once({ origin: upstream.url, path: '/v1/embeddings', body })).body.toString()).data
+    const data = await embed()
+    expect(await embed()).toEqual(data)
+    const similar = (a: number, b: number): number => {
+      const [one, other] = [data[a]?.embedding ?? [], data[b]?.embedding ?? []]
+      return one.reduce((sum, number, at) => sum + number * (other[at] as number), 0)
+    }
+    expect(input.map((_, index) => similar(index, index))).toEqual(input.map(() => expect.closeTo(1, 5)))
+    expect(similar(0, 1)).toBeCloseTo(1, 5)
+    expect(similar(0, 2)).toBeGreaterThan(0.85)
+    expect(similar(0, 2)).toBeLessThan(0.99)
+    expect(Math.abs(similar(0, 3))).toBeLessThan(0.5)
+  })
+
   it('sends unicode text whole, also when writes cut its characters', async () => {
     const list = await events(CHAT, 'chunks=20,size=3,text=unicode,write=7')
     const text = list.slice(0, -1).map((event) => JSON.parse(event.data).choices[0].delta.content ?? '')

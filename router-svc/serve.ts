@@ -99,9 +99,18 @@ async function nextTarget(
     const found = resolveTarget(call, runtime, target.model)
     if (found === null || visited.has(found.group)) continue
     visited.add(found.group)
-    if (call.ticket !== null && !(await deps.admission.rehold(call, runtime, found))) continue
+    const { request, inputTokens } = call
+    if (target.overrides !== null) {
+      // Before anything is held: what is asked of the fallback may be more than what was asked first.
+      call.request = { ...request, ...target.overrides }
+      call.inputTokens = null
+    }
+    if (call.ticket !== null && !(await deps.admission.rehold(call, runtime, found))) {
+      call.request = request
+      call.inputTokens = inputTokens
+      continue
+    }
     call.modelGroup = found.group
-    if (target.overrides !== null) call.request = { ...call.request, ...target.overrides }
     return found
   }
   return null

@@ -361,6 +361,20 @@ describe('a fallback to dearer models', () => {
     expect((await counters.peek(['key|k']))[0]?.held).toBe(DOLLAR / 10)
   })
 
+  it('holds what a fallback may answer that replaces the limit of the answer', async () => {
+    const { admission, counters } = await scene()
+    // $100 a million: 100 tokens are a cent.
+    const perToken = resolution(route({ input: 0, output: DOLLAR * 100 }))
+    const one = await admit(admission, call([limit({ budget: DOLLAR })], { body: { max_tokens: 100 } }), {}, perToken)
+    expect((await counters.peek(['key|k']))[0]?.held).toBe(DOLLAR / 100)
+    one.request = { ...one.request, max_tokens: 500 }
+    expect(await admission.rehold(one, within, perToken)).toBe(true)
+    expect((await counters.peek(['key|k']))[0]?.held).toBe(DOLLAR / 20)
+    one.request = { ...one.request, max_tokens: 1_000_000 }
+    expect(await admission.rehold(one, within, perToken)).toBe(false)
+    expect(one.ticket?.request.hold).toBe(DOLLAR / 20)
+  })
+
   it('is skipped where the budget has no room for it, and the call keeps what it holds', async () => {
     const { admission, counters } = await scene()
     const one = await admit(admission, call([limit({ budget: DOLLAR / 50 })]))

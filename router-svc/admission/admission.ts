@@ -282,7 +282,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     if (resolution.routes.every(isFreeOf)) return true
     if (!ticket.budgeted) return admitAnew(call, runtime, resolution, ticket)
     const size = sizeOf(call, runtime.settings, resolution.routes)
-    const raise = ticket.dearer(dearest(resolution.routes, size.inputTokensAtMost))
+    const raise = ticket.dearer(dearest(resolution.routes, size.inputTokensAtMost), size)
     const done = (granted: boolean): boolean => {
       if (granted) ticket.raise(raise)
       return granted

@@ -18,10 +18,13 @@ export interface TicketParts {
   costOf: ((outputTokens: number) => number) | null
 }
 
-/** A call's costs after it went on to dearer models: nano-dollars by output tokens, and for what is reserved. */
+/** What a call may have and cost after it went on to another group: nano-dollars by output tokens, and for what is reserved. */
 export interface Raise {
   costOf: (outputTokens: number) => number
   hold: number
+  reserved: number
+  output: number
+  bounded: boolean
 }
 
 const NONE: readonly string[] = []
@@ -51,6 +54,9 @@ export class Ticket {
   #costOf: ((outputTokens: number) => number) | null
   #request: AdmitRequest
   #reserved = 0
+  /** Output tokens the call may have, and whether it says so itself; a fallback that replaces its limit may change both. */
+  #output: number
+  #bounded: boolean
   #askAt = Number.POSITIVE_INFINITY
   #asking = false
   #last = false
@@ -65,6 +71,8 @@ export class Ticket {
     this.#costOf = parts.costOf
     this.base = parts.limits
     this.metered = parts.metered
+    this.#output = parts.output
+    this.#bounded = parts.bounded
     this.#request = { lease: parts.lease, scopes: parts.scopes, tokens: parts.tokens, hold: 0 }
     this.reserve(Number.POSITIVE_INFINITY)
   }
@@ -96,22 +104,31 @@ export class Ticket {
 
   /** Sets the hold for at most `output` tokens. */
   reserve(output: number): void {
-    this.#reserved = Math.min(output, this.#parts.output)
+    this.#reserved = Math.min(output, this.#output)
     this.#request = { ...this.#request, hold: this.#cost(this.#reserved) }
     this.#askAt = this.#reserved * ASK_AT
   }
 
-  /** What the call must hold when it may cost that much too; takes effect with `raise`. */
-  dearer(costOf: (outputTokens: number) => number): Raise {
+  /** What the call must hold when it may cost that much, and have that many output tokens, too; takes effect with `raise`. */
+  dearer(costOf: (outputTokens: number) => number, size: { outputTokens: number; bounded: boolean }): Raise {
     const before = this.#costOf
-    const dearest = before === null ? costOf : (output: number) => Math.max(before(output), costOf(output))
-    return { costOf: dearest, hold: dearest(this.#reserved) }
+    const dearest = before === null ? costOf : (tokens: number) => Math.max(before(tokens), costOf(tokens))
+    const output = Math.max(this.#output, size.outputTokens)
+    // A stream asks for more as it grows.
+    const reserved = this.metered ? this.#reserved : output
+    return { costOf: dearest, hold: dearest(reserved), reserved, output, bounded: this.#bounded && size.bounded }
   }
 
   /** The counters hold it now. */
-  raise({ costOf, hold }: Raise): void {
+  raise({ costOf, hold, reserved, output, bounded }: Raise): void {
     this.#costOf = costOf
     this.#request = { ...this.#request, hold }
+    this.#reserved = reserved
+    this.#output = output
+    this.#bounded = bounded
+    if (this.#extend === null) return
+    this.#last = this.#full
+    this.#askAt = this.#last ? Number.POSITIVE_INFINITY : reserved * ASK_AT
   }
 
   meter(extend: (hold: number) => boolean | Promise<boolean>, exhausted: () => void): void {
@@ -139,7 +156,7 @@ export class Ticket {
 
   /** All the call may ever use is reserved. */
   get #full(): boolean {
-    return this.#parts.bounded && this.#reserved >= this.#parts.output
+    return this.#bounded && this.#reserved >= this.#output
   }
 
   #cost(output: number): number {
@@ -149,7 +166,7 @@ export class Ticket {
   #grow(output: number): void {
     if (this.#asking || this.#extend === null) return
     this.#asking = true
-    const most = this.#parts.bounded ? this.#parts.output : Number.POSITIVE_INFINITY
+    const most = this.#bounded ? this.#output : Number.POSITIVE_INFINITY
     const steps = [Math.min(most, this.#reserved * GROWTH), Math.min(most, this.#reserved + SMALL_STEP)]
     const ask = async (): Promise<void> => {
       for (const reserved of steps) {

@@ -110,21 +110,36 @@ export function refuseCredentials(fields: Fields, place: string): void {
 }
 
 /**
- * What `overrides`, in the client's own terms, replace in the canonical request. Throws GatewayError `bad_request` when the request with
- * them in it is malformed; says where they stand.
+ * What `overrides`, in the client's own terms, replace in the canonical request; whether it is a stream stays as it is. Throws GatewayError
+ * `bad_request` when the request with them in it is malformed; says where they stand.
  */
 export function readOverrides(call: Call, model: string, overrides: Fields, place: string): Record<string, unknown> {
   const body = { ...call.parsed, ...overrides, model }
   try {
     const decoded = call.dialect.decodeRequest(body) as Record<string, unknown>
     // What clients of OpenAI send is canonical as it is; others are translated as a whole.
-    if (decoded === body) return { ...overrides }
-    const { model: _, ...rest } = decoded
-    return rest
+    const { model: _model, stream: _stream, ...rest } = decoded === body ? overrides : decoded
+    return { ...withoutModels(rest) }
   } catch (thrown) {
     if (!(thrown instanceof GatewayError)) throw thrown
     throw new GatewayError(thrown.code, `${place}: ${thrown.message}`, { param: `${place}.${thrown.param ?? 'model'}` })
   }
+}
+
+/**
+ * OpenRouter's `models` are read here and go no further: sent on to a provider that falls back by itself, a key would have models it may not
+ * call, at prices nobody counted. What an operator configures under that name is the deployment's and stays. `request` itself where it names none.
+ */
+export function withoutModels(request: Fields): Fields {
+  let left = request
+  if (Array.isArray(left['models'])) {
+    const { models: _, ...rest } = left
+    left = rest
+  }
+  const extra = left['extra_body']
+  if (!isObject(extra) || !('models' in extra)) return left
+  const { models: _, ...rest } = extra
+  return { ...left, extra_body: rest }
 }
 
 /** OpenRouter's list of models to go on with. The one that is asked for anyway may stand in it. */

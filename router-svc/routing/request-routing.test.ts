@@ -58,6 +58,13 @@ describe('readRouting', () => {
     expect(read({ models: ['a'], fallbacks: ['b'] }).requestFallbacks.own).toEqual([{ model: 'b' }])
   })
 
+  it('lets no fallback carry models past the ones that were checked, nor make a stream of an answer', () => {
+    const target = { model: 'a', models: ['x'], extra_body: { models: ['y'], seed: 1 }, stream: true, temperature: 0 }
+    expect(read({ fallbacks: [target] }).requestFallbacks.own).toEqual([
+      { model: 'a', overrides: { extra_body: { seed: 1 }, temperature: 0 } },
+    ])
+  })
+
   it.each([
     [{ fallbacks: 'a' }, 'fallbacks'],
     [{ fallbacks: [3] }, 'fallbacks[0]'],

@@ -5,7 +5,7 @@ import { invalid, isObject } from '../dialects/request-fields.ts'
 import type { RouterRuntime } from '../runtime.ts'
 import { readPreferences } from './preferences.ts'
 import { applyConfig, configHeader } from './request-config.ts'
-import { type NamedTarget, readFallbacks, readOverrides } from './request-fallbacks.ts'
+import { type NamedTarget, readFallbacks, readOverrides, withoutModels } from './request-fallbacks.ts'
 import { checkNamed } from './resolve.ts'
 
 /**
@@ -26,26 +26,10 @@ export function readRouting(call: Call, runtime: RouterRuntime, random: () => nu
     call.requestFallbacks = found.fallbacks
     checkTargets(call, runtime, found.named)
   }
-  withoutModels(call)
+  call.request = withoutModels(call.request)
   const config = configHeader(call.message.headers)
   if (config !== null) applyConfig(call, runtime, config, random)
   if (call.identity.routing !== undefined) fillOptions(call.options, call.identity.routing)
-}
-
-/**
- * OpenRouter's `models` are read here and go no further: sent on to a provider that falls back by itself, a key would have models it may not
- * call, at prices nobody counted. What an operator configures under that name is the deployment's and stays.
- */
-function withoutModels(call: Call): void {
-  const { request } = call
-  const extra = request['extra_body']
-  if (isObject(extra) && 'models' in extra) {
-    const { models: _, ...rest } = extra
-    call.request = { ...request, extra_body: rest }
-  }
-  if (!Array.isArray(request['models'])) return
-  const { models: _, ...rest } = call.request
-  call.request = rest
 }
 
 /** Each target must be one the client may call, and what it replaces must make a request that can be read. */

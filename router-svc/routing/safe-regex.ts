@@ -28,7 +28,7 @@ export function regexProblem(pattern: string, length: number): string | null {
 function bitsOf(pattern: string, unlimited: number): number | null {
   /** Of the groups open at this place: their alternatives, and whether anything inside can be tried in several ways. */
   const open: { alternatives: number; choice: boolean }[] = [{ alternatives: 1, choice: false }]
-  let bits = pattern.startsWith('^') ? 0 : unlimited
+  let bits = 0
   let closed: { choice: boolean } | null = null
   for (let at = 0; at < pattern.length; at += 1) {
     const character = pattern[at]
@@ -58,7 +58,10 @@ function bitsOf(pattern: string, unlimited: number): number | null {
     }
     closed = ended
   }
-  return bits + Math.log2((open[0] as { alternatives: number }).alternatives)
+  const { alternatives } = open[0] as { alternatives: number }
+  // Of several alternatives `^` holds the first one only.
+  const anchored = pattern.startsWith('^') && alternatives === 1
+  return bits + Math.log2(alternatives) + (anchored ? 0 : unlimited)
 }
 
 function quantifierAt(pattern: string, at: number): number {

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -38,14 +38,29 @@ describe('the disk cache', () => {
     const before = open()
     await before.set('a', answerOf('a'), 60_000)
     await before.set('b', answerOf('b'), 60_000)
-    await writeFile(`${fileOf(directory, 'a')}.1.draft`, '{"v"')
-    await writeFile(`${fileOf(directory, 'a')}.2.draft`, '{"v"')
-    await utimes(`${fileOf(directory, 'a')}.1.draft`, 1_000, 1_000)
+    await writeFile(`${fileOf(directory, 'a')}.${'1'.repeat(16)}.draft`, '{"v"')
+    await writeFile(`${fileOf(directory, 'a')}.${'2'.repeat(16)}.draft`, '{"v"')
+    await utimes(`${fileOf(directory, 'a')}.${'1'.repeat(16)}.draft`, 1_000, 1_000)
     const after = open()
     expect((await after.ping())['entries']).toBe(2)
     expect((await after.ping())['bytes']).toBe((await before.ping())['bytes'])
     expect(await after.get('a')).toEqual(answerOf('a'))
     expect((await readdir(directory, { recursive: true })).filter((name) => name.endsWith('.draft')).length).toBe(1)
+  })
+
+  it('leaves alone what is not its own, also when it is emptied', async () => {
+    const others = [join(directory, 'notes.txt'), join(directory, 'ab', 'object')]
+    await mkdir(join(directory, 'ab'))
+    for (const path of others) {
+      await writeFile(path, 'x')
+      await utimes(path, 1_000, 1_000)
+    }
+    const cache = open()
+    await cache.set('a', answerOf('a'), 60_000)
+    await cache.flush()
+    expect(await cache.get('a')).toBeNull()
+    expect(await cache.ping()).toMatchObject({ entries: 0, bytes: 0 })
+    for (const path of others) expect(await readFile(path, 'utf8')).toBe('x')
   })
 
   it('lets go of the answers used longest ago when there are too many or they take too much', async () => {

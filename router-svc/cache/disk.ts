@@ -6,7 +6,7 @@ import type { Cache } from './cache.ts'
 import { decodeEntry, encodeEntry } from './entry.ts'
 
 export interface DiskCacheOptions {
-  /** Made when it is not there. Holds nothing else. */
+  /** Made when it is not there. What else it holds is left alone. */
   directory: string
   clock: Clock
   maxEntries: number
@@ -16,6 +16,7 @@ export interface DiskCacheOptions {
 /** A file's name is the SHA-256 of its key, its folder the first two digits of that. */
 const NAME = /^[0-9a-f]{64}\.json$/
 const FOLDER = /^[0-9a-f]{2}$/
+const DRAFT = /^[0-9a-f]{64}\.json\.[0-9a-f]{16}\.draft$/
 /** Milliseconds after which a draft was left behind by a process that died. */
 const DRAFT_AGE = 60_000
 
@@ -45,6 +46,7 @@ export function createDiskCache({ directory, clock, maxEntries, maxBytes }: Disk
     for (const folder of await readdir(directory)) {
       if (!FOLDER.test(folder)) continue
       for (const name of await readdir(join(directory, folder))) {
+        if (!isOurs(name)) continue
         const path = join(directory, folder, name)
         const facts = await stat(path).catch(() => null)
         if (facts === null) continue
@@ -115,8 +117,14 @@ export function createDiskCache({ directory, clock, maxEntries, maxBytes }: Disk
       const path = fileOf(name)
       const draft = `${path}.${randomBytes(8).toString('hex')}.draft`
       await mkdir(join(directory, name.slice(0, 2)), { recursive: true })
-      await writeFile(draft, entry)
-      await rename(draft, path)
+      try {
+        await writeFile(draft, entry)
+        await rename(draft, path)
+      } catch (thrown) {
+        // A disk that is full must not fill with drafts.
+        await rm(draft, { force: true })
+        throw thrown
+      }
       note(name, entry.length)
       await evict()
     },
@@ -128,7 +136,10 @@ export function createDiskCache({ directory, clock, maxEntries, maxBytes }: Disk
     async flush() {
       await open()
       for (const folder of await readdir(directory)) {
-        if (FOLDER.test(folder)) await rm(join(directory, folder), { recursive: true, force: true })
+        if (!FOLDER.test(folder)) continue
+        for (const name of await readdir(join(directory, folder))) {
+          if (isOurs(name)) await rm(join(directory, folder, name), { force: true })
+        }
       }
       files.clear()
       bytes = 0
@@ -139,6 +150,10 @@ export function createDiskCache({ directory, clock, maxEntries, maxBytes }: Disk
     },
     async close() {},
   }
+}
+
+function isOurs(name: string): boolean {
+  return NAME.test(name) || DRAFT.test(name)
 }
 
 function isMissing(thrown: unknown): boolean {

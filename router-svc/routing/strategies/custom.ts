@@ -112,9 +112,9 @@ function viewOf({ deployment, model, prices, state }: Route, clock: Clock): Cust
     weight: deployment.weight,
     rpm: deployment.rpm,
     tpm: deployment.tpm,
-    tags: deployment.tags,
+    tags: Object.freeze([...deployment.tags]),
     region: deployment.region ?? null,
-    info: deployment.info,
+    info: Object.freeze({ ...deployment.info }),
     inputPrice: prices?.input ?? null,
     outputPrice: prices?.output ?? null,
     get inFlight() {

@@ -252,6 +252,7 @@ export interface DeploymentReport {
   /** Of its usual traffic, 0 to 1. */
   share: number
   unhealthy: boolean
+  /** What the last background check said, if it failed. */
   error: string | null
   /** Per output token, to the first token of streams, and tokens per second. */
   latency: number | null

@@ -38,24 +38,3 @@ export interface AttemptEnd {
   inputTokens: number
   outputTokens: number
 }
-
-/** A state as operators see it. Times are seconds left, latencies milliseconds. */
-export interface StateView {
-  id: string
-  inFlight: number
-  cooldownSeconds: number
-  ejectedSeconds: number
-  share: number
-  unhealthy: boolean
-  /** What the last background check said, if it failed. */
-  error: string | null
-  /** Per output token, to the first token, and tokens per second; null = no sample. */
-  latency: number | null
-  firstToken: number | null
-  throughput: number | null
-  /** In the running minute. */
-  requests: number
-  tokens: number
-  successes: number
-  failures: number
-}

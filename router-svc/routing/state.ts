@@ -1,6 +1,6 @@
-import type { DeploymentHealth, DeploymentLoad, RoutingSettings } from '../../proto/routing.ts'
+import type { DeploymentHealth, DeploymentLoad, DeploymentReport, RoutingSettings } from '../../proto/routing.ts'
 import { type ColumnStore, NOWHERE } from './columns.ts'
-import type { AttemptEnd, DeploymentState, StateView } from './deployment-state.ts'
+import type { AttemptEnd, DeploymentState } from './deployment-state.ts'
 import { CallWindow, rampShare, stillWeighs, type WindowCounts } from './ejection.ts'
 import { Samples } from './samples.ts'
 
@@ -312,7 +312,7 @@ export class State implements DeploymentState {
     this.slot = NOWHERE
   }
 
-  view(now: number, wallNow: number): StateView {
+  view(now: number, wallNow: number): DeploymentReport {
     this.#turnTo(Math.floor(wallNow / MINUTE))
     return {
       id: this.id,

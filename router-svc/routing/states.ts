@@ -1,8 +1,14 @@
 import type { Deployment } from '../../proto/deployment.ts'
-import { DEFAULT_ROUTING, type DeploymentHealth, type DeploymentLoad, type RoutingSettings } from '../../proto/routing.ts'
+import {
+  DEFAULT_ROUTING,
+  type DeploymentHealth,
+  type DeploymentLoad,
+  type DeploymentReport,
+  type RoutingSettings,
+} from '../../proto/routing.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { type Columns, createColumnStore } from './columns.ts'
-import type { AttemptEnd, DeploymentState, StateView } from './deployment-state.ts'
+import type { AttemptEnd, DeploymentState } from './deployment-state.ts'
 import { mayEject } from './ejection.ts'
 import { type Shared, State } from './state.ts'
 
@@ -28,7 +34,7 @@ export interface States {
    * failures, a failed check is one of them.
    */
   health(id: string, health: { healthy: boolean; error?: string }, age: number): void
-  view(): StateView[]
+  view(): DeploymentReport[]
   /** What news.ts tells and hears. */
   readonly news: StateNews
 }

@@ -28,7 +28,7 @@ const BYTES_MAX = 64 * 1024 * 1024
 
 /** Marks of a copy, in the metadata and the tags of its booking. */
 const MARK = { is_silent_experiment: true }
-const TAG = 'silent-experiment'
+export const COPY_TAG = 'silent-experiment'
 
 /** What the original asks of the gateway and the copy must not: other groups, tests of the client, the cache. */
 const DROPPED = [
@@ -101,7 +101,7 @@ function ownerOf({ identity, options }: Call): Identity {
     enforcedParams: [],
     budgetFallbacks: {},
     limits: [],
-    tags: [...new Set([...options.tags, TAG])],
+    tags: [...new Set([...options.tags, COPY_TAG])],
   }
 }
 

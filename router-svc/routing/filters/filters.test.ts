@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest'
 import type { Deployment } from '../../../proto/deployment.ts'
 import type { GatewayError } from '../../../shared/errors.ts'
 import type { Call } from '../../call.ts'
+import { InternalStream } from '../../internal-call.ts'
 import type { RouterRuntime } from '../../runtime.ts'
+import { COPY_TAG } from '../mirror.ts'
 import { type Asked, callOf, deployment, ids, runtimeOf } from '../request.testkit.ts'
 import { readRouting } from '../request-routing.ts'
 import { contextWindow } from './context-window.ts'
@@ -168,6 +170,19 @@ describe('tags', () => {
       status: 401,
       message: 'Not allowed to access model due to tags configuration. Passed model=gpt and tags=x,y',
     })
+  })
+
+  it('lets a caller’s tags choose within the group of a copy, and never refuse it', () => {
+    const copied = (list: Deployment[], asked: string[], routing = {}) => {
+      const runtime = runtimeOf(list)
+      const call = callOf({}, { ...on(routing), identity: { tags: [...asked, COPY_TAG] } })
+      const request = { identity: call.identity, endpoint: 'acompletion', body: {}, deadline: 1_000 } as const
+      return filtered(tags, runtime, { ...call, incoming: new InternalStream('copy', request, () => undefined) })
+    }
+    expect(copied([tagged('none')], [])).toEqual(['none'])
+    expect(copied([tagged('none')], ['paid'])).toEqual(['none'])
+    expect(copied(deployments, ['paid', 'eu'], { tagMatchAny: false })).toEqual(['paid'])
+    expect(copied(deployments, ['x'])).toEqual(['default'])
   })
 
   it('takes a header that a pattern fits for a tag', () => {

@@ -1,6 +1,8 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { Call } from '../../call.ts'
+import { isInternal } from '../../internal-call.ts'
 import type { Route } from '../../runtime.ts'
+import { COPY_TAG } from '../mirror.ts'
 import type { Filter } from './filter.ts'
 
 /** Deployments with it serve calls whose own tags fit nobody, and, where there are any, calls without tags. */
@@ -14,12 +16,13 @@ export const tags: Filter = {
   name: 'tags',
   applies: (call) => call.routing.tagFiltering,
   keep(routes, call) {
-    const { tags: asked } = call.options
+    const asked = isInternal(call) ? call.options.tags.filter((tag) => tag !== COPY_TAG) : call.options.tags
     const lines = routes.some(({ tagPatterns }) => tagPatterns !== null) ? headerLines(call) : NO_LINES
     const fitting = routes.filter((route) => fitsTags(route, asked, call.routing.tagMatchAny) || fitsPattern(route, lines))
     if (fitting.length > 0) return fitting
     const defaults = routes.filter(({ deployment }) => deployment.tags.includes(DEFAULT_TAG))
-    return defaults.length > 0 || asked.length > 0 ? defaults : routes
+    // Where a call of our own goes (a copy, an embedding for the cache) the operator said: the caller's tags only choose within it.
+    return defaults.length > 0 || (asked.length > 0 && !isInternal(call)) ? defaults : routes
   },
   refusal(call) {
     return new GatewayError(

@@ -1,6 +1,6 @@
 import { GatewayError, toGatewayError } from '../shared/errors.ts'
 import type { AttemptResult, FailedAttempt } from './attempt.ts'
-import type { Call } from './call.ts'
+import { answeringModel, type Call } from './call.ts'
 import { brokenOff } from './failover/resume.ts'
 import type { Reply } from './reply.ts'
 import { decideRetry } from './retry.ts'
@@ -52,7 +52,7 @@ export async function serve(
         return served
       }
       journey.first ??= served
-      const more = fallbacksFor(error, resolution.group, call.routing.fallbacks, call.requestFallbacks)
+      const more = fallbacksFor(error, resolution.group, call.routing.fallbacks, call.requestFallbacks, answeringModel(call))
       waiting.unshift(...more.map(({ model, overrides }) => ({ model, overrides: overrides ?? null })))
       const next = await nextTarget(deps, call, runtime, waiting, visited)
       if (next === null) return failed(deps, call, journey, resolution === asked ? null : error, asked, visited)
@@ -282,7 +282,7 @@ function backIn(candidates: readonly Route[], now: number): number {
 
 function hasFallbacks(call: Call, error: GatewayError): boolean {
   if (call.fallbacks >= call.routing.maxFallbacks) return false
-  return fallbacksFor(error, call.modelGroup, call.routing.fallbacks, call.requestFallbacks).length > 0
+  return fallbacksFor(error, call.modelGroup, call.routing.fallbacks, call.requestFallbacks, answeringModel(call)).length > 0
 }
 
 /** A stream died after part of it went out: from here on attempts continue it, or nothing does. */

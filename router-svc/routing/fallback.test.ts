@@ -21,6 +21,18 @@ describe('fallbacksFor', () => {
     expect(names('provider_error', 'constructor', { ...GENERAL, general: {} })).toEqual([])
   })
 
+  it('goes by the name asked for too: behind a wildcard first, else where the group has no list', () => {
+    const lists = { ...GENERAL, general: { ...GENERAL.general, nick: list('n'), 'wild/*': list('w'), 'wild/one': list('o') } }
+    const asking = (group: string, asked: string): string[] =>
+      fallbacksFor(new GatewayError('provider_error'), group, lists, NOTHING, asked).map(({ model }) => model)
+    expect(asking('other', 'nick')).toEqual(['n'])
+    expect(asking('gpt', 'nick')).toEqual(['a'])
+    expect(asking('wild/*', 'wild/one')).toEqual(['o'])
+    expect(asking('wild/*', 'wild/gpt')).toEqual(['a'])
+    expect(asking('wild/*', 'wild/two')).toEqual(['w'])
+    expect(asking('other', 'two')).toEqual(['z'])
+  })
+
   it('uses the general list for a kind of error that has no lists, and only its own where it has', () => {
     for (const [code, kind] of [
       ['context_window_exceeded', 'contextWindow'],

@@ -15,25 +15,26 @@ export interface RequestFallbacks {
 /**
  * Where a call goes on when `group` failed with `error` (surface reference §5.7). Pure. An own list of the request holds for every error;
  * else the list for the kind of error, and the general one where that kind has no lists at all; a group without a list of its own under its
- * name, or its name without the provider, uses `*`.
+ * name, its name without the provider, or the name the client `asked` for (an alias), uses `*`. Behind a wildcard the name asked for comes first.
  */
 export function fallbacksFor(
   error: GatewayError,
   group: string,
   lists: FallbackLists,
   request: RequestFallbacks,
+  asked = group,
 ): readonly FallbackTarget[] {
   if (request.disabled || !mayFallBack(error)) return NONE
   if (request.onStatus !== undefined && !request.onStatus.includes(error.status)) return NONE
   if (error.code === 'context_window_exceeded') {
     if (request.contextWindow !== null) return request.contextWindow
-    if (request.own === null && lists.contextWindow !== null) return listOf(lists.contextWindow, group)
+    if (request.own === null && lists.contextWindow !== null) return listOf(lists.contextWindow, group, asked)
   }
   if (error.code === 'content_policy') {
     if (request.contentPolicy !== null) return request.contentPolicy
-    if (request.own === null && lists.contentPolicy !== null) return listOf(lists.contentPolicy, group)
+    if (request.own === null && lists.contentPolicy !== null) return listOf(lists.contentPolicy, group, asked)
   }
-  return request.own ?? listOf(lists.general, group)
+  return request.own ?? listOf(lists.general, group, asked)
 }
 
 /** Refusals that hold wherever the call goes: who the caller is, what they may spend, what they sent to us. */
@@ -58,13 +59,21 @@ export function mayFallBack(error: GatewayError): boolean {
   return !FINAL.has(error.code)
 }
 
-function listOf(lists: Readonly<Record<string, readonly FallbackTarget[]>>, group: string): readonly FallbackTarget[] {
-  const bare = group.slice(group.indexOf('/') + 1)
-  for (const name of [group, bare, '*']) {
+function listOf(
+  lists: Readonly<Record<string, readonly FallbackTarget[]>>,
+  group: string,
+  asked: string,
+): readonly FallbackTarget[] {
+  const names = group.includes('*') ? [asked, bare(asked), group, '*'] : [group, bare(group), asked, '*']
+  for (const name of names) {
     const list = Object.hasOwn(lists, name) ? lists[name] : undefined
     if (list !== undefined) return list
   }
   return NONE
+}
+
+function bare(name: string): string {
+  return name.slice(name.indexOf('/') + 1)
 }
 
 const NONE: readonly FallbackTarget[] = []

@@ -140,21 +140,9 @@ export interface EjectionSettings {
 export interface RoutingRule {
   /** Model names asked for; empty = all. */
   models: string[]
-  /** `{ "metadata.plan": { "$eq": "paid" }, "headers.x-region": "eu" }`, with $and and $or. */
+  /** `{ "metadata.plan": { "$eq": "paid" }, "headers.x-region": "eu" }`; shared/config/rule-query.ts has the language. */
   when: Record<string, unknown>
   then: string
-}
-
-/** Names of the headers that a rule's query reads, lower case. */
-export function headersOfQuery(query: Readonly<Record<string, unknown>>): string[] {
-  return Object.entries(query).flatMap(([field, wanted]) => {
-    if (Array.isArray(wanted)) return wanted.flatMap((part: unknown) => (isQuery(part) ? headersOfQuery(part) : []))
-    return field.startsWith('headers.') ? [field.slice('headers.'.length).toLowerCase()] : []
-  })
-}
-
-function isQuery(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** What a key, a team or a request changes of the settings. Absent = as the settings say. */

@@ -1,12 +1,8 @@
+import { isQuery, type Query, type QueryOperator, REGEX_INPUT_MAX } from '../../shared/config/rule-query.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { Call } from '../call.ts'
-import { regexProblem } from './safe-regex.ts'
 
-/**
- * The language of conditional routing, as Portkey users know it: `{ "metadata.plan": { "$eq": "paid" } }`, several fields meaning all of
- * them, `$and` and `$or` over lists of queries. Fields are `metadata.*`, `headers.*` and `params.*` (what the body says). A field that is
- * missing fulfils `$ne`, `$nin` and `$exists: false`, and nothing else. Pure.
- */
+/** What the conditions of routing rules and request configs (shared/config/rule-query.ts) come to for one call. Pure. */
 
 export interface ConditionContext {
   metadata: Readonly<Record<string, unknown>>
@@ -15,17 +11,9 @@ export interface ConditionContext {
   params: Readonly<Record<string, unknown>>
 }
 
-type Query = Readonly<Record<string, unknown>>
 type Operator = (value: unknown, operand: unknown) => boolean
 
-const SOURCES = ['metadata', 'headers', 'params'] as const
-/** Queries inside each other, and parts of one query: a client writes them too. */
-const MAX_DEPTH = 8
-const MAX_PARTS = 100
-/** Characters a `$regex` is tried on; a longer value does not match. */
-const REGEX_INPUT_MAX = 256
-
-const OPERATORS: Readonly<Record<string, Operator>> = {
+const OPERATORS: Readonly<Record<QueryOperator, Operator>> = {
   $eq: (value, operand) => value === operand,
   $ne: (value, operand) => value !== operand,
   $in: (value, operand) => (operand as unknown[]).includes(value),
@@ -39,7 +27,7 @@ const OPERATORS: Readonly<Record<string, Operator>> = {
     typeof value === 'string' && value.length <= REGEX_INPUT_MAX && new RegExp(operand as string).test(value),
 }
 
-/** Whether `context` fulfils `query`, which `queryProblem` or the configuration's schema found nothing wrong with. */
+/** Whether `context` fulfils `query`, in which `queryProblems` found nothing. */
 export function matches(query: Query, context: ConditionContext): boolean {
   for (const field in query) {
     const wanted = query[field]
@@ -67,76 +55,13 @@ function headerMetadata(headers: Readonly<Record<string, string>>): Readonly<Rec
   } catch {
     // Named below.
   }
-  if (isFields(value)) return value
+  if (isQuery(value)) return value
   throw new GatewayError('bad_request', 'x-portkey-metadata must hold a JSON object.', { param: 'x-portkey-metadata' })
 }
 
-/** What is wrong with a query, naming where; null = nothing. */
-export function queryProblem(query: unknown): string | null {
-  let parts = 0
-  const check = (part: unknown, place: string, depth: number): string | null => {
-    if (!isFields(part)) return `${place} must be an object of conditions`
-    if (depth > MAX_DEPTH) return `${place} is nested deeper than ${MAX_DEPTH}`
-    for (const [field, wanted] of Object.entries(part)) {
-      parts += 1
-      if (parts > MAX_PARTS) return `there are more than ${MAX_PARTS} conditions`
-      const problem =
-        field === '$and' || field === '$or' ? checkList(wanted, `${place}.${field}`, depth) : checkField(field, wanted, place)
-      if (problem !== null) return problem
-    }
-    return null
-  }
-  const checkList = (list: unknown, place: string, depth: number): string | null => {
-    if (!Array.isArray(list) || list.length === 0) return `${place} must be a list of conditions that is not empty`
-    for (const [index, part] of list.entries()) {
-      const problem = check(part, `${place}[${index}]`, depth + 1)
-      if (problem !== null) return problem
-    }
-    return null
-  }
-  return check(query, 'query', 0)
-}
-
-function checkField(field: string, wanted: unknown, place: string): string | null {
-  const dot = field.indexOf('.')
-  if (dot < 0 || dot === field.length - 1 || !(SOURCES as readonly string[]).includes(field.slice(0, dot)))
-    return `${place}: unknown field '${field}' (expected metadata.…, headers.…, params.…, $and or $or)`
-  if (!isFields(wanted)) return isScalar(wanted) ? null : `${place}.${field} must be a value or an object of operators`
-  const operators = Object.entries(wanted)
-  if (operators.length === 0) return `${place}.${field} has no operator`
-  for (const [name, operand] of operators) {
-    const problem = operandProblem(name, operand)
-    if (problem !== null) return `${place}.${field}: ${problem}`
-  }
-  return null
-}
-
-function operandProblem(name: string, operand: unknown): string | null {
-  if (!Object.hasOwn(OPERATORS, name)) return `unknown operator '${name}' (known: ${Object.keys(OPERATORS).join(', ')})`
-  switch (name) {
-    case '$in':
-    case '$nin':
-      return Array.isArray(operand) && operand.every(isScalar) ? null : `${name} takes a list of values`
-    case '$gt':
-    case '$gte':
-    case '$lt':
-    case '$lte':
-      return typeof operand === 'number' || typeof operand === 'string' ? null : `${name} takes a number or a string`
-    case '$exists':
-      return typeof operand === 'boolean' ? null : '$exists takes true or false'
-    case '$regex': {
-      if (typeof operand !== 'string') return '$regex takes a string'
-      const problem = regexProblem(operand, REGEX_INPUT_MAX)
-      return problem === null ? null : `$regex ${problem}`
-    }
-    default:
-      return isScalar(operand) ? null : `${name} takes a string, a number, a boolean or null`
-  }
-}
-
 function fulfils(value: unknown, wanted: unknown): boolean {
-  if (!isFields(wanted)) return value === wanted
-  for (const name in wanted) if (!(OPERATORS[name] as Operator)(value, wanted[name])) return false
+  if (!isQuery(wanted)) return value === wanted
+  for (const name in wanted) if (!OPERATORS[name as QueryOperator](value, wanted[name])) return false
   return true
 }
 
@@ -149,7 +74,7 @@ function valueAt(context: ConditionContext, field: string): unknown {
   const whole = own(fields, path)
   if (whole !== undefined || !path.includes('.')) return whole
   let at: unknown = fields
-  for (const name of path.split('.')) at = isFields(at) ? own(at, name) : undefined
+  for (const name of path.split('.')) at = isQuery(at) ? own(at, name) : undefined
   return at
 }
 
@@ -164,12 +89,4 @@ function ordered(value: unknown, operand: unknown, holds: (order: number) => boo
 
 function own(fields: Readonly<Record<string, unknown>>, name: string): unknown {
   return Object.hasOwn(fields, name) ? fields[name] : undefined
-}
-
-function isScalar(value: unknown): boolean {
-  return value === null || ['string', 'number', 'boolean'].includes(typeof value)
-}
-
-function isFields(value: unknown): value is Query {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

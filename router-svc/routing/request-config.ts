@@ -1,9 +1,10 @@
 import { FAILURE_KINDS, type FailureKind, type FailurePolicy, type FallbackTarget } from '../../proto/routing.ts'
+import { queryProblems } from '../../shared/config/rule-query.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { Call } from '../call.ts'
 import { invalid, isObject } from '../dialects/request-fields.ts'
 import type { RouterRuntime } from '../runtime.ts'
-import { type ConditionContext, conditionContext, matches, queryProblem } from './conditions.ts'
+import { type ConditionContext, conditionContext, matches } from './conditions.ts'
 import { readOverrides, refuseCredentials } from './request-fallbacks.ts'
 import { checkNamed } from './resolve.ts'
 
@@ -214,8 +215,8 @@ function conditional(
   for (const [index, condition] of conditions.entries()) {
     const place = `${where}.conditions[${index}]`
     if (!isObject(condition)) throw invalid(place, 'object', condition)
-    const problem = queryProblem(condition['query'])
-    if (problem !== null) throw wrong(`${place}.query`, `${problem}.`)
+    const [problem] = queryProblems(condition['query'])
+    if (problem !== undefined) throw wrong(`${place}.query`, `${problem}.`)
     const then = indexOf(condition['then'], `${place}.then`)
     if (picked === null && matches(condition['query'] as Fields, context)) picked = then
   }

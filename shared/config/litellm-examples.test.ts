@@ -587,8 +587,8 @@ turnpike_settings:
     expect.stringMatching(/^15 router_settings\.optional_pre_call_checks\[0\]: expected one of prompt_caching/),
     expect.stringMatching(/^17 turnpike_settings\.midstream_failover\.max: expected a whole number from 0 to 10, got "many"/),
     expect.stringMatching(/^18 turnpike_settings\.outlier_ejection\.failure_share: expected a number from 0 to 1, got 30/),
-    expect.stringMatching(/^19 turnpike_settings\.routing_rules\[0\]\.when: "plan": expected metadata\.NAME/),
-    expect.stringMatching(/^19 .*metadata\.n: "\$like" is not a comparison/),
-    expect.stringMatching(/^19 .*headers\.x: \$regex expects a regular expression/),
+    expect.stringMatching(/^19 turnpike_settings\.routing_rules\[0\]\.when: "plan" is no field \(expected metadata\.NAME/),
+    expect.stringMatching(/^19 .*metadata\.n: "\$like" is no operator/),
+    expect.stringMatching(/^19 .*headers\.x: \$regex is not a regular expression/),
   ])
 })

@@ -1,5 +1,6 @@
 import { FAILURE_KINDS, PRE_CALL_CHECKS } from '../../proto/routing.ts'
 import { check, flag, numeric, textOrList, z } from '../schema.ts'
+import { queryProblems } from './rule-query.ts'
 
 /** Shapes of routing settings that stand in more than one place: the file, stored settings, `router_settings` of keys and teams. */
 
@@ -166,57 +167,18 @@ export const ejection = () =>
     `expected true, false, or a mapping with ${Object.keys(ejectionFields).join(', ')}`,
   )
 
-/** Comparisons a rule may make (`{"metadata.plan": {"$eq": "paid"}}`); a plain value is `$eq`. */
-export const RULE_OPERATORS = ['$eq', '$ne', '$gt', '$gte', '$lt', '$lte', '$in', '$nin', '$regex', '$exists'] as const
-
 export const routingRules = () =>
   z.array(
     z.looseObject({
       models: textOrList().nullish(),
       when: z.record(z.string(), z.unknown()).superRefine((when, context) => {
-        for (const message of conditionProblems(when)) context.addIssue({ code: 'custom', message })
+        for (const message of queryProblems(when)) context.addIssue({ code: 'custom', message })
       }),
       // biome-ignore lint/suspicious/noThenProperty: the word of the rules' grammar; nothing awaits a schema's fields
       then: name(),
     }),
     { error: 'expected a list of rules, for example [{when: {"metadata.plan": "paid"}, then: gpt-4o}]' },
   )
-
-/** What is wrong with a rule's `when`. */
-function conditionProblems(when: Record<string, unknown>): string[] {
-  return Object.entries(when).flatMap(([field, wanted]) => {
-    if (field === '$and' || field === '$or') {
-      if (!Array.isArray(wanted) || !wanted.every(isMapping)) return [`${field}: expected a list of conditions`]
-      return wanted.flatMap((inner) => conditionProblems(inner as Record<string, unknown>))
-    }
-    if (!/^(metadata|headers|params)\../.test(field))
-      return [`"${field}": expected metadata.NAME, headers.NAME, params.NAME, $and or $or`]
-    if (Array.isArray(wanted)) return [`"${field}": expected a value or a mapping of comparisons, for example {$in: [a, b]}`]
-    return isMapping(wanted) ? comparisonProblems(field, wanted) : []
-  })
-}
-
-function comparisonProblems(field: string, comparison: Record<string, unknown>): string[] {
-  return Object.entries(comparison).flatMap(([operator, value]) => {
-    if (!RULE_OPERATORS.some((known) => known === operator))
-      return [`${field}: "${operator}" is not a comparison; there are ${RULE_OPERATORS.join(', ')}`]
-    if ((operator === '$in' || operator === '$nin') && !Array.isArray(value)) return [`${field}: ${operator} expects a list`]
-    if (/^\$[gl]te?$/.test(operator) && typeof value !== 'number' && typeof value !== 'string')
-      return [`${field}: ${operator} expects a number or a text`]
-    if (operator === '$exists' && typeof value !== 'boolean') return [`${field}: $exists expects true or false`]
-    if (operator === '$regex' && !isExpression(value)) return [`${field}: $regex expects a regular expression`]
-    return []
-  })
-}
-
-function isExpression(value: unknown): boolean {
-  if (typeof value !== 'string') return false
-  try {
-    return new RegExp(value) !== null
-  } catch {
-    return false
-  }
-}
 
 function isMapping(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -48,6 +48,20 @@ export function toGatewayError(thrown: unknown): GatewayError {
   return thrown instanceof GatewayError ? thrown : new GatewayError('internal', undefined, { cause: thrown })
 }
 
+/** The same error with another text. */
+export function withMessage(error: GatewayError, message: string): GatewayError {
+  const { code, status, type, param, cause, retryAfter, providerCode, headers } = error
+  return new GatewayError(code, message, {
+    status,
+    type,
+    param,
+    cause,
+    ...(retryAfter === undefined ? {} : { retryAfter }),
+    ...(providerCode === undefined ? {} : { providerCode }),
+    ...(headers === undefined ? {} : { headers }),
+  })
+}
+
 /** An error as it crosses the bus. */
 export function toWire(error: GatewayError): WireError {
   const wire: WireError = { code: error.code, message: error.message }

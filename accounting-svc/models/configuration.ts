@@ -7,7 +7,7 @@ import { type Finding, inspect } from '../../shared/config/inspect.ts'
 import { formatPath } from '../../shared/config/references.ts'
 import type { Sealer } from '../../shared/config/secrets.ts'
 import type { Database, Transaction } from '../../shared/db/db.ts'
-import { GatewayError } from '../../shared/errors.ts'
+import { GatewayError, toGatewayError } from '../../shared/errors.ts'
 import type { Log } from '../../shared/log.ts'
 import { actorOf } from '../identity/access.ts'
 import { auditEntry } from '../identity/audit.ts'
@@ -94,6 +94,15 @@ export function createConfiguration(deps: {
     return done
   }
 
+  /** What cannot be opened (the gateway has another secret now) fits no more than what is malformed. */
+  function readStored(section: SectionName, name: string, value: unknown): ReturnType<typeof readField> {
+    try {
+      return readField(section, name, openedField(name, value, sealer))
+    } catch (thrown) {
+      return { problems: [`${section}.${name}: ${toGatewayError(thrown).message}`] }
+    }
+  }
+
   async function read(): Promise<void> {
     const [settings, lists, ids] = await Promise.all([
       listStoredSettings(db),
@@ -103,7 +112,7 @@ export function createConfiguration(deps: {
     fields = {}
     for (const row of settings) {
       const section = row.section as SectionName
-      const field = readField(section, row.name, openedField(row.name, row.value, sealer))
+      const field = readStored(section, row.name, row.value)
       if ('value' in field) fields[section] = { ...fields[section], [row.name]: field.value }
       else log.warn({ problems: field.problems }, 'a stored setting does not fit and is left out')
     }

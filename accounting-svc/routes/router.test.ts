@@ -34,6 +34,23 @@ afterAll(() => gateway.close())
 const post = (path: string, body?: unknown, key?: string) => gateway.call('POST', path, body, key)
 const get = (path: string) => gateway.call('GET', path)
 
+/** A second accounting process on the same database. */
+function another(salt: string, log = silentLog) {
+  return createAccounting({
+    bus: gateway.hub.join('accounting'),
+    db: gateway.test.db,
+    counters: gateway.counters,
+    config: configOf(CONFIG),
+    env: {},
+    clock: systemClock,
+    log,
+    masterKey: MASTER_KEY,
+    sealer: createSealer(salt),
+    catalog: createCatalog(),
+    listen: { host: '127.0.0.1', port: 0 },
+  })
+}
+
 async function published(): Promise<RuntimeSnapshot> {
   const bus = gateway.hub.join('router')
   const bucket = await bus.bucket(bus.subjects.runtimeBucket)
@@ -77,19 +94,7 @@ describe('POST /config/update', () => {
     await post('/config/update', { router_settings: { max_fallbacks: 2 } })
     await gateway.accounting.reconfigure(configOf({ ...CONFIG, router_settings: { max_fallbacks: 9, num_retries: 8 } }))
     expect((await published()).settings).toMatchObject({ numRetries: 8, routing: { maxFallbacks: 2 } })
-    const second = await createAccounting({
-      bus: gateway.hub.join('accounting'),
-      db: gateway.test.db,
-      counters: gateway.counters,
-      config: configOf(CONFIG),
-      env: {},
-      clock: systemClock,
-      log: silentLog,
-      masterKey: MASTER_KEY,
-      sealer: createSealer('salt'),
-      catalog: createCatalog(),
-      listen: { host: '127.0.0.1', port: 0 },
-    })
+    const second = await another('salt')
     const seen = async (): Promise<unknown> => {
       const answer = await fetch(`http://127.0.0.1:${second.port}/router/settings`, {
         headers: { authorization: `Bearer ${MASTER_KEY}` },
@@ -178,6 +183,11 @@ describe('POST /config/update', () => {
     const rows = await gateway.test.db.query('select value from stored_settings')
     const shown = [rows, await audited('settings', 'litellm_settings.cache_params'), (await get('/router/settings')).body]
     expect(JSON.stringify(shown)).not.toContain('hush-hush')
+    // One that cannot open them any more starts without them.
+    const warned: unknown[] = []
+    const stranger = await another('other salt', { ...silentLog, warn: (fields: object) => void warned.push(fields) })
+    await stranger.stop()
+    expect(warned).toContainEqual({ problems: [expect.stringMatching(/^litellm_settings\.cache_params: .*cannot be opened/)] })
     await post('/config/update', { litellm_settings: { cache: null, cache_params: null } })
     expect((await published()).settings.cache).toBeNull()
   })

@@ -1,5 +1,5 @@
 import { ERRORS, type ErrorCode } from '../../proto/errors.ts'
-import { GatewayError } from '../../shared/errors.ts'
+import { type GatewayError, withMessage } from '../../shared/errors.ts'
 
 /** What an HTTP status says where the body does not: the part every provider agrees on. An adapter adds its own over it. */
 export const STATUS_CODES: Readonly<Record<number, ErrorCode>> = {
@@ -30,14 +30,5 @@ export function exceptionName(provider: string): string {
 export function inProviderWords(error: GatewayError, provider: string): GatewayError {
   const ours = !error.code.startsWith('provider_') && error.code !== 'looping_model'
   if (ours || error.message.startsWith('litellm.')) return error
-  const { code, message, status, type, param, retryAfter, providerCode, headers, cause } = error
-  return new GatewayError(code, `litellm.${ERRORS[code].class}: ${exceptionName(provider)} - ${message}`, {
-    status,
-    type,
-    param,
-    cause,
-    ...(retryAfter === undefined ? {} : { retryAfter }),
-    ...(providerCode === undefined ? {} : { providerCode }),
-    ...(headers === undefined ? {} : { headers }),
-  })
+  return withMessage(error, `litellm.${ERRORS[error.code].class}: ${exceptionName(provider)} - ${error.message}`)
 }

@@ -1,5 +1,5 @@
 import type { FallbackLists, FallbackTarget } from '../../proto/routing.ts'
-import { GatewayError } from '../../shared/errors.ts'
+import { type GatewayError, withMessage } from '../../shared/errors.ts'
 
 /** What the request says about fallbacks (surface reference §1.2). */
 export interface RequestFallbacks {
@@ -89,14 +89,5 @@ export function withHistory(
   const list = history.fallbacks.length === 0 ? 'None' : `[${history.fallbacks.map((name) => `'${name}'`).join(', ')}]`
   text += `. Received Model Group=${history.group}\nAvailable Model Group Fallbacks=${list}`
   if (history.last !== null) text += `\nError doing the fallback: ${history.last.message}`
-  const { code, status, type, param, retryAfter, providerCode, headers, cause } = error
-  return new GatewayError(code, text, {
-    status,
-    type,
-    param,
-    cause,
-    ...(retryAfter === undefined ? {} : { retryAfter }),
-    ...(providerCode === undefined ? {} : { providerCode }),
-    ...(headers === undefined ? {} : { headers }),
-  })
+  return withMessage(error, text)
 }

@@ -1,4 +1,5 @@
 import { FAILURE_KINDS } from '../../proto/routing.ts'
+import { fits } from '../model-access.ts'
 import { fieldNames } from '../schema.ts'
 import type { Finding, Findings } from './inspect.ts'
 import { nearest } from './nearest.ts'
@@ -47,17 +48,8 @@ function servedNames(tree: Record<string, unknown>): { groups: string[]; has(nam
     }),
   )
   const names = new Set([...groups, ...aliases, ...others])
-  const patterns = groups.filter((group) => group.includes('*')).map(patternOf)
-  return { groups, has: (name) => names.has(name) || patterns.some((pattern) => pattern.test(name)) }
-}
-
-function patternOf(group: string): RegExp {
-  return new RegExp(
-    `^${group
-      .split('*')
-      .map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'))
-      .join('.*')}$`,
-  )
+  const patterns = groups.filter((group) => group.includes('*'))
+  return { groups, has: (name) => names.has(name) || patterns.some((pattern) => fits(pattern, name)) }
 }
 
 /** Every place where a setting names a model group to go to. */

@@ -11,7 +11,7 @@ export interface Cache {
   delete(keys: readonly string[]): Promise<number>
   /** Everything of this gateway's. */
   flush(): Promise<void>
-  /** Resolves with what there is to know, for /cache/ping; rejects when the store is away. */
+  /** Resolves with what any key may know (/cache/ping), so not where answers are kept; rejects when the store is away. */
   ping(): Promise<Record<string, unknown>>
   close(): Promise<void>
 }

@@ -146,7 +146,7 @@ export function createDiskCache({ directory, clock, maxEntries, maxBytes }: Disk
     },
     async ping() {
       await open()
-      return { directory, entries: files.size, bytes }
+      return { entries: files.size, bytes }
     },
     async close() {},
   }

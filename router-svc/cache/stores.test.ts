@@ -181,7 +181,8 @@ describe('the cache over the bus', () => {
 
   it('is asked how it does, and keeps and gives back something to find out', async () => {
     const cache = open(settings({ type: 'disk' }))
-    expect(await ask('ping')).toMatchObject({ type: 'disk', facts: { directory: join(directory, 'cache') } })
+    expect(await ask('ping')).toEqual({ v: 1, type: 'disk', facts: { entries: 0, bytes: 0 } })
+    expect(await readdir(join(directory, 'cache'))).toHaveLength(1)
     await cache.stop()
   })
 

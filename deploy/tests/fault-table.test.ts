@@ -9,7 +9,8 @@ describe('the table of faults', () => {
   it('stands in the README as it is tested', () => {
     const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
     const [, table] = /<!-- faults -->\n([\s\S]*?)\n<!-- \/faults -->/.exec(readme) ?? []
-    expect(table?.trim()).toBe(markdown())
+    // The formatter aligns its columns.
+    expect(table?.trim().replace(/ +\|/g, ' |').replace(/-{3,}/g, '---')).toBe(markdown())
   })
 
   it('has a name for each row, and knows statuses and classes that the gateway has', () => {

@@ -102,6 +102,15 @@ describe('the key of an answer', () => {
 
   it('differs when what an Anthropic client says in its own words differs', () => {
     expect(keyOf({ anthropic: { top_k: 1 } })).not.toBe(keyOf({ anthropic: { top_k: 2 } }))
+    expect(keyOf({ anthropic: { top_k: 1 } })).not.toBe(keyOf())
+  })
+
+  it('is one for clients of both protocols that ask the same', () => {
+    const body = { messages: [{ role: 'user', content: 'x' }], max_tokens: 5 }
+    const anthropic = { endpoint: 'anthropic_messages' } as const
+    expect(keyOf(body, anthropic)).toBe(keyOf(body))
+    expect(keyOf({ ...body, top_k: 1 }, anthropic)).not.toBe(keyOf(body))
+    expect(keyOf({ ...body, system: 'Be brief.' }, anthropic)).not.toBe(keyOf(body))
   })
 
   it('is never that of another tenant, nor of another key where each has its own', () => {

@@ -89,7 +89,13 @@ function paramsOf(call: Call, settings: CacheSettings): Record<string, unknown> 
     const value = call.request[name]
     if (value !== null && value !== undefined && counts(name, settings.providerParams)) params[name] = value
   }
+  // Every request of an Anthropic client has it. Empty, it asks the same as an OpenAI client's, and answers are kept for both.
+  if (isEmpty(params['anthropic'])) delete params['anthropic']
   return params
+}
+
+function isEmpty(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.keys(value).length === 0
 }
 
 function counts(name: string, providerParams: boolean): boolean {

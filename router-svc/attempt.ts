@@ -196,6 +196,8 @@ class Try implements ResponseSink {
     this.#call.stop = () => this.#cancel()
     this.#call.end = (error) => this.#fail(error)
     this.#watch()
+    // No time was left for it.
+    if (this.#settled) return
     this.#call.incoming.onWritable = () => {
       // Silence that we asked for is not the provider's.
       this.#heard = this.#deps.clock.monotonic()

@@ -36,6 +36,9 @@ export interface Client {
   error: WireError | null
   /** What `data` answers: false = the client is behind. */
   keepsUp: boolean
+  /** How often the stream was ended, and what was sent over one that was over. */
+  ends: number
+  late: number
   stream: IncomingStream
 }
 
@@ -117,7 +120,8 @@ export function deployment(id: string, fields: Partial<Deployment> = {}): Deploy
 export function make(
   deployments: Deployment[] = [deployment('one')],
   changes: Partial<RuntimeSettings> = {},
-  others: (clock: TestClock) => Partial<HandleDeps> = () => ({}),
+  others: (clock: TestClock, own: HandleDeps) => Partial<HandleDeps> = () => ({}),
+  random: () => number = () => 0,
 ) {
   const clock: TestClock = testClock()
   const sent: Sent[] = []
@@ -155,7 +159,7 @@ export function make(
     },
   )
   const affinity = createAffinity({ clock })
-  const handle = createHandle({
+  const own: HandleDeps = {
     routerId: 'router-1',
     codec: createCodec(),
     runtime: () => runtime,
@@ -179,20 +183,20 @@ export function make(
       running: 0,
       stop: async () => {},
     },
-    selector: createSelector({ clock, random: () => 0, states, affinity, observe: noObserver, log: silentLog }),
+    selector: createSelector({ clock, random, states, affinity, observe: noObserver, log: silentLog }),
     affinity,
     waiting: createWaitingRoom({ clock }),
     mirroring: { mirror() {} },
     idempotency: { begin: () => null },
     cache: noResponseCache,
     observe: noObserver,
-    random: () => 0,
+    random,
     log: silentLog,
     http,
     clock,
     wheel: new DeadlineWheel(clock),
-    ...others(clock),
-  })
+  }
+  const handle = createHandle({ ...own, ...others(clock, own) })
 
   function call(body: Record<string, unknown> | string, fields: Partial<CallMessage> = {}): Client & { done: Promise<void> } {
     const client: Client = {
@@ -201,9 +205,17 @@ export function make(
       ended: false,
       error: null,
       keepsUp: true,
+      ends: 0,
+      late: 0,
       stream: null as unknown as IncomingStream,
     }
+    const over = () => client.ends > 0 || client.stream.closed
+    const end = () => {
+      if (over()) client.late += 1
+      client.ends += 1
+    }
     const add = (bytes: Uint8Array) => {
+      if (over()) client.late += 1
       client.text += Buffer.from(bytes).toString()
     }
     const head: CallMessage = { v: 1, callId: 'call-1', take: 1, endpoint: 'acompletion', identity, headers: {}, ...fields }
@@ -217,9 +229,11 @@ export function make(
       onCancel: null,
       collect: () => Promise.reject(new GatewayError('internal')),
       refuse: (error) => {
+        end()
         client.error = error
       },
       start: (started) => {
+        if (over() || client.head !== null) client.late += 1
         client.head = started
       },
       data: (bytes) => {
@@ -227,21 +241,24 @@ export function make(
         return client.keepsUp
       },
       end: () => {
+        end()
         client.ended = true
       },
       fail: (error) => {
+        end()
         client.error = error
       },
       whole: (started, bytes) => {
         client.head = started
         add(bytes)
+        end()
         client.ended = true
       },
     }
     const done = new Promise<void>((resolve) => handle(client.stream, resolve))
     return Object.assign(client, { done })
   }
-  return { clock, sent, events, intents, call, handle }
+  return { clock, sent, events, intents, call, handle, states, wheel: own.wheel }
 }
 
 export const chat = { model: 'gpt', messages: [{ role: 'user', content: 'hi' }] }

@@ -146,7 +146,7 @@ function endOf(
   result: AttemptResult | GatewayError,
 ): { outcome: Outcome; status: number; error: GatewayError | null } {
   if (call.cancelled !== null) {
-    const error = new GatewayError(call.cancelled === 'deadline' ? 'deadline_exceeded' : 'cancelled')
+    const error = new GatewayError(call.cancelled === 'deadline_exceeded' ? 'deadline_exceeded' : 'cancelled')
     return { outcome: 'cancelled', status: error.status, error }
   }
   if (result instanceof GatewayError) return { outcome: 'failure', status: result.status, error: result }

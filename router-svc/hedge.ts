@@ -74,7 +74,8 @@ class Race {
 
   enter(route: Route): Entry {
     // Only what an attempt hangs on the stream is its own; bytes go out through its output.
-    const incoming = { onWritable: null } as unknown as IncomingStream
+    const { deadline } = this.#call.incoming
+    const incoming = { deadline, onWritable: null } as unknown as IncomingStream
     // Each attempt is one of the call's: the second of a pair comes after the first, which is still open.
     const attempts = [...this.#call.attempts]
     for (const { branch } of this.#entries) attempts.push(openAttempt(branch.route, attempts.length, this.#deps.clock.now()))

@@ -95,7 +95,7 @@ function report(deps: ReplayDeps, call: Call, send: () => void, reply: Reply, pr
 
 function endOf(call: Call, problem: GatewayError | null): CallEnd {
   if (call.cancelled !== null) {
-    const error = new GatewayError(call.cancelled === 'deadline' ? 'deadline_exceeded' : 'cancelled')
+    const error = new GatewayError(call.cancelled === 'deadline_exceeded' ? 'deadline_exceeded' : 'cancelled')
     return { outcome: 'cancelled', status: error.status, error }
   }
   if (problem !== null) return { outcome: 'partial', status: problem.status, error: problem }

@@ -90,6 +90,8 @@ describe('cache controls', () => {
     const error = refusal(() => read({ cache: { 'no-store': true } }, { identity }))
     expect([error.code, error.status, error.param]).toEqual(['cache_control_denied', 403, 'cache.no-store'])
     expect(error.message).toContain("'no-store'")
+    const named = refusal(() => read({ metadata: { redis_namespace: 'n' } }, { identity }))
+    expect([named.code, named.param]).toEqual(['cache_control_denied', 'metadata.redis_namespace'])
     expect(refusal(() => read({}, { identity, headers: { 'cache-control': 'no-store' } })).status).toBe(403)
     expect(read({ cache: { 'no-store': true } }, { identity: { cacheControls: [] } })).toMatchObject({ write: false })
   })

@@ -83,6 +83,11 @@ function check(control: Control, value: unknown, identity: Identity): void {
     default:
       if (typeof value !== 'boolean') throw invalid(place, 'boolean', value)
   }
+  allow(control, place, identity)
+}
+
+/** Throws GatewayError `cache_control_denied`. */
+function allow(control: Control, place: string, identity: Identity): void {
   const allowed = identity.cacheControls
   if (allowed === undefined || allowed.length === 0 || allowed.includes(control)) return
   throw new GatewayError(
@@ -101,6 +106,7 @@ function isSeconds(value: unknown): value is number {
 function namespaceOf(call: Call, settings: CacheSettings): string | null {
   const named = call.options.metadata?.['redis_namespace']
   if (named === undefined || named === null || named === '') return call.identity.routing?.cacheNamespace ?? settings.namespace
+  allow('namespace', 'metadata.redis_namespace', call.identity)
   if (typeof named === 'string' && NAMESPACE.test(named)) return named
   throw invalid('metadata.redis_namespace', 'string of 1 to 128 printable characters without spaces', named)
 }

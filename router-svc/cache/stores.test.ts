@@ -71,6 +71,13 @@ describe('the store in force', () => {
     expect(await smaller?.cache.get('k')).toBeNull()
   })
 
+  it('is none where the one asked for cannot be opened, and not the one before', async () => {
+    expect(stores.of(settings())).not.toBeNull()
+    const sealed = createSealer('another secret').seal(url)
+    expect(stores.of(settings({ type: 'redis', redisUrl: sealed }))).toBeNull()
+    expect(stores.of(settings())).not.toBeNull()
+  })
+
   it('is on disk where settings say so, in the folder of the process where they name none', async () => {
     await stores.of(settings({ type: 'disk' }))?.cache.set('k', answerOf(), 60_000)
     expect(await readdir(join(directory, 'cache'))).toHaveLength(1)

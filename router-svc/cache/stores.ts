@@ -72,23 +72,29 @@ export function createCacheStores(deps: StoresDeps): CacheStores {
     await old?.close()
   }
 
+  function replaceOld(): void {
+    closeOld().catch((thrown: Error) => deps.log.warn({ reason: thrown.message }, 'the old response cache did not close'))
+  }
+
   return {
     of(wanted) {
       if (wanted === settings) return opened
       settings = wanted
+      let asked = ''
       try {
-        const asked = placeOf(wanted, deps)
+        asked = placeOf(wanted, deps)
         if (asked === place) return opened
-        place = asked
-        void closeOld()
+        replaceOld()
         opened = openStore(wanted, deps)
         deps.log.info({ type: wanted.type }, 'the response cache is open')
       } catch (thrown) {
+        replaceOld()
         deps.log.error(
           { type: wanted.type, reason: (thrown as Error).message },
           'the response cache cannot be opened; nothing is cached',
         )
       }
+      place = asked
       return opened
     },
     async close() {

@@ -1,4 +1,4 @@
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -62,6 +62,19 @@ async function look(times: number): Promise<void> {
 }
 
 describe('watchConfig', () => {
+  it('keeps what it has while the file cannot even be looked at, and takes it when it can', async () => {
+    begin(models('a'))
+    rmSync(file)
+    symlinkSync(file, file)
+    await look(3)
+    expect(applied).toEqual([])
+    expect(errors()).toEqual([expect.stringContaining('the old one stays')])
+    rmSync(file)
+    writeFileSync(file, models('b'))
+    await look(2)
+    expect(applied).toEqual([['b']])
+  })
+
   it('applies a changed file once it is still, and only once', async () => {
     begin(models('a'))
     await look(3)

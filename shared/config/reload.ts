@@ -122,12 +122,17 @@ const EMPTY = ' 0 '
 
 /** Which files these are: the link of a mounted file may lead to another one of the same time and size. */
 function marksOf(files: readonly string[]): string {
-  return files
-    .map((file) => {
-      const found = statSync(file, { throwIfNoEntry: false, bigint: true })
-      return found === undefined ? `${file} gone` : `${file} ${found.size} ${found.mtimeNs} ${found.ino}`
-    })
-    .join('\n')
+  return files.map((file) => `${file} ${markOf(file)}`).join('\n')
+}
+
+function markOf(file: string): string {
+  try {
+    const { size, mtimeNs, ino } = statSync(file, { bigint: true })
+    return `${size} ${mtimeNs} ${ino}`
+  } catch (thrown) {
+    // Gone for now, or its folder is closed to us: reading it will say so.
+    return String((thrown as NodeJS.ErrnoException).code)
+  }
 }
 
 function changedAtStart(before: Config, after: Config): string[] {

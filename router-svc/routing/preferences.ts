@@ -30,6 +30,8 @@ export const NO_PREFERENCES: Preferences = Object.freeze({
   maxPrice: null,
 })
 
+/** Names of one list; each is compared with every deployment of the group. */
+const NAMES_MAX = 100
 const SORTS = ['price', 'latency', 'throughput'] as const
 const FIELDS = ['sort', 'order', 'only', 'ignore', 'allow_fallbacks', 'require_parameters', 'max_price']
 /** OpenRouter's fields that say nothing about which of our deployments serves: they are for OpenRouter. */
@@ -66,6 +68,10 @@ function namesOf(provider: Readonly<Record<string, unknown>>, name: string): rea
   if (value === undefined || value === null) return null
   if (!isStrings(value)) throw invalid(`provider.${name}`, 'list of strings', value)
   if (value.length === 0) return null
+  if (value.length > NAMES_MAX)
+    throw new GatewayError('bad_request', `Invalid 'provider.${name}': at most ${NAMES_MAX} names.`, {
+      param: `provider.${name}`,
+    })
   // `deepinfra/turbo` is one endpoint of a provider: to want it is to want the provider, to ignore it is not to ignore all of it.
   return value.flatMap((given) => {
     const called = providerName(given)

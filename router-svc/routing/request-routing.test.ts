@@ -88,6 +88,7 @@ describe('readRouting', () => {
     [{ provider: { sort: 'best' } }, 'provider.sort'],
     [{ provider: { order: 'openai' } }, 'provider.order'],
     [{ provider: { only: [1] } }, 'provider.only'],
+    [{ provider: { ignore: Array.from({ length: 101 }, () => 'x') } }, 'provider.ignore'],
     [{ provider: { allow_fallbacks: 'no' } }, 'provider.allow_fallbacks'],
     [{ provider: { require_parameters: 1 } }, 'provider.require_parameters'],
     [{ provider: { max_price: 3 } }, 'provider.max_price'],

@@ -50,7 +50,7 @@ export function tokensOf(usage: Usage, tier?: unknown): TokenUsage {
   }
   // An answer of three plain numbers has nothing else to look for.
   for (const name in usage) {
-    if (PLAIN.has(name)) continue
+    if (USAGE_FIELDS.has(name)) continue
     addOthers(tokens, usage)
     break
   }
@@ -59,7 +59,8 @@ export function tokensOf(usage: Usage, tier?: unknown): TokenUsage {
   return tokens
 }
 
-const PLAIN = new Set([
+/** Fields of canonical usage with a meaning of their own; what else a provider told is its own. */
+export const USAGE_FIELDS: ReadonlySet<string> = new Set([
   'prompt_tokens',
   'completion_tokens',
   'total_tokens',

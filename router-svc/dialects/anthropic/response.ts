@@ -1,12 +1,9 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatResponse, ResponseMessage, ToolCall } from '../../canonical/chat.ts'
 import { isObject } from '../request-fields.ts'
-import { encodeUsage, stopReason } from './usage.ts'
+import { encodeUsage, PLACED, stopReason } from './usage.ts'
 
 type Fields = Record<string, unknown>
-
-/** Fields an Anthropic provider's answer kept beside its content, and their places inside it. */
-const INSIDE: ReadonlySet<string> = new Set(['content_blocks', 'citations', 'stop_reason', 'stop_sequence'])
 
 /**
  * A canonical answer as a message; further choices than the first have no place in this protocol. Throws GatewayError
@@ -26,7 +23,7 @@ export function encodeResponse(response: ChatResponse, model: string): Fields {
     stop_reason: stopReason(choice?.finish_reason ?? null, (message?.tool_calls ?? []).length > 0, kept['stop_reason']),
     stop_sequence: kept['stop_sequence'] ?? null,
   }
-  for (const name in kept) if (!INSIDE.has(name)) encoded[name] = kept[name]
+  for (const name in kept) if (!PLACED.has(name)) encoded[name] = kept[name]
   encoded['usage'] = encodeUsage(
     response.usage ?? { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 },
     response.service_tier,

@@ -3,7 +3,7 @@ import { sseEvent } from '../../../shared/http/sse.ts'
 import type { ChatChunk, ChatDelta, FinishReason, ThinkingBlock, ToolCallDelta, Usage } from '../../canonical/chat.ts'
 import type { StreamEncoder, StreamOptions } from '../dialect.ts'
 import { isObject } from '../request-fields.ts'
-import { encodeUsage, stopReason } from './usage.ts'
+import { encodeUsage, PLACED, stopReason } from './usage.ts'
 
 type Fields = Record<string, unknown>
 
@@ -20,8 +20,6 @@ interface Call {
 /** The open block; `whole` needs no more. */
 type Open = 'text' | 'thinking' | 'whole' | Call
 
-/** Fields of an Anthropic provider's message that have places of their own. */
-const INSIDE: ReadonlySet<string> = new Set(['content_blocks', 'citations', 'stop_reason', 'stop_sequence'])
 /** Message fields that belong beside the delta of `message_delta`; the others belong into it. */
 const BESIDE: ReadonlySet<string> = new Set(['context_management', 'turnpike'])
 
@@ -137,7 +135,7 @@ export class MessageStreamEncoder implements StreamEncoder<ChatChunk> {
       text += this.#close()
     }
     for (const name in kept)
-      if (name === 'stop_reason' || name === 'stop_sequence' || !INSIDE.has(name)) this.#fields[name] = kept[name]
+      if (name === 'stop_reason' || name === 'stop_sequence' || !PLACED.has(name)) this.#fields[name] = kept[name]
     return text
   }
 

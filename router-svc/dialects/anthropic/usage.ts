@@ -1,17 +1,10 @@
 import type { FinishReason, Usage } from '../../canonical/chat.ts'
+import { USAGE_FIELDS } from '../../canonical/usage.ts'
 
 type Fields = Record<string, unknown>
 
-/** Fields of canonical usage that have a place of their own in Anthropic's; what else a provider told is copied. */
-const PLACED: ReadonlySet<string> = new Set([
-  'prompt_tokens',
-  'completion_tokens',
-  'total_tokens',
-  'prompt_tokens_details',
-  'completion_tokens_details',
-  'cache_creation_input_tokens',
-  'cache_read_input_tokens',
-])
+/** Fields of a message that an Anthropic provider's answer kept beside its content, and that have places of their own in it. */
+export const PLACED: ReadonlySet<string> = new Set(['content_blocks', 'citations', 'stop_reason', 'stop_sequence'])
 
 /** Canonical usage in Anthropic's counts: `input_tokens` leaves cache reads and writes out. `tier`: the one that served, where it is known. */
 export function encodeUsage(usage: Usage, tier?: string): Fields {
@@ -30,7 +23,7 @@ export function encodeUsage(usage: Usage, tier?: string): Fields {
   if (split !== undefined && split !== null) encoded['cache_creation'] = split
   const thinking = usage.completion_tokens_details?.reasoning_tokens
   if (typeof thinking === 'number') encoded['output_tokens_details'] = { thinking_tokens: thinking }
-  for (const name in usage) if (!PLACED.has(name) && usage[name] !== null) encoded[name] = usage[name]
+  for (const name in usage) if (!USAGE_FIELDS.has(name) && usage[name] !== null) encoded[name] = usage[name]
   if (tier !== undefined) encoded['service_tier'] = tier === 'default' ? 'standard' : tier
   return encoded
 }

@@ -109,7 +109,7 @@ export function createHealthChecks(deps: HealthCheckDeps): HealthChecks {
   }
 
   function forgetAbsent(deployments: readonly Deployment[]): void {
-    if (dueAt.size <= deployments.length + SPARE) return
+    if (Math.max(dueAt.size, checkedAt.size) <= deployments.length + SPARE) return
     const present = new Set(deployments.map(({ id }) => id))
     for (const times of [checkedAt, dueAt]) for (const id of times.keys()) if (!present.has(id)) times.delete(id)
   }

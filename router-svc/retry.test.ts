@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../shared/errors.ts'
-import { decideRetry, type RetryState } from './retry.ts'
+import { decideRetry, type RetryState, retriesAllowed } from './retry.ts'
 
 const state = (changes: Partial<RetryState> = {}): RetryState => ({
   attempts: 1,
@@ -13,6 +13,17 @@ const state = (changes: Partial<RetryState> = {}): RetryState => ({
   minimumDelay: 0,
   jitter: 0,
   ...changes,
+})
+
+describe('retriesAllowed', () => {
+  it('is the number of the policy for this kind of failure, else the one for all', () => {
+    const policy = { RateLimitError: 0, InternalServerError: 4 }
+    expect(retriesAllowed(new GatewayError('provider_rate_limited'), 2, policy)).toBe(0)
+    expect(retriesAllowed(new GatewayError('provider_error'), 2, policy)).toBe(4)
+    expect(retriesAllowed(new GatewayError('provider_timeout'), 2, policy)).toBe(2)
+    expect(retriesAllowed(new GatewayError('no_deployment'), 2, policy)).toBe(0)
+    expect(retriesAllowed(new GatewayError('deployment_busy'), 2, {})).toBe(2)
+  })
 })
 
 describe('decideRetry', () => {

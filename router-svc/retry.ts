@@ -54,6 +54,12 @@ const ELSEWHERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'provider_quota',
 ])
 
+/** Retries for this kind of failure: the policy's number, else the one for all. Pure. */
+export function retriesAllowed(error: GatewayError, retries: number, policy: FailurePolicy): number {
+  const kind = failureKind(error)
+  return (kind === null ? undefined : policy[kind]) ?? retries
+}
+
 /** The kind under which policies count an error; null = none of theirs. */
 export function failureKind(error: GatewayError): FailureKind | null {
   const name = ERRORS[error.code].class

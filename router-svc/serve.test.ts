@@ -158,7 +158,7 @@ describe('retries', () => {
     fail(sent[1], 500)
     await client.done
     expect(sent).toHaveLength(2)
-    expect(JSON.parse(client.text).error.message).toContain('LiteLLM Retried: 1 times')
+    expect(JSON.parse(client.text).error.message).toContain('LiteLLM Retried: 1 times, LiteLLM Max Retries: 1')
   })
 
   it('share the time the request itself allows for the whole call', async () => {

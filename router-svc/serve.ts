@@ -3,7 +3,7 @@ import type { AttemptResult, FailedAttempt } from './attempt.ts'
 import { answeringModel, type Call } from './call.ts'
 import { brokenOff } from './failover/resume.ts'
 import type { Reply } from './reply.ts'
-import { decideRetry } from './retry.ts'
+import { decideRetry, retriesAllowed } from './retry.ts'
 import { fallbacksFor, withHistory } from './routing/fallback.ts'
 import type { Mirror } from './routing/mirror.ts'
 import { mockedFailure } from './routing/request-routing.ts'
@@ -36,7 +36,7 @@ export async function serve(
 ): Promise<Served> {
   const visited = new Set([asked.group])
   const waiting: Target[] = []
-  const journey: Journey = { first: null, broken: null, failovers: 0 }
+  const journey: Journey = { first: null, broken: null, failovers: 0, retries: 0 }
   let resolution = asked
   try {
     for (;;) {
@@ -73,6 +73,8 @@ interface Journey {
   /** The stream the client has the beginning of, and which nobody has ended yet. */
   broken: Broken | null
   failovers: number
+  /** Allowed to the first group for what failed there; the most of several kinds of failure. */
+  retries: number
 }
 
 interface Broken {
@@ -235,6 +237,7 @@ async function serveTier(
     if (result.kind !== 'failed') return served
     if (result.committed) breakOff(call, journey, result, route)
     if (isFinal(call, served)) return served
+    if (journey.first === null) journey.retries = Math.max(journey.retries, retriesAllowed(result.error, retries, policy))
     const now = clock.monotonic()
     const decision = decideRetry(result.error, {
       attempts: call.attempts.length - before,
@@ -317,7 +320,7 @@ function failed(
     group: asked.group,
     fallbacks: [...visited].slice(1),
     retried: Math.max(0, call.attempts.length - 1 - call.fallbacks),
-    maxRetries: call.options.numRetries ?? 0,
+    maxRetries: journey.retries,
     last,
   })
   if (journey.broken !== null) return endBroken(deps, call, journey.broken, error)

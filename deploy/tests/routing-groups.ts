@@ -11,6 +11,7 @@ export function routingConfig(upstream: string, custom: string): string {
     model_info: { id: site, ...info },
   })
   const price = (input: number): Fields => ({ input_cost_per_token: input, output_cost_per_token: input })
+  const rule = (when: Fields, then: string): Fields => ({ models: ['ruled'], when, then })
   // YAML holds JSON.
   return JSON.stringify({
     model_list: [
@@ -35,6 +36,8 @@ export function routingConfig(upstream: string, custom: string): string {
       at('tagged', 'tagged-paid', { tags: ['paid', 'eu'] }),
       at('tagged', 'tagged-default', { tags: ['default'] }),
       at('tagged-only', 'tagged-only', { tags: ['free'] }),
+      at('agents', 'agents-code', { tag_regex: ['^User-Agent: claude-code/.*'] }),
+      at('agents', 'agents-others', { tags: ['default'] }),
       at('regional', 'regional-eu', { region_name: 'eu-west-1' }),
       at('regional', 'regional-us', { region_name: 'us-east-1' }),
       at('windowed', 'window-small', {}, { max_input_tokens: 50 }),
@@ -50,6 +53,14 @@ export function routingConfig(upstream: string, custom: string): string {
       at('resting', 'resting2', { weight: 0 }),
       at('limited', 'limited1'),
       at('limited', 'limited2'),
+      at('limited-saved', 'limited3'),
+      at('limited-saved', 'limited4'),
+      // §5.3: strategies, chosen by keys.
+      at('fast', 'fast1', { model: 'openai/script:latency=150' }),
+      at('fast', 'fast2'),
+      ...[1, 2, 3].map((number) => at('busy', `busy${number}`)),
+      at('counted', 'counted1', { rpm: 2 }),
+      at('counted', 'counted2', { rpm: 3 }),
       // §5.7: fallbacks.
       at('general', 'general1'),
       at('long', 'long1'),
@@ -71,6 +82,9 @@ export function routingConfig(upstream: string, custom: string): string {
       at('own-way', 'own-way2', {}, { chosen: true }),
       at('own-way', 'own-way3'),
       at('capped', 'capped1', { model: 'together_ai/gpt-scripted', ...price(0.01) }),
+      at('shared-cap', 'cap-own', { weight: 1, max_budget: 1, budget_duration: '1d', ...price(0.01) }),
+      at('shared-cap', 'cap-none', { weight: 0 }),
+      ...[1, 2, 3].map((number) => at('sticky', `sticky${number}`)),
       at('ruled', 'ruled1'),
     ],
     router_settings: {
@@ -83,6 +97,7 @@ export function routingConfig(upstream: string, custom: string): string {
         { ordered: ['spare'] },
         { general: ['plain', 'spare'] },
         { nickname: ['spare'] },
+        { 'limited-saved': ['spare'] },
         { 'wild/claude-y': ['spare'] },
         { 'wild/*': ['plain'] },
         { chain1: ['chain2', { model: 'spare', temperature: 0.5 }] },
@@ -93,13 +108,15 @@ export function routingConfig(upstream: string, custom: string): string {
       enable_pre_call_checks: true,
       enable_tag_filtering: true,
       enable_health_check_routing: true,
-      model_group_affinity_config: { sessions: ['session_affinity'], warm: ['prompt_caching'] },
+      model_group_affinity_config: { sessions: ['session_affinity'], warm: ['prompt_caching'], sticky: ['deployment_affinity'] },
       provider_budget_config: { together_ai: { budget_limit: 1, time_period: '1d' } },
     },
     turnpike_settings: {
       routing_strategy_module: custom,
-      // biome-ignore lint/suspicious/noThenProperty: what a rule's target is called in the configuration.
-      routing_rules: [{ models: ['ruled'], when: { 'metadata.plan': { $eq: 'paid' } }, then: 'spare' }],
+      routing_rules: [
+        rule({ 'metadata.plan': { $eq: 'paid' } }, 'spare'),
+        rule({ $or: [{ 'headers.x-plan': 'gold' }, { 'params.temperature': { $gt: 1 } }] }, 'plain'),
+      ],
     },
   })
 }

@@ -166,6 +166,10 @@ describe.each(MODES)('routing, %s', (mode) => {
       expect((await ask('guest', { key: stranger })).status).toBe(400)
       expect((await ask('guest-internal', { key: stranger })).status).toBe(400)
       expect((await ask('guest-team', { key: stranger })).status).toBe(400)
+      const listed = async (apiKey: string): Promise<string[]> =>
+        (await new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey }).models.list()).data.map(({ id }) => id)
+      expect(await listed(key)).toEqual(expect.arrayContaining(['guest', 'house']))
+      expect(await listed(stranger)).not.toContain('guest')
     })
 
     it('fits tags: any of them, all of them, the default ones, or 401', async () => {
@@ -184,9 +188,15 @@ describe.each(MODES)('routing, %s', (mode) => {
       const none = await ask('tagged-only', { body: { tags: ['paid'] } })
       expect(none).toMatchObject({ status: 401, sites: [] })
       expect(none.body.error?.message).toContain('Not allowed to access model due to tags configuration')
+      expect(await spread(6, 'agents', { headers: { 'user-agent': 'claude-code/1.2' } })).toEqual({ 'agents-code': 6 })
+      expect(await spread(6, 'agents', { headers: { 'user-agent': 'curl/8' } })).toEqual({ 'agents-others': 6 })
     })
 
-    it('stays in the region that a key or a request allows', async () => {
+    it('stays in the region that a key, a request or a customer allows', async () => {
+      await gateway.admin('POST', '/customer/new', { user_id: 'european', allowed_model_region: 'eu' })
+      // The first customer with anything of its own is news to the routers.
+      await expect.poll(() => spread(10, 'regional', { body: { user: 'european' } }), wait).toEqual({ 'regional-eu': 10 })
+      expect(await spread(10, 'regional', { body: { user: 'european' } })).toEqual({ 'regional-eu': 10 })
       const key = await gateway.generateKey({ metadata: { allowed_model_region: 'eu' } })
       expect(await spread(10, 'regional', { key })).toEqual({ 'regional-eu': 10 })
       expect(await spread(10, 'regional', { body: { allowed_model_region: 'us' } })).toEqual({ 'regional-us': 10 })
@@ -221,6 +231,53 @@ describe.each(MODES)('routing, %s', (mode) => {
     })
   })
 
+  describe('by which strategy', () => {
+    const keyFor = (routing_strategy: string): Promise<string> => gateway.generateKey({ router_settings: { routing_strategy } })
+
+    it('latency-based-routing takes the fastest, once each has been tried', async () => {
+      const key = await keyFor('latency-based-routing')
+      await expect.poll(() => spread(6, 'fast', { key }), wait).toEqual({ fast2: 6 })
+      // That is more than luck.
+      expect(await spread(20, 'fast', { key })).toEqual({ fast2: 20 })
+    })
+
+    it('least-busy takes the one with the fewest calls', async () => {
+      const key = await keyFor('least-busy')
+      const sites: string[] = []
+      const running: Promise<Answered>[] = []
+      for (let index = 0; index < 6; index += 1) {
+        const before = upstream.stats().active
+        running.push(ask('busy', { key, edge: 0, script: 'latency=1000' }))
+        await upstream.when(({ active }) => active > before)
+      }
+      for (const { sites: called } of await Promise.all(running)) sites.push(...called)
+      // Routers tell each other once a second.
+      const expected = ['busy1', 'busy1', 'busy2', 'busy2', 'busy3', 'busy3']
+      if (mode === 'embedded') expect(sites.sort()).toEqual(expected)
+      else expect(new Set(sites).size).toBe(3)
+    })
+
+    it('usage-based-routing-v2 holds the limits of deployments exactly, over all routers', async () => {
+      // The alias tells which routers have the settings.
+      const settings = { routing_strategy: 'usage-based-routing-v2', model_group_alias: { marker: 'plain' } }
+      await gateway.admin('POST', '/config/update', { router_settings: settings })
+      const known = async (): Promise<number[]> =>
+        (await Promise.all(Array.from({ length: 12 }, () => ask('marker')))).map(({ status }) => status)
+      await expect.poll(known, wait).toEqual(Array(12).fill(200))
+      // Not where one minute ends and the next begins.
+      await expect.poll(() => 60_000 - (Date.now() % 60_000), wait).toBeGreaterThan(2_000)
+      const answers = await Promise.all(Array.from({ length: 8 }, () => ask('counted')))
+      const nothing = Object.fromEntries(Object.keys(settings).map((name) => [name, null]))
+      await gateway.admin('POST', '/config/update', { router_settings: nothing })
+      const sites = answers.flatMap(({ sites: called }) => called).sort()
+      expect(sites).toEqual(['counted1', 'counted1', 'counted2', 'counted2', 'counted2'])
+      const refused = answers.filter(({ status }) => status !== 200)
+      expect(refused.map(({ status }) => status)).toEqual([429, 429, 429])
+      for (const { headers } of refused) expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
+      await expect.poll(known, wait).toEqual(Array(12).fill(400))
+    })
+  })
+
   describe('when one fails', () => {
     it('tries again as the policy of its group says, elsewhere and at once', async () => {
       const failing = (text: string): Promise<Answered> => ask('policy', { script: text })
@@ -228,6 +285,8 @@ describe.each(MODES)('routing, %s', (mode) => {
       const four = await failing('fail=500')
       expect(four.status).toBe(500)
       expect([...four.sites].sort()).toEqual(['policy1', 'policy2', 'policy3', 'policy4'])
+      expect(four.headers.get('x-litellm-attempted-retries')).toBe('3')
+      expect(four.body.error?.message).toContain('LiteLLM Retried: 3 times, LiteLLM Max Retries: 3')
       expect(performance.now() - since).toBeLessThan(1_500)
       expect((await failing('fail=400')).sites).toHaveLength(2)
       expect((await failing('fail=429')).sites).toHaveLength(1)
@@ -284,6 +343,9 @@ describe.each(MODES)('routing, %s', (mode) => {
       expect(seconds).toBeGreaterThan(25)
       expect(seconds).toBeLessThanOrEqual(30)
       expect(after[0]?.body.error?.message).toContain('No deployments available for selected model')
+      // Who has a fallback does not wait, and does not ask again what rests.
+      const saved = { at: { limited3: 'fail=429,retry=30', limited4: 'fail=429,retry=30' } }
+      await expect.poll(async () => (await ask('limited-saved', saved)).sites, wait).toEqual(['spare1'])
       const alone = await ask('alone', { script: 'fail=429,retry=7' })
       expect(alone).toMatchObject({ status: 429, sites: ['alone1'] })
       expect(alone.headers.get('retry-after')).toBe('7')
@@ -298,6 +360,15 @@ describe.each(MODES)('routing, %s', (mode) => {
       expect(headers.get('x-litellm-model-id')).toBe('hedged2')
       const rows = await gateway.ledger(headers.get('x-litellm-call-id') as string)
       expect(rows.map(({ model_id }) => model_id).sort()).toEqual(['hedged1', 'hedged2'])
+      const id = newId()
+      const stream = await new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: key }).chat.completions.create({
+        model: 'hedged',
+        messages: [{ role: 'user', content: marked(id, { script: 'chunks=4', at: { hedged1: 'first=10000' } }) }],
+        stream: true,
+      })
+      let finished = 0
+      for await (const chunk of stream) if (chunk.choices[0]?.finish_reason === 'stop') finished += 1
+      expect([finished, sitesOf(id)]).toEqual([1, ['hedged1', 'hedged2']])
     })
   })
 
@@ -409,6 +480,11 @@ describe.each(MODES)('routing, %s', (mode) => {
       expect((await ask('general', { at, key: ofTeam })).sites).toEqual(['general1', 'spare1'])
       expect((await ask('late', { at, key: ofTeam })).sites).toEqual(['late1', 'plain1'])
       expect((await ask('alone', { at, key: own })).sites).toEqual(['alone1', 'plain1'])
+      await gateway.admin('POST', '/key/update', { key: own, router_settings: { fallbacks: [] } })
+      await expect.poll(async () => (await ask('alone', { at, key: own })).sites, wait).toEqual(['alone1'])
+      // A fallback of the operator's needs no leave.
+      const narrow = await gateway.generateKey({ models: ['general'] })
+      expect((await ask('general', { at, key: narrow })).sites).toEqual(['general1', 'plain1'])
     })
 
     it('changes while it runs', async () => {
@@ -481,7 +557,9 @@ describe.each(MODES)('routing, %s', (mode) => {
       expect(await ask('alone', at(500))).toMatchObject({ status: 500, sites: ['alone1'] })
     })
 
-    it('goes where the operator’s rules send calls with such metadata', async () => {
+    it('goes where the operator’s rules send calls with such metadata, headers or parameters', async () => {
+      expect((await ask('ruled', { headers: { 'x-plan': 'gold' } })).sites).toEqual(['plain1'])
+      expect((await ask('ruled', { body: { temperature: 1.5 } })).sites).toEqual(['plain1'])
       expect((await ask('ruled', { body: { metadata: { plan: 'paid' } } })).sites).toEqual(['spare1'])
       expect((await ask('ruled', { body: { metadata: { plan: 'free' } } })).sites).toEqual(['ruled1'])
     })
@@ -498,6 +576,14 @@ describe.each(MODES)('routing, %s', (mode) => {
       expect(new Set(sites.map(({ sites: [site] }) => site)).size).toBe(3)
       const headers = { 'x-litellm-session-id': 'a' }
       expect(await spread(8, 'sessions', { headers })).toEqual(await session('a'))
+    })
+
+    it('keeps a key on one deployment, until that one is out', async () => {
+      const key = await gateway.generateKey({})
+      const [site = ''] = Object.keys(await spread(10, 'sticky', { key }))
+      expect(await spread(10, 'sticky', { key })).toEqual({ [site]: 10 })
+      expect((await ask('sticky', { key, at: { [site]: 'fail=429,retry=2' } })).status).toBe(429)
+      expect(Object.keys(await spread(10, 'sticky', { key }))).not.toContain(site)
     })
 
     it('keeps a conversation where its beginning is cached, and says so', async () => {
@@ -552,13 +638,15 @@ describe.each(MODES)('routing, %s', (mode) => {
       if (mode === 'embedded') expect(order).toEqual(['0', '5', '9'])
     })
 
-    it('stops calling a provider whose budget is used up', async () => {
+    it('stops calling a provider, or a deployment, whose budget is used up', async () => {
       // $0.01 per token.
       expect((await ask('capped', { script: 'prompt=1000,completion=1' })).status).toBe(200)
       await expect.poll(async () => (await ask('capped')).status, wait).toBe(429)
       const refused = await ask('capped')
       expect(refused.sites).toEqual([])
       expect(refused.body.error?.message).toContain('crossed budget for provider')
+      expect((await ask('shared-cap', { script: 'prompt=1000,completion=1' })).sites).toEqual(['cap-own'])
+      await expect.poll(() => spread(6, 'shared-cap'), wait).toEqual({ 'cap-none': 6 })
     })
   })
 })

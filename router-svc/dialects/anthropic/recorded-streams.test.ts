@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { toGatewayError } from '../../../shared/errors.ts'
 import { SseParser } from '../../../shared/http/sse.ts'
 import type { ChatChunk } from '../../canonical/chat.ts'
-import * as own from '../../providers/anthropic/recordings.testkit.ts'
+import { haveRecordings, recordings } from '../../providers/anthropic/recordings.testkit.ts'
 import { providerOf } from '../../providers/index.ts'
 import * as openai from '../../providers/openai/recordings.suite.ts'
 import { type Folded, fold, gist } from './grammar.testkit.ts'
@@ -56,7 +56,7 @@ function random(seed: number): number[] {
 const PROVIDERS = ['openai', 'groq', 'deepseek', 'mistral', 'openrouter', 'xai', 'together_ai', 'fireworks_ai']
 const FOLDERS: Readonly<Record<string, string>> = { together_ai: 'together', fireworks_ai: 'fireworks' }
 
-describe.skipIf(!own.haveRecordings())('streams recorded from providers of OpenAI’s protocol', () => {
+describe.skipIf(!haveRecordings())('streams recorded from providers of OpenAI’s protocol', () => {
   const recorded = PROVIDERS.flatMap((provider) => {
     const folder = FOLDERS[provider] ?? provider
     return openai
@@ -85,10 +85,10 @@ describe.skipIf(!own.haveRecordings())('streams recorded from providers of OpenA
   }
 })
 
-describe.skipIf(!own.haveRecordings())('streams recorded from Anthropic', () => {
+describe.skipIf(!haveRecordings())('streams recorded from Anthropic', () => {
   const recorded = own
     .fileNames('anthropic')
-    .flatMap((file) => own.recordings('anthropic', file))
+    .flatMap((file) => recordings('anthropic', file))
     .flatMap(({ file, stream, request }) => (stream === null ? [] : [{ file, stream, request: request ?? {} }]))
 
   it('are there', () => {
@@ -118,11 +118,11 @@ function sorted(blocks: Record<string, unknown>[]): unknown[] {
   return blocks.map(({ caller, ...block }) => block)
 }
 
-describe.skipIf(!own.haveRecordings())('whole answers recorded from Anthropic', () => {
+describe.skipIf(!haveRecordings())('whole answers recorded from Anthropic', () => {
   const chat = providerOf('anthropic')?.chat
   const recorded = own
     .fileNames('anthropic')
-    .flatMap((file) => own.recordings('anthropic', file))
+    .flatMap((file) => recordings('anthropic', file))
     .filter(({ body, status }) => body !== null && status === 200)
 
   for (const [index, { file, body, request }] of recorded.entries()) {

@@ -1,6 +1,6 @@
 import { array, assert, constantFrom, integer, nat, property, tuple } from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type RoutingSettings, STRATEGIES } from '../../proto/routing.ts'
+import { DEFAULT_ROUTING, type RoutingSettings, STRATEGIES } from '../../proto/routing.ts'
 import type { GatewayError } from '../../shared/errors.ts'
 import { silentLog } from '../../shared/log.ts'
 import type { Call } from '../call.ts'
@@ -45,6 +45,8 @@ function scene(deployments: Record<string, Fields>, settings: Partial<RoutingSet
   return { ...group, selector, told, candidates, tiers, choose, run, ids, refusal }
 }
 
+const health = { ...DEFAULT_ROUTING.health, background: true, routing: true, staleness: 10_000 }
+
 describe('candidates', () => {
   it('come in tiers by order, those without one last', () => {
     const { tiers } = scene({ d0: {}, d1: { order: 2 }, d2: { order: 1 }, d3: { order: 2 }, d4: { order: null } })
@@ -88,15 +90,6 @@ describe('candidates', () => {
   })
 
   it('leave out what a background check found unhealthy where that is asked for, unless it is all', () => {
-    const health = {
-      background: true,
-      interval: 1,
-      concurrency: 1,
-      groups: null,
-      routing: true,
-      staleness: 10_000,
-      ignoreTransient: false,
-    }
     const { tiers, states, clock } = scene(many(2), { health })
     states.health('d0', { healthy: false }, 0)
     expect(tiers()).toEqual([['d1']])
@@ -180,15 +173,6 @@ describe('a deployment that is cooled down', () => {
 
 describe('a failed background check', () => {
   it('is one of the allowed failures where a policy says how many, and takes nothing out by itself', () => {
-    const health = {
-      background: true,
-      interval: 1,
-      concurrency: 1,
-      groups: null,
-      routing: true,
-      staleness: 10_000,
-      ignoreTransient: false,
-    }
     const { tiers, states, run } = scene(many(2), { health, allowedFailsPolicy: { InternalServerError: 1 } })
     states.health('d0', { healthy: false }, 0)
     expect(tiers()).toEqual([['d0', 'd1']])

@@ -146,9 +146,8 @@ export function createSelector({ clock, random, states, affinity, observe, log }
 }
 
 /** Whether unhealthy deployments are left out. With a policy of allowed failures they count as failures instead (§5.8). */
-function byHealth({ settings }: RouterRuntime): boolean {
-  const routing = settings.routing as RoutingSettings | undefined
-  return routing?.health.routing === true && Object.keys(routing.allowedFailsPolicy).length === 0
+function byHealth({ settings: { routing } }: RouterRuntime): boolean {
+  return routing.health.routing && Object.keys(routing.allowedFailsPolicy).length === 0
 }
 
 /** What the filters that apply leave, or why they leave nothing. */

@@ -96,4 +96,13 @@ describe('the waiting room', () => {
     expect(room.size).toBe(0)
     expect(clock.pending).toBe(0)
   })
+
+  it('lets everybody go when it closes, and nobody wait after that', async () => {
+    const { clock, room, wait } = scene()
+    const waiting = wait('a', call())
+    room.stop()
+    expect(await waiting).toBe('go')
+    expect(await wait('a', call())).toBe('full')
+    expect(clock.pending).toBe(0)
+  })
 })

@@ -17,7 +17,7 @@ export interface WaitingRoom {
   queued(group: string): number
   /** How many wait; 0 nearly always, so that asking first costs nothing. */
   readonly size: number
-  /** Everybody goes, to find out for themselves. */
+  /** Everybody goes, to find out for themselves; nobody waits any more (`full`). */
   stop(): void
 }
 
@@ -37,6 +37,7 @@ export function createWaitingRoom({ clock, limit = WAITING_MAX }: { clock: Clock
   const groups = new Map<string, Waiter[]>()
   let size = 0
   let poll: Timer | null = null
+  let stopped = false
 
   function remove(group: string, waiter: Waiter): void {
     const queue = groups.get(group)
@@ -58,7 +59,7 @@ export function createWaitingRoom({ clock, limit = WAITING_MAX }: { clock: Clock
     if (call.cancelled !== null) return Promise.resolve('cancelled')
     const left = until - clock.monotonic()
     if (left <= 0) return Promise.resolve('timeout')
-    if (size >= limit) return Promise.resolve('full')
+    if (stopped || size >= limit) return Promise.resolve('full')
     return new Promise((resolve) => {
       const waiter: Waiter = {
         priority: priorityOf(call),
@@ -93,6 +94,7 @@ export function createWaitingRoom({ clock, limit = WAITING_MAX }: { clock: Clock
       return size
     },
     stop() {
+      stopped = true
       for (const queue of [...groups.values()]) for (const waiter of [...queue]) waiter.go('go')
     },
   }

@@ -44,7 +44,7 @@ export function routingConfig(upstream: string, custom: string): string {
       at('windowed', 'window-large', {}, { max_input_tokens: 100_000 }),
       at('narrow', 'narrow1', {}, { max_input_tokens: 50 }),
       at('narrow-saved', 'narrow2', {}, { max_input_tokens: 50 }),
-      at('checked', 'checked-sick', { model: 'openai/script:fail=500' }),
+      at('checked', 'checked-sick', { model: 'openai/script:id=sick,fail=500x1' }),
       at('checked', 'checked-well'),
       // §5.4, §5.5: retries and cooldowns. A weight of 0 is for when the other one is out.
       ...[1, 2, 3, 4].map((number) => at('policy', `policy${number}`)),

@@ -223,6 +223,10 @@ describe.each(MODES)('routing, %s', (mode) => {
       }
       await expect.poll(ill, wait).toEqual(Array(mode === 'cluster' ? 2 : 1).fill('checked-sick'))
       expect(await spread(20, 'checked')).toEqual({ 'checked-well': 20 })
+      // It was ill once only: the next check finds it well.
+      await gateway.admin('GET', '/health?model=checked')
+      await expect.poll(ill, wait).toEqual([])
+      expect(Object.keys(await spread(20, 'checked')).sort()).toEqual(['checked-sick', 'checked-well'])
     })
 
     it('follows a strategy of the operator’s own', async () => {
@@ -387,6 +391,8 @@ describe.each(MODES)('routing, %s', (mode) => {
       expect(response.headers.get('x-litellm-model-id')).toBe('spare1')
       expect(response.headers.get('x-litellm-attempted-fallbacks')).toBe('2')
       expect(response.headers.get('x-litellm-attempted-retries')).toBe('0')
+      const rows = await gateway.ledger(response.headers.get('x-litellm-call-id') as string)
+      expect(rows).toMatchObject([{ status: 'success', model_group: 'spare', model_id: 'spare1' }])
       const stream = await openai.chat.completions.create({
         model: 'general',
         messages: [{ role: 'user', content: marked(newId(), { at: { general1: 'fail=500' } }) }],
@@ -413,6 +419,15 @@ describe.each(MODES)('routing, %s', (mode) => {
       expect((await ask('general', { at, body: { fallbacks: ['spare'] } })).sites).toEqual(['general1', 'spare1'])
       const replaced = await ask('general', { at, body: { fallbacks: [{ model: 'spare', temperature: 0.25 }] } })
       expect(replaced.sites).toEqual(['general1', 'spare1'])
+      const other = newId()
+      const messages = [{ role: 'user', content: marked(other, {}) }]
+      expect((await ask('general', { at, body: { fallbacks: [{ model: 'spare', messages }] } })).sites).toEqual(['general1'])
+      expect(sitesOf(other)).toEqual(['spare1'])
+      const long = { at: { general1: 'fail=400,code=context_length_exceeded' } }
+      expect((await ask('general', { ...long, body: { context_window_fallbacks: [{ general: ['spare'] }] } })).sites).toEqual([
+        'general1',
+        'spare1',
+      ])
       const [first, second] = upstream.served(replaced.id).map(({ body }) => JSON.parse(body) as Fields)
       expect([first?.['temperature'], second?.['temperature']]).toEqual([undefined, 0.25])
       const key = await gateway.generateKey({ models: ['general'] })
@@ -452,6 +467,22 @@ describe.each(MODES)('routing, %s', (mode) => {
         expect([answer.status, sitesOf(message)]).toEqual([200, ['general1', 'plain1']])
         expect(await answer.text()).toContain(stream ? 'message_stop' : 'end_turn')
       }
+    })
+
+    it('goes on elsewhere when a stream does not begin in time, and its client sees one clean stream', async () => {
+      const id = newId()
+      const messages = [{ role: 'user' as const, content: marked(id, { script: 'chunks=3', at: { general1: 'first=9000' } }) }]
+      const since = performance.now()
+      const stream = await openai.chat.completions.create({
+        model: 'general',
+        messages,
+        stream: true,
+        ...{ stream_timeout: 0.2 },
+      })
+      let finished = 0
+      for await (const chunk of stream) if (chunk.choices[0]?.finish_reason === 'stop') finished += 1
+      expect([finished, sitesOf(id)]).toEqual([1, ['general1', 'plain1']])
+      expect(performance.now() - since).toBeLessThan(2_000)
     })
 
     it('lets a request test its fallbacks', async () => {

@@ -59,8 +59,8 @@ const ASLEEP = 250
 /** An error body is read up to here; the rest is of no use to anyone. */
 const ERROR_BODY_LIMIT = 64 * 1024
 const OPEN_BRACE = 0x7b
-/** Words of the model in the JSON of an answer, as far as it came. */
-const WORDS = /"(?:content|text|thinking|reasoning_content|arguments)"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)/gs
+/** Where words of the model begin in the JSON of an answer. */
+const WORDS = /"(?:content|text|thinking|reasoning_content|arguments)"\s*:\s*"/g
 /** How an answer ends that had begun; an error object in its place is no answer. */
 const BROKEN: ReadonlySet<GatewayError['code']> = new Set<GatewayError['code']>([
   'provider_connection',
@@ -374,9 +374,12 @@ class Try implements ResponseSink {
   /** A whole answer that began and could not be read to its end was made, and is billed for, by whoever sent it: what came of its words. */
   #saidInPart(error: GatewayError): TokenUsage | undefined {
     if (this.#unary === null || this.#parts[0]?.[0] !== OPEN_BRACE || !BROKEN.has(error.code)) return undefined
+    const json = Buffer.from(join(this.#parts, this.#collected)).toString('utf8')
     let characters = 0
-    for (const [, words] of Buffer.from(join(this.#parts, this.#collected)).toString('utf8').matchAll(WORDS))
-      characters += (words as string).length
+    for (const { 0: opening, index } of json.matchAll(WORDS)) {
+      const from = index + opening.length
+      characters += endOfText(json, from) - from
+    }
     return estimate(roughTokens(characters))
   }
 
@@ -412,4 +415,17 @@ function inSeconds(time: number): string {
 
 function join(parts: Uint8Array[], length: number): Uint8Array {
   return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts, length)
+}
+
+/**
+ * Where the JSON text ends that begins at `from`, or what came of it. Searched, not matched: an expression that steps over escapes needs stack
+ * for each of them, and throws at a few million.
+ */
+function endOfText(json: string, from: number): number {
+  for (let at = json.indexOf('"', from); at >= 0; at = json.indexOf('"', at + 1)) {
+    let before = at
+    while (json[before - 1] === '\\') before -= 1
+    if ((at - before) % 2 === 0) return at
+  }
+  return json.length
 }

@@ -154,6 +154,22 @@ describe('the cost of an answer', () => {
   })
 })
 
+describe('a whole answer that breaks off', () => {
+  it('is billed for the words that came, however many and whatever is escaped in them', async () => {
+    const { sent, events, call } = make([deployment('one')], { numRetries: 0 })
+    const client = call(chat)
+    sent[0]?.sink.head(200, JSON_TYPE)
+    const lines = 'four\\n\\"\\\\'.repeat(1_000_000)
+    sent[0]?.sink.data(Buffer.from(`{"choices":[{"message":{"reasoning_content":"so\\\\","content":"${lines}`))
+    sent[0]?.sink.failed(new GatewayError('provider_truncated'))
+    await client.done
+    expect(events).toHaveLength(1)
+    const [attempt] = events[0]?.attempts ?? []
+    expect(attempt).toMatchObject({ outcome: 'partial', usage: { estimated: true } })
+    expect(attempt?.usage?.output).toBeCloseTo((lines.length + 4) / 4, -3)
+  })
+})
+
 describe('the intent of a call', () => {
   it('is written before the provider is called, and says what to book if nobody ever reports', async () => {
     const { call, intents, sent } = make()

@@ -2,6 +2,7 @@ import { pathToFileURL } from 'node:url'
 import type { Deployment, RuntimeSettings } from '../../proto/deployment.ts'
 import { DEFAULT_ROUTING, STRATEGIES, type StrategyName } from '../../proto/routing.ts'
 import { decode, openCall } from '../../router-svc/call.ts'
+import { deployment } from '../../router-svc/handle.testkit.ts'
 import { noObserver } from '../../router-svc/observe.ts'
 import { createProviders } from '../../router-svc/providers/index.ts'
 import { createAffinity } from '../../router-svc/routing/affinity.ts'
@@ -95,42 +96,14 @@ function middle(times: number[]): number {
 }
 
 function deploymentOf(index: number): Deployment {
-  return {
-    id: `deployment-${index}`,
+  return deployment(`deployment-${index}`, {
     modelGroup: 'group',
     provider: 'mock',
-    model: 'model',
-    apiBase: null,
-    apiKey: null,
-    organization: null,
-    apiVersion: null,
     weight: 1 + (index % 7),
     rpm: 1_000_000_000,
     tpm: 1_000_000_000_000,
-    maxParallelRequests: null,
-    order: null,
-    tags: [],
-    timeout: null,
-    streamTimeout: null,
-    maxRetries: null,
-    defaults: {},
-    extraHeaders: {},
-    extraBody: {},
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    mockResponse: null,
-    mode: null,
-    baseModel: null,
-    accessGroups: [],
-    info: {},
     prices: { rateVersion: 'r', input: 1_000_000_000 + (index % 50), output: 2_000_000_000 },
-    maxInputTokens: null,
-    maxOutputTokens: null,
-    blocked: false,
-    fromDatabase: false,
-    settings: {},
-  }
+  })
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {

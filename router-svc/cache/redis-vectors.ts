@@ -1,4 +1,5 @@
 import type { RedisConnection } from '../../shared/redis.ts'
+import { unlinkAll } from './redis.ts'
 import { type Neighbour, normalized, type Vectors } from './vectors.ts'
 
 export interface RedisVectorsOptions {
@@ -27,7 +28,8 @@ export function createRedisVectors({ redis, prefix, index }: RedisVectorsOptions
   /** Lengths whose index is there. */
   const made = new Map<number, Promise<void>>()
   const indexOf = (length: number) => `${prefix}:${index}:${length}`
-  const nameOf = (key: string, length: number | string) => `{${prefix}}:cache-vector:${length}:${key}`
+  const names = `{${prefix}}:cache-vector:`
+  const nameOf = (key: string, length: number) => `${names}${length}:${key}`
 
   function ensure(length: number): Promise<void> {
     let making = made.get(length)
@@ -49,15 +51,6 @@ export function createRedisVectors({ redis, prefix, index }: RedisVectorsOptions
     } catch (thrown) {
       if (!isReply(thrown) || !/already exists/i.test(thrown.message)) throw thrown
     }
-  }
-
-  async function remove(pattern: string): Promise<void> {
-    let cursor = '0'
-    do {
-      const [next, found] = (await redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 500)) as [string, string[]]
-      cursor = next
-      if (found.length > 0) await redis.call('UNLINK', ...found)
-    } while (cursor !== '0')
   }
 
   return {
@@ -83,7 +76,7 @@ export function createRedisVectors({ redis, prefix, index }: RedisVectorsOptions
       const names = keys.flatMap((key) => [...made.keys()].map((length) => nameOf(key, length)))
       if (names.length > 0) await redis.call('UNLINK', ...names)
     },
-    flush: () => remove(nameOf('*', '*')),
+    flush: () => unlinkAll(redis, names),
   }
 }
 

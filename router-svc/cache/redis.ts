@@ -35,6 +35,17 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('HINCRBY', KEYS[2], math.ceil((now + ARGV[2]) / ARGV[5]), ARGV[3])
 return 1`
 
+/** Takes away whatever begins with `prefix`. */
+export async function unlinkAll(redis: Pick<RedisConnection, 'call'>, prefix: string): Promise<void> {
+  const pattern = `${prefix.replace(/[[\]*?\\]/g, '\\$&')}*`
+  let cursor = '0'
+  do {
+    const [next, found] = (await redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT)) as [string, string[]]
+    cursor = next
+    if (found.length > 0) await redis.call('UNLINK', ...found)
+  } while (cursor !== '0')
+}
+
 /**
  * Answers all routers share. With `maxBytes` (a Redis that holds the counters too) what does not fit any more is not kept: a full Redis could not
  * count limits either.
@@ -62,13 +73,7 @@ export function createRedisCache({ redis, prefix, clock, maxBytes }: RedisCacheO
     },
     delete: (keys) => remove(keys.map(name)),
     async flush() {
-      const pattern = name('*').replace(/[[\]?\\]/g, '\\$&')
-      let cursor = '0'
-      do {
-        const [next, found] = (await redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT)) as [string, string[]]
-        cursor = next
-        await remove(found)
-      } while (cursor !== '0')
+      await unlinkAll(redis, name(''))
       await remove([hours])
     },
     async ping() {

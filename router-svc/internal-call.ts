@@ -60,7 +60,9 @@ export function createInternalCalls({ take, clock, newId }: InternalCallDeps): I
           if (result instanceof GatewayError) reject(result)
           else resolve(result)
         })
-        const timer = clock.after(request.deadline, () => stream.cancel('deadline_exceeded', new GatewayError('deadline_exceeded')))
+        const timer = clock.after(request.deadline, () =>
+          stream.cancel('deadline_exceeded', new GatewayError('deadline_exceeded')),
+        )
         take(stream)
       })
     },

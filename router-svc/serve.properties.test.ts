@@ -72,6 +72,7 @@ async function held(fields: Partial<Plan>): Promise<Simulated> {
     calls: [CALL],
     plays: [PLAY],
     draws: [0],
+    spool: 0,
     ...fields,
   })
   await checkAll(world)

@@ -1,7 +1,9 @@
 import type { Deployment } from '../proto/deployment.ts'
 import type { DialectName } from '../proto/endpoints.ts'
 import { DEFAULT_ROUTING, type FailurePolicy, type RoutingSettings } from '../proto/routing.ts'
+import type { Clock } from '../shared/clock.ts'
 import { type Client, deployment, make, settled } from './handle.testkit.ts'
+import type { HandleDeps } from './handle.ts'
 import type { Selector } from './routing/select.ts'
 import { advance, begin, type Play, type Played } from './simulated-provider.testkit.ts'
 
@@ -21,6 +23,8 @@ export interface Plan {
   plays: Play[]
   /** What is drawn where one of several is picked, in turn. */
   draws: number[]
+  /** Milliseconds until what is given to the spool is on disk. */
+  spool: number
 }
 
 export type Group = 'gpt' | 'b' | 'c'
@@ -55,8 +59,9 @@ export interface Run {
   /** Milliseconds from its beginning to its end. */
   took: number
   left: string | null
-  /** Provider calls made when the client left. */
+  /** Provider calls made when the client left, and whether its end was booked by then. */
   sentBefore: number
+  booked: boolean
 }
 
 export interface Simulated {
@@ -90,7 +95,6 @@ export async function simulate(plan: Plan): Promise<Simulated> {
       ...(order === null ? {} : { order }),
     }),
   )
-  const choices: Choice[] = []
   let draw = 0
   const random = () => plan.draws[draw++ % plan.draws.length] ?? 0
   const gateway = make(
@@ -103,21 +107,12 @@ export async function simulate(plan: Plan): Promise<Simulated> {
       routing: routingOf(plan),
     },
     (clock, own) => ({
-      selector: watched(
-        own.selector,
-        (route, call) => {
-          world.begun += 1
-          const cooling = route.state.cooldownUntil > clock.monotonic()
-          choices.push({ callId: call.message.callId, deploymentId: route.deployment.id, cooling })
-        },
-        () => {
-          world.ended += 1
-        },
-      ),
+      spool: slowed(own.spool, clock, plan.spool),
+      selector: watched(own.selector, clock, () => world),
     }),
     random,
   )
-  const world: Simulated = { plan, gateway, deployments, runs: [], played: [], choices, begun: 0, ended: 0 }
+  const world: Simulated = { plan, gateway, deployments, runs: [], played: [], choices: [], begun: 0, ended: 0 }
   const { clock } = gateway
   const last = Math.max(...plan.calls.map(({ at, deadline }) => at + deadline)) + GRACE
   for (;;) {
@@ -129,11 +124,19 @@ export async function simulate(plan: Plan): Promise<Simulated> {
     adopt(world)
     for (const run of world.runs) clientActs(world, run)
     await settled()
-    if (world.runs.length === plan.calls.length && world.runs.every(({ finished }) => finished > 0)) break
+    if (world.runs.length === plan.calls.length && world.runs.every(isOver)) break
     if (clock.monotonic() > last) break
     clock.advance(STEP)
   }
+  // The spool's own timers are no business of the router's.
+  clock.advance(plan.spool)
+  await settled()
   return world
+}
+
+/** The answer may follow the end of the work, when its event is on disk. */
+function isOver({ finished, client, left }: Run): boolean {
+  return finished > 0 && (client.ends > 0 || left !== null)
 }
 
 function routingOf(plan: Plan): RoutingSettings {
@@ -152,15 +155,30 @@ function routingOf(plan: Plan): RoutingSettings {
   }
 }
 
-function watched(selector: Selector, begins: Selector['begin'], ends: () => void): Selector {
+function slowed(spool: HandleDeps['spool'], clock: Clock, delay: number): HandleDeps['spool'] {
+  if (delay === 0) return spool
+  const later = (written: (() => void) | undefined): void => void clock.after(delay, () => written?.())
+  return {
+    append: (event, written) => spool.append(event, () => later(written)),
+    intend: (event, written) => spool.intend(event, () => later(written)),
+  }
+}
+
+function watched(selector: Selector, clock: Clock, world: () => Simulated): Selector {
   return {
     ...selector,
+    choose(tier, call, runtime) {
+      const route = selector.choose(tier, call, runtime)
+      const cooling = route.state.cooldownUntil > clock.monotonic()
+      world().choices.push({ callId: call.message.callId, deploymentId: route.deployment.id, cooling })
+      return route
+    },
     begin(route, call) {
-      begins(route, call)
+      world().begun += 1
       selector.begin(route, call)
     },
     end(route, call, end, runtime) {
-      ends()
+      world().ended += 1
       selector.end(route, call, end, runtime)
     },
   }
@@ -191,6 +209,7 @@ function begins(world: Simulated): void {
       took: 0,
       left: null,
       sentBefore: Number.POSITIVE_INFINITY,
+      booked: false,
     }
     runs.push(run)
     const from = gateway.clock.monotonic()
@@ -234,6 +253,7 @@ function clientActs({ gateway }: Simulated, run: Run): void {
   if (reason === null) return
   run.left = reason
   run.sentBefore = gateway.sent.length
+  run.booked = gateway.events.some(({ callId }) => callId === run.id)
   Object.assign(client.stream, { closed: true })
   client.stream.onCancel?.(reason)
 }

@@ -88,6 +88,7 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   cooldownTime: fc.constantFrom(5_000, 0, 500),
   allowedFails: fc.constantFrom(null, 0, 1),
   calls: fc.array(call, { minLength: 1, maxLength: 3 }),
+  spool: fc.constantFrom(0, 0, 30),
   plays: fc.array(play, { minLength: 1, maxLength: 8, size: 'max' }),
   draws: fc.array(
     share.map((drawn) => drawn * 0.999),

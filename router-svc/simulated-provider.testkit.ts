@@ -171,11 +171,17 @@ function stepsOf(played: Played, frames: readonly Frame[], speaks: 'openai' | 'a
   }
 }
 
-/** What a stream goes wrong with. */
-function faultOf({ kind }: Play, speaks: 'openai' | 'anthropic'): string {
+/** What a stream goes wrong with. Words in what cannot be read are not said. */
+function faultOf({ kind, usage }: Play, speaks: 'openai' | 'anthropic'): string {
   const name = (event: string): string => (speaks === 'openai' ? '' : `event: ${event}\n`)
-  if (kind === 'malformed') return `${name('content_block_delta')}data: {"type": }\n\n`
-  return kind === 'error' ? `${name('error')}data: ${JSON.stringify(errorOf[speaks])}\n\n` : ''
+  if (kind === 'error') return `${name('error')}data: ${JSON.stringify(errorOf[speaks])}\n\n`
+  if (kind !== 'malformed') return ''
+  const lost = '<spoken 999.0>'
+  const beginning = {
+    openai: `{"choices":[{"index":0,"delta":{"content":"${lost}"},"finish_reason":null}]`,
+    anthropic: `{"index":0,"delta":{"type":"text_delta","text":"${lost}"}`,
+  }
+  return `${name('content_block_delta')}data: ${usage ? beginning[speaks] : '{"id":1'},"type": }\n\n`
 }
 
 /** The first `length` bytes of the frames as they arrive; with a fault in the middle of a frame, a part of it does where bytes are cut. */

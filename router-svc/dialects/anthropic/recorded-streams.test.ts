@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { toGatewayError } from '../../../shared/errors.ts'
 import { SseParser } from '../../../shared/http/sse.ts'
 import type { ChatChunk } from '../../canonical/chat.ts'
-import { haveRecordings, recordings } from '../../providers/anthropic/recordings.testkit.ts'
+import { fileNames, haveRecordings, recordings } from '../../providers/anthropic/recordings.testkit.ts'
 import { providerOf } from '../../providers/index.ts'
 import * as openai from '../../providers/openai/recordings.suite.ts'
 import { type Folded, fold, gist } from './grammar.testkit.ts'
@@ -86,8 +86,7 @@ describe.skipIf(!haveRecordings())('streams recorded from providers of OpenAI’
 })
 
 describe.skipIf(!haveRecordings())('streams recorded from Anthropic', () => {
-  const recorded = own
-    .fileNames('anthropic')
+  const recorded = fileNames('anthropic')
     .flatMap((file) => recordings('anthropic', file))
     .flatMap(({ file, stream, request }) => (stream === null ? [] : [{ file, stream, request: request ?? {} }]))
 
@@ -120,8 +119,7 @@ function sorted(blocks: Record<string, unknown>[]): unknown[] {
 
 describe.skipIf(!haveRecordings())('whole answers recorded from Anthropic', () => {
   const chat = providerOf('anthropic')?.chat
-  const recorded = own
-    .fileNames('anthropic')
+  const recorded = fileNames('anthropic')
     .flatMap((file) => recordings('anthropic', file))
     .filter(({ body, status }) => body !== null && status === 200)
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Deployment } from '../proto/deployment.ts'
 import { DEFAULT_ROUTING, type RoutingSettings } from '../proto/routing.ts'
 import { GatewayError } from '../shared/errors.ts'
+import { Ticket } from './admission/ticket.ts'
 import { answer, chat, delta, deployment, JSON_TYPE, make, type Sent, STREAM, settled, sse } from './handle.testkit.ts'
 
 const lists = (general: Record<string, string[]>): RoutingSettings['fallbacks'] => ({
@@ -65,6 +66,34 @@ describe('fallbacks', () => {
     expect(JSON.parse(client.text).model).toBe('c')
     expect(events[0]).toMatchObject({ outcome: 'success', requestedModel: 'gpt', modelGroup: 'c' })
     expect(events[0]?.attempts).toHaveLength(5)
+  })
+
+  it('are held for with the fields they replace, and one that the budget refuses leaves the request as it was', async () => {
+    const held: unknown[] = []
+    const nothing = { lease: 'l', limits: [], scopes: [], tokens: 0, output: 0, bounded: true, metered: false, costOf: null }
+    const { sent, call } = make(
+      [deployment('one'), deployment('two', { modelGroup: 'b' }), deployment('three', { modelGroup: 'c' })],
+      { numRetries: 0 },
+      (_, own) => ({
+        admission: {
+          ...own.admission,
+          admit: () => new Ticket(nothing),
+          rehold: ({ request }, _runtime, { group }) => held.push([group, request['max_tokens'], request['seed']]) > 1,
+        },
+      }),
+    )
+    const client = call({ ...chat, max_tokens: 5, fallbacks: [{ model: 'b', max_tokens: 9_000, seed: 1 }, 'c'] })
+    fail(sent[0], 500)
+    await settled()
+    succeed(sent[1])
+    await client.done
+    expect(held).toEqual([
+      ['b', 9_000, 1],
+      ['c', 5, undefined],
+    ])
+    expect(hosts(sent)).toEqual(['one', 'three'])
+    const body = JSON.parse(Buffer.from(sent[1]?.request.body as Uint8Array).toString()) as Record<string, unknown>
+    expect([body['max_tokens'], body['seed']]).toEqual([5, undefined])
   })
 
   it('that fail too leave the error of the group asked for, with what was tried in its text', async () => {

@@ -55,7 +55,7 @@ export function answerHeaders(call: Call, route: Route | null, upstream: Headers
   if (identity.tpmLimit !== null) headers['x-litellm-key-tpm-limit'] = String(identity.tpmLimit)
   if (identity.rpmLimit !== null) headers['x-litellm-key-rpm-limit'] = String(identity.rpmLimit)
   if (call.ticket !== null) limitHeaders(headers, call.ticket, call.modelGroup)
-  headers['x-litellm-attempted-retries'] = String(Math.max(0, call.attempts.length - 1 - call.fallbacks))
+  headers['x-litellm-attempted-retries'] = String(call.retries)
   headers['x-litellm-attempted-fallbacks'] = String(call.fallbacks)
   if (call.fallbacks > 0) headers['x-litellm-max-fallbacks'] = String(call.routing.maxFallbacks)
   if (priorityOf(call) !== Number.POSITIVE_INFINITY) headers['x-litellm-request-prioritization-used'] = 'True'

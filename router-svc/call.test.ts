@@ -31,6 +31,14 @@ describe('decode', () => {
     expect(String((error as Error).message)).not.toContain('very-secret')
   })
 
+  it('reads what stands in extra_body as if it stood beside the other fields, which beat it', () => {
+    const call = decoded({ extra_body: { num_retries: 4, top_k: 7, model: 'other' } })
+    expect(call.options.numRetries).toBe(4)
+    expect(call.request).toMatchObject({ model: 'gpt', top_k: 7 })
+    expect(call.request).not.toHaveProperty('extra_body')
+    expect(refusal({ extra_body: { api_base: 'http://own' } })).toMatchObject({ code: 'unsafe_parameter' })
+  })
+
   it('says that client-side credentials are not supported where the operator allows them', () => {
     expect(refusal({ api_base: 'http://own' }, { allowClientSideCredentials: true })).toMatchObject({
       code: 'bad_request',

@@ -63,8 +63,9 @@ export interface Call {
   preferences: Preferences | null
   /** Fallbacks the request asks for or forbids. */
   requestFallbacks: RequestFallbacks
-  /** Fallback groups it went on to. */
+  /** Fallback groups it went on to, and attempts that repeated one within a tier. */
   fallbacks: number
+  retries: number
   /** Region the customer's calls must stay in (`eu`); null = any. */
   allowedRegion: string | null
   /** What affinity knows of this call; null = it was not asked. */
@@ -147,6 +148,7 @@ export function openCall(incoming: IncomingStream, clock: Clock): Call {
     preferences: null,
     requestFallbacks: NO_REQUEST_FALLBACKS,
     fallbacks: 0,
+    retries: 0,
     allowedRegion: null,
     affinity: null,
     capture: null,
@@ -172,7 +174,7 @@ export type DecodeSettings = Pick<RuntimeSettings, 'allowClientSideCredentials' 
  */
 export function decode(call: Call, raw: Uint8Array, settings: DecodeSettings): void {
   call.raw = raw
-  const parsed = parseObject(raw)
+  const parsed = withExtra(parseObject(raw))
   for (const name of CREDENTIAL_FIELDS) if (parsed[name] != null) throw unsafe(name, settings)
   if (call.message.pathModel !== undefined) parsed['model'] = call.message.pathModel
   else if (typeof parsed['model'] !== 'string' || parsed['model'] === '') {
@@ -189,6 +191,14 @@ export function decode(call: Call, raw: Uint8Array, settings: DecodeSettings): v
   // A client that says false means it, whatever the operator wants for those who say nothing.
   call.includeUsage = asked === undefined ? settings.alwaysIncludeStreamUsage : asked === true
   call.options = optionsOf(call, settings.customerHeaders)
+}
+
+/** What some SDKs send as `extra_body` literally stands beside the other fields, which beat it (surface reference §1.2). */
+function withExtra(parsed: Record<string, unknown>): Record<string, unknown> {
+  const extra = parsed['extra_body']
+  if (!isObject(extra)) return parsed
+  const { extra_body: _, ...own } = parsed
+  return { ...extra, ...own }
 }
 
 function unsafe(param: string, settings: DecodeSettings): GatewayError {

@@ -82,6 +82,8 @@ interface Broken {
   route: Route
 }
 
+const NO_POLICY = {}
+
 interface Target {
   model: string
   overrides: Record<string, unknown> | null
@@ -189,7 +191,8 @@ async function serveTier(
   const { selector, clock } = deps
   const { routing } = call
   const retries = call.options.numRetries ?? tier[0]?.deployment.maxRetries ?? runtime.settings.numRetries
-  const policy = routing.groupRetryPolicy[call.modelGroup] ?? routing.retryPolicy
+  // What the request itself says beats every policy (surface reference §5.4).
+  const policy = call.options.numRetries === null ? (routing.groupRetryPolicy[call.modelGroup] ?? routing.retryPolicy) : NO_POLICY
   const before = call.attempts.length
   const tried = new Set<Route>()
   let candidates = tier
@@ -251,6 +254,7 @@ async function serveTier(
       jitter: deps.random(),
     })
     if (decision.kind === 'give-up') return served
+    call.retries += 1
     if (decision.delay > 0) await pause(deps, call, decision.delay)
     if (call.cancelled !== null) return served
   }
@@ -316,10 +320,12 @@ function failed(
 ): Served {
   const served = journey.broken ?? (journey.first as Served)
   const { result } = served
+  // Headers and ledger speak of the group whose error it is.
+  if (journey.broken === null) call.modelGroup = asked.group
   const error = withHistory(errorOf(served) as GatewayError, {
     group: asked.group,
     fallbacks: [...visited].slice(1),
-    retried: Math.max(0, call.attempts.length - 1 - call.fallbacks),
+    retried: call.retries,
     maxRetries: journey.retries,
     last,
   })

@@ -25,7 +25,6 @@ const KEYED_GATEWAY_FIELDS: ReadonlySet<string> = new Set([
   'prompt_version',
   'prompt_label',
   'guardrails',
-  'extra_body',
   'extra_headers',
 ])
 

@@ -128,6 +128,21 @@ describe('fallbacks', () => {
     expect(client.head?.status).toBe(500)
   })
 
+  it('may be another model of the same pattern', async () => {
+    const { sent, call } = gateway([deployment('one', { modelGroup: 'openai/*', model: '*' })], {
+      fallbacks: lists({ 'openai/gpt-4o': ['openai/gpt-4o-mini', 'openai/gpt-4o'] }),
+    })
+    const client = call({ ...chat, model: 'openai/gpt-4o' })
+    fail(sent[0], 500)
+    await settled()
+    fail(sent[1], 500)
+    await client.done
+    expect(sent.map(({ request }) => JSON.parse(Buffer.from(request.body as Uint8Array).toString()).model)).toEqual([
+      'gpt-4o',
+      'gpt-4o-mini',
+    ])
+  })
+
   it('stop at max_fallbacks', async () => {
     const { sent, call } = gateway(
       [deployment('one'), deployment('two', { modelGroup: 'b' }), deployment('three', { modelGroup: 'c' })],

@@ -34,7 +34,7 @@ export async function serve(
   asked: Resolution,
   reply: Reply,
 ): Promise<Served> {
-  const visited = new Set([asked.group])
+  const visited = new Set([nameOf(asked, call.requestedModel)])
   const waiting: Target[] = []
   const journey: Journey = { first: null, broken: null, failovers: 0, retries: 0 }
   let resolution = asked
@@ -89,6 +89,11 @@ interface Target {
   overrides: Record<string, unknown> | null
 }
 
+/** What a group is told apart by: one of a pattern is as many groups as it has models. */
+function nameOf({ group }: Resolution, model: string): string {
+  return group.includes('*') ? model : group
+}
+
 /** The next fallback that exists, was not tried, and fits what the call's budgets have left; fields it replaces are replaced. */
 async function nextTarget(
   deps: ServeDeps,
@@ -101,8 +106,8 @@ async function nextTarget(
     const target = waiting.shift()
     if (target === undefined) return null
     const found = resolveTarget(call, runtime, target.model)
-    if (found === null || visited.has(found.group)) continue
-    visited.add(found.group)
+    if (found === null || visited.has(nameOf(found, target.model))) continue
+    visited.add(nameOf(found, target.model))
     const { request, inputTokens } = call
     if (target.overrides !== null) {
       // Before anything is held: what is asked of the fallback may be more than what was asked first.

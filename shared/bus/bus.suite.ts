@@ -648,7 +648,7 @@ export function busSuite(name: string, make: () => Promise<BusHarness>): void {
       })
 
       it('reject with accounting_away when nobody answers on the subject', async () => {
-        const error = await until(edge.request('test.nobody', null, { timeout: 300 }).catch((thrown: GatewayError) => thrown))
+        const error = await until(edge.request('test.nobody', null, { timeout: 10_000 }).catch((thrown: GatewayError) => thrown))
         expect(error).toMatchObject({ code: 'accounting_away' })
       })
 

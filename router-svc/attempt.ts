@@ -4,14 +4,16 @@ import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
 import type { HttpClient, OutgoingCall, ResponseSink } from '../shared/http/client.ts'
 import type { Call } from './call.ts'
 import { roughTokens } from './count-tokens.ts'
+import type { Credential } from './credentials/credential.ts'
 import type { Continuation } from './failover/continuation.ts'
+import { isStream } from './framing.ts'
 import { inProviderWords } from './providers/error-status.ts'
 import type { Headers } from './providers/provider.ts'
 import { estimate, type StreamReader } from './read-stream.ts'
 import type { UnaryReader } from './read-unary.ts'
 import { streamReader, unaryReader } from './readers.ts'
 import type { Route } from './runtime.ts'
-import { encodeUpstream, type Sent } from './upstream-request.ts'
+import { adapterOf, encodeUpstream, type Sent } from './upstream-request.ts'
 
 /** How one try on one deployment ended. The record says what it cost whichever way. */
 export type AttemptResult =
@@ -107,7 +109,9 @@ export function attempt(
   return new Promise((resolve) => {
     try {
       const sent = encodeUpstream(call, route)
-      new Try(deps, call, route, record, timeouts, output, resolve).send(sent)
+      const trying = new Try(deps, call, route, record, timeouts, output, resolve)
+      if (route.credential === null) trying.send(sent)
+      else trying.prove(route.credential, sent)
     } catch (thrown) {
       const error = toGatewayError(thrown)
       resolve(neverSent(record, deps, error))
@@ -190,6 +194,21 @@ class Try implements ResponseSink {
     this.#heard = this.#begun
   }
 
+  /** Sends once the credential's headers are there. Nothing is sent for a call that was stopped meanwhile. */
+  prove(credential: Credential, sent: Sent): void {
+    this.#call.stop = () => this.#cancel()
+    this.#call.end = (error) => this.#fail(error)
+    Promise.resolve()
+      .then(() => credential.headers(sent.upstream, this.#deps.clock.now()))
+      .then(
+        (headers) => {
+          if (!this.#settled)
+            this.send({ ...sent, upstream: { ...sent.upstream, headers: { ...sent.upstream.headers, ...headers } } })
+        },
+        (thrown: unknown) => this.#fail(toGatewayError(thrown)),
+      )
+  }
+
   send(sent: Sent): void {
     this.#sent = sent
     const { upstream } = sent
@@ -225,7 +244,7 @@ class Try implements ResponseSink {
     if (status >= 400) return
     try {
       if (!this.#call.stream) this.#unary = unaryReader(this.#call, this.#route, this.#sent as Sent, this.#deps.clock.now())
-      else if ((headers['content-type'] ?? '').includes('text/event-stream')) {
+      else if (isStream(adapterOf(this.#call, this.#route).framing ?? 'sse', headers['content-type'] ?? '')) {
         this.#stream = streamReader(this.#call, this.#route, this.#sent as Sent, this.#deps.clock.now())
       }
       // Anything else in answer to a stream request is collected and read at its end.

@@ -1,6 +1,6 @@
 import { NO_TOKENS, type TokenUsage } from '../proto/usage.ts'
 import type { GatewayError } from '../shared/errors.ts'
-import { type SseEvent, SseParser } from '../shared/http/sse.ts'
+import type { SseEvent } from '../shared/http/sse.ts'
 import type { Capture } from './call.ts'
 import type { ChatChunk, Usage } from './canonical/chat.ts'
 import { tokensOf } from './canonical/usage.ts'
@@ -9,8 +9,9 @@ import type { StreamEncoder } from './dialects/dialect.ts'
 import type { Continuation } from './failover/continuation.ts'
 import type { Resumption } from './failover/resume.ts'
 import type { SentText } from './failover/sent-text.ts'
+import { type EventParser, eventParser } from './framing.ts'
 import { OPENING_LIMIT } from './pass-through.ts'
-import type { StreamDecoder } from './providers/provider.ts'
+import type { Framing, StreamDecoder } from './providers/provider.ts'
 import { Repetition } from './repetition.ts'
 
 /** An upstream stream on its way to the client: bytes in, bytes out, and what was learnt from them. */
@@ -139,11 +140,12 @@ export class ChunkEncoder {
 export class TranslatingReader implements StreamReader {
   readonly #decoder: StreamDecoder<unknown>
   readonly #encoder: ChunkEncoder
-  readonly #parser = new SseParser()
+  readonly #parser: EventParser
   /** Encoded when the stream broke, and not handed out. */
   #unsent = ''
 
-  constructor(decoder: StreamDecoder<unknown>, encoder: ChunkEncoder) {
+  constructor(decoder: StreamDecoder<unknown>, encoder: ChunkEncoder, framing: Framing = 'sse') {
+    this.#parser = eventParser(framing)
     this.#decoder = decoder
     this.#encoder = encoder
   }

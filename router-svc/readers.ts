@@ -29,7 +29,7 @@ export function streamReader(call: Call, route: Route, sent: Sent, now: number):
     throw new GatewayError('unsupported_endpoint', `${call.endpoint.path} cannot be streamed.`)
   const decoder = adapter.decodeStream(decodeContext(call, route, sent, now))
   const named = sent.names === null ? decoder : restoringNames(decoder as StreamDecoder<ChatChunk>, sent.names)
-  return new TranslatingReader(named, chunkEncoder(call, route))
+  return new TranslatingReader(named, chunkEncoder(call, route), adapter.framing)
 }
 
 /** What writes the stream of this attempt in the client's dialect: from the start, or on from where another one died. */

@@ -6,6 +6,8 @@ import { isFree } from '../shared/cost.ts'
 import type { Served } from '../shared/model-access.ts'
 import { pricedCatalog } from '../shared/pricing.ts'
 import { type RouteLimits, routeLimits } from './admission/route-limits.ts'
+import type { Credential } from './credentials/credential.ts'
+import { credentialOf } from './credentials/index.ts'
 import type { Provider, Target } from './providers/provider.ts'
 import type { DeploymentState } from './routing/deployment-state.ts'
 import { compileNames } from './routing/names.ts'
@@ -19,6 +21,8 @@ export interface Route {
   readonly target: Target
   /** Headers every request to it carries, the credential among them. */
   readonly headers: Readonly<Record<string, string>>
+  /** What each request is proved with beside them; null = nothing. */
+  readonly credential: Credential | null
   readonly apiBase: string | null
   /** The deployment's own, or the catalogue's for the model a wildcard was filled with. */
   readonly prices: Prices | null
@@ -92,10 +96,15 @@ function compileRoute(deployment: Deployment, model: string, deps: CompileDeps &
   for (const [name, value] of Object.entries(deployment.extraHeaders)) headers[name.toLowerCase()] = value
   if (deployment.organization !== null) headers['openai-organization'] = deployment.organization
   let problem: string | null = null
+  let credential: Credential | null = null
   if (provider.local !== true) {
     if (base === null) problem = `no api_base is configured for ${deployment.provider}`
     const { auth } = provider
-    if (key === null) {
+    if (auth.type === 'made') {
+      const made = credentialOf(deployment, auth, { key, open: deps.sealer.open, env: deps.env })
+      if ('problem' in made) problem ??= made.problem
+      else credential = made
+    } else if (key === null) {
       if (auth.type !== 'none' && !(auth.type === 'bearer' && auth.optional === true)) {
         problem ??= `no API key is configured (api_key, or ${provider.keyNames[0] ?? 'an environment variable'})`
       }
@@ -117,6 +126,7 @@ function compileRoute(deployment: Deployment, model: string, deps: CompileDeps &
     provider,
     model,
     headers,
+    credential,
     apiBase: base,
     prices: deployment.prices ?? deps.catalog.prices(deployment.provider, model),
     problem,

@@ -37,12 +37,22 @@ export interface Provider {
  */
 export type Prefill = 'native' | 'prefix' | 'echo' | 'partial' | 'final'
 
+/**
+ * How a stream is cut into events: server-sent events; one JSON document a line (Ollama, Gemini without `alt=sse`); AWS's binary frames.
+ */
+export type Framing = 'sse' | 'lines' | 'aws'
+
 /** `bearer`: `authorization: Bearer K`. `header`: `<name>: <prefix>K`. `none`: sent only when a key is configured and `name` is set. */
 export type Auth =
   | { type: 'bearer'; optional?: true }
   /** `bearerPrefix`: keys that begin so are OAuth tokens and go as `authorization: Bearer` after all. */
   | { type: 'header'; name: string; prefix?: string; bearerPrefix?: string }
   | { type: 'none' }
+  /** By router-svc/credentials: signatures over requests, tokens that expire. */
+  | { type: 'made'; kind: CredentialKind }
+
+/** One file each in router-svc/credentials. */
+export type CredentialKind = 'aws-bedrock' | 'aws-sagemaker' | 'google' | 'azure'
 
 /** The protocols whose bytes may pass through when client and provider speak the same one. */
 export type Protocol = 'openai-chat' | 'openai-completion' | 'openai-embedding' | 'anthropic'
@@ -97,6 +107,8 @@ export interface Adapter<Request, Response, Chunk> {
   encodeRequest(request: Request, target: Target): UpstreamRequest
   /** Reads a 2xx body. Throws GatewayError `provider_malformed`, or the provider's error when the body is an error object. */
   decodeResponse(body: Uint8Array, headers: Headers, context: DecodeContext): Response
+  /** Absent = server-sent events. The decoder gets an event a line (frame), its `event` empty (the frame's `:event-type`). */
+  readonly framing?: Framing
   /** A decoder with its own state; absent when the mode never streams. */
   decodeStream?(context: DecodeContext): StreamDecoder<Chunk>
 }

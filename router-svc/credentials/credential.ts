@@ -1,0 +1,13 @@
+import type { UpstreamRequest } from '../providers/provider.ts'
+
+/**
+ * Proves to a provider who calls, where that is more than a constant header: signatures over the request, tokens that expire. One per
+ * deployment, made when the runtime is compiled; what it fetches it fetches ahead of expiry and once for all calls that wait.
+ */
+export interface Credential {
+  /**
+   * Headers to add to the request, the last thing before it is sent. Throws or rejects with GatewayError `provider_authentication` that says
+   * what is missing, never a secret. `now`: Unix milliseconds.
+   */
+  headers(request: UpstreamRequest, now: number): Record<string, string> | Promise<Record<string, string>>
+}

@@ -1,0 +1,26 @@
+import type { Deployment } from '../../proto/deployment.ts'
+import type { Auth, CredentialKind } from '../providers/provider.ts'
+import type { Credential } from './credential.ts'
+
+export interface CredentialDeps {
+  /** `api_key` of the deployment, or of the provider's environment variable; null = none. */
+  key: string | null
+  /** Opens what accounting sealed (secrets in `deployment.settings`). */
+  open(sealed: string): string
+  env: Readonly<Record<string, string | undefined>>
+}
+
+/** Makes the credential of a deployment, or says what it lacks. */
+export type CredentialMaker = (deployment: Deployment, deps: CredentialDeps) => Credential | { problem: string }
+
+/** One line a kind. */
+const MAKERS: Partial<Readonly<Record<CredentialKind, CredentialMaker>>> = {}
+
+/** What a deployment proves itself with, or why it cannot. */
+export function credentialOf(
+  deployment: Deployment,
+  { kind }: Auth & { type: 'made' },
+  deps: CredentialDeps,
+): Credential | { problem: string } {
+  return MAKERS[kind]?.(deployment, deps) ?? { problem: `credentials of kind ${kind} are not served yet` }
+}

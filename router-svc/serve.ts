@@ -34,7 +34,7 @@ export async function serve(
   asked: Resolution,
   reply: Reply,
 ): Promise<Served> {
-  const visited = new Set([nameOf(asked, call.requestedModel)])
+  let visited: Set<string> | null = null
   const waiting: Target[] = []
   const journey: Journey = { first: null, broken: null, failovers: 0, retries: 0 }
   let resolution = asked
@@ -54,6 +54,7 @@ export async function serve(
       journey.first ??= served
       const more = fallbacksFor(error, resolution.group, call.routing.fallbacks, call.requestFallbacks, answeringModel(call))
       waiting.unshift(...more.map(({ model, overrides }) => ({ model, overrides: overrides ?? null })))
+      visited ??= new Set([nameOf(asked, call.requestedModel)])
       const next = await nextTarget(deps, call, runtime, waiting, visited)
       if (next === null) return failed(deps, call, journey, resolution === asked ? null : error, asked, visited)
       call.fallbacks += 1
@@ -125,8 +126,8 @@ async function nextTarget(
   return null
 }
 
-/** The deployments of one group: tiers by order, each with its retries. */
-async function serveGroup(
+/** The deployments of one group. Nearly always one tier, at once. */
+function serveGroup(
   deps: ServeDeps,
   call: Call,
   runtime: RouterRuntime,
@@ -138,10 +139,24 @@ async function serveGroup(
   try {
     tiers = deps.selector.candidates(call, resolution, runtime)
   } catch (thrown) {
-    const later = await candidatesLater(deps, call, runtime, resolution, toGatewayError(thrown))
-    if (later instanceof GatewayError) return { result: later, route: null }
-    tiers = later
+    return candidatesLater(deps, call, runtime, resolution, toGatewayError(thrown)).then((later) =>
+      later instanceof GatewayError ? { result: later, route: null } : serveTiers(deps, call, runtime, later, reply, journey),
+    )
   }
+  return tiers.length === 1
+    ? serveTier(deps, call, runtime, tiers[0] as readonly Route[], reply, journey)
+    : serveTiers(deps, call, runtime, tiers, reply, journey)
+}
+
+/** Tiers by order, each with its retries. */
+async function serveTiers(
+  deps: ServeDeps,
+  call: Call,
+  runtime: RouterRuntime,
+  tiers: readonly (readonly Route[])[],
+  reply: Reply,
+  journey: Journey,
+): Promise<Served> {
   let served: Served | null = null
   for (const tier of tiers) {
     served = await serveTier(deps, call, runtime, tier, reply, journey)

@@ -13,6 +13,7 @@ import type { Observer } from './observe.ts'
 import type { Reply } from './reply.ts'
 import { booking, intent, unsettled } from './report.ts'
 import type { Affinity } from './routing/affinity.ts'
+import type { AttemptEnd } from './routing/deployment-state.ts'
 import type { Selector } from './routing/select.ts'
 import type { Route, RouterRuntime } from './runtime.ts'
 import type { Spool } from './spool.ts'
@@ -88,7 +89,9 @@ function outputOf(deps: TryDeps, call: Call, route: Route, reply: Reply): Stream
 
 /** One attempt, counted and priced. */
 export async function tryRoute(deps: TryDeps, call: Call, runtime: RouterRuntime, route: Route, reply: Reply): Promise<Tried> {
-  const result = await run(deps, call, runtime, route, outputOf(deps, call, route, reply))
+  const begun = deps.clock.monotonic()
+  const result = await start(deps, call, runtime, route, outputOf(deps, call, route, reply))
+  ended(deps, call, runtime, route, result, begun)
   const settling = settleAttempt(deps, call, route, result)
   if (settling !== null) await settling
   return { result, route }
@@ -158,6 +161,7 @@ function price(deps: TryDeps, call: Call, route: Route, record: AttemptResult['r
   deps.observe.attempt(call, record)
 }
 
+/** One attempt as its deployment sees it: begun, run, ended. Never rejects. */
 async function run(
   deps: TryDeps,
   call: Call,
@@ -165,29 +169,32 @@ async function run(
   route: Route,
   output: StreamOutput,
 ): Promise<AttemptResult> {
-  const timeouts = timeoutsOf(deps, call, route, runtime)
   const begun = deps.clock.monotonic()
+  const result = await start(deps, call, runtime, route, output)
+  ended(deps, call, runtime, route, result, begun)
+  return result
+}
+
+function start(deps: TryDeps, call: Call, runtime: RouterRuntime, route: Route, output: StreamOutput): Promise<AttemptResult> {
+  const timeouts = timeoutsOf(deps, call, route, runtime)
   deps.selector.begin(route, call)
-  const result = await (isLocal(call, route)
-    ? attemptLocal(deps, call, route, timeouts, output)
-    : attempt(deps, call, route, timeouts, output))
+  return isLocal(call, route) ? attemptLocal(deps, call, route, timeouts, output) : attempt(deps, call, route, timeouts, output)
+}
+
+/** `begun`: monotonic milliseconds. */
+function ended(deps: TryDeps, call: Call, runtime: RouterRuntime, route: Route, result: AttemptResult, begun: number): void {
   const { record } = result
   const error = result.kind === 'failed' ? result.error : null
   if (route.limits !== null) deps.admission.leave(call, route, record.usage)
-  deps.selector.end(
-    route,
-    call,
-    {
-      error: result.kind === 'cancelled' ? 'cancelled' : (error?.code ?? null),
-      ...(error?.retryAfter === undefined ? {} : { retryAfter: error.retryAfter }),
-      elapsed: deps.clock.monotonic() - begun,
-      firstToken: record.firstTokenAt === null ? null : record.firstTokenAt - record.startedAt,
-      inputTokens: record.usage?.input ?? 0,
-      outputTokens: record.usage?.output ?? 0,
-    },
-    runtime,
-  )
-  return result
+  const end: AttemptEnd = {
+    error: result.kind === 'cancelled' ? 'cancelled' : (error?.code ?? null),
+    elapsed: deps.clock.monotonic() - begun,
+    firstToken: record.firstTokenAt === null ? null : record.firstTokenAt - record.startedAt,
+    inputTokens: record.usage?.input ?? 0,
+    outputTokens: record.usage?.output ?? 0,
+  }
+  if (error?.retryAfter !== undefined) end.retryAfter = error.retryAfter
+  deps.selector.end(route, call, end, runtime)
 }
 
 /** The request's own limit is for the whole call; those of the deployment and the settings are for each attempt. */

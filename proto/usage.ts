@@ -127,6 +127,9 @@ export interface UsageEvent {
    */
   scopes?: string[]
   cacheHit?: boolean
+  /** Of an answer from the cache: what it is kept under, and the tokens it saved, which nobody bills. */
+  cacheKey?: string
+  savedUsage?: TokenUsage
 }
 
 export const NO_TOKENS: Readonly<TokenUsage> = Object.freeze({

@@ -156,6 +156,7 @@ function blank(now: number): EntryRow {
     rateVersion: null,
     stream: false,
     cacheHit: false,
+    cacheKey: null,
     sessionId: null,
     clientIp: null,
     routerId: 'import',

@@ -47,6 +47,15 @@ describe('entriesOf', () => {
     expect(entry).toMatchObject({ attempt: 0, calls: 1, cost: 0, model: null, provider: null, errorCode: 'unknown_model' })
   })
 
+  it('counts the tokens that an answer from the cache saved, and prices nothing of it', () => {
+    const cached = { cacheHit: true, cacheKey: `${'k'.repeat(3_000)}`, savedUsage: usage({ input: 30, output: 12 }) }
+    expect(entriesOf(event({ attempts: [], ...cached }), free)).toMatchObject([
+      { calls: 1, cost: 0, rateVersion: null, inputTokens: 30, outputTokens: 12, cacheHit: true, cacheKey: 'k'.repeat(2_048) },
+    ])
+    // A call that was billed has its own.
+    expect(entriesOf(event({ savedUsage: usage({ input: 30 }) }), free)).toMatchObject([{ inputTokens: usage().input }])
+  })
+
   it('marks entries of an unsettled event', () => {
     expect(entriesOf(event({ outcome: 'unsettled' }), free)).toMatchObject([{ entry: 'unsettled', outcome: 'unsettled' }])
   })

@@ -11,6 +11,8 @@ export interface Priced {
 }
 
 const NONE: readonly string[] = []
+/** Characters. Embeddings have a key per input, of which a call names 16 at most; namespaces are the operator's and the clients'. */
+const CACHE_KEY_MAX = 2_048
 
 /**
  * The ledger entries of one usage event: one per billed attempt, or one of cost 0 when nothing was billed. The last entry stands
@@ -25,7 +27,8 @@ export function entriesOf(event: UsageEvent, price: (attempt: Attempt, usage: To
 }
 
 function entryOf(event: UsageEvent, attempt: Attempt | null, calls: 0 | 1, priced: Priced): EntryRow {
-  const usage = attempt?.usage ?? NO_TOKENS
+  // The tokens of an answer from the cache are counted, though nothing was called and nothing is priced.
+  const usage = attempt === null ? (event.savedUsage ?? NO_TOKENS) : (attempt.usage ?? NO_TOKENS)
   // The entry that stands for the call says how the call ended; a further billed attempt says how it ended itself.
   const failure = calls === 1 ? (event.error ?? attempt?.error) : attempt?.error
   return {
@@ -71,6 +74,7 @@ function entryOf(event: UsageEvent, attempt: Attempt | null, calls: 0 | 1, price
     rateVersion: priced.rateVersion,
     stream: event.stream === true,
     cacheHit: event.cacheHit === true,
+    cacheKey: cleanOrNull(event.cacheKey?.slice(0, CACHE_KEY_MAX)),
     sessionId: cleanOrNull(event.sessionId),
     clientIp: cleanOrNull(event.clientIp),
     routerId: clean(event.routerId ?? ''),

@@ -32,6 +32,8 @@ describe('checkUsageEvent', () => {
     ['status', event({ status: 99_999 })],
     ['tags', { ...event(), tags: [1] }],
     ['userId', { ...event(), userId: 7 }],
+    ['cacheKey', { ...event(), cacheKey: 7 }],
+    ['saved usage.output', event({ attempts: [], savedUsage: usage({ output: -1 }) })],
     ['attempts', { ...event(), attempts: {} }],
     ['attempts: index', event({ attempts: [attempt({ index: -1 })] })],
     ['attempts: two of one index', event({ attempts: [attempt(), attempt()] })],

@@ -41,8 +41,13 @@ export function checkUsageEvent(value: unknown): Checked {
     'sessionId',
     'clientIp',
     'routerId',
+    'cacheKey',
   ] as const) {
     if (event[field] != null && typeof event[field] !== 'string') return { reason: field }
+  }
+  if (event.savedUsage !== undefined) {
+    const reason = usageProblem(event.savedUsage)
+    if (reason !== null) return { reason: `saved ${reason}` }
   }
   if (!Array.isArray(event.attempts)) return { reason: 'attempts' }
   const seen = new Set<number>()

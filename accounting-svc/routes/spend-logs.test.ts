@@ -191,7 +191,7 @@ describe('GET /spend/logs/v2', () => {
     const lines = text.split('\r\n')
     expect(lines).toHaveLength(4)
     expect(lines[1]).toBe(
-      `c2,acompletion,${ann.token},Ann-key,ann,t1,o1,e1,s1,2026-11-21T12:00:02.000Z,2026-11-21T12:00:02.800Z,claude,big,d2,openai,2,10,5,0,0,success,,,false,,settled,0,r`,
+      `c2,acompletion,${ann.token},Ann-key,ann,t1,o1,e1,s1,2026-11-21T12:00:02.000Z,2026-11-21T12:00:02.800Z,claude,big,d2,openai,2,10,5,0,0,success,,,false,,settled,0,r,`,
     )
   })
 })
@@ -214,5 +214,21 @@ describe('GET /spend/logs/ui/{request_id}', () => {
     expect((await call('c5')).body).toMatchObject({ request_id: 'c5', spend: 5, status: 'success', messages: {}, response: {} })
     expect((await call('c3', ann.key)).status).toBe(404)
     expect((await call('nothing')).status).toBe(404)
+  })
+})
+
+describe('an answer from the cache', () => {
+  it('is in the ledger with its key and the tokens it saved, at no cost, and among the cache hits', async () => {
+    const keyHash = 'c'.repeat(64)
+    const price = () => ({ cost: 1_000_000_000, rateVersion: 'r' })
+    const saved = { cacheHit: true, cacheKey: 'place:key-1', savedUsage: usage({ input: 30, output: 12 }), attempts: [] }
+    const ledger = createLedger({ db: gateway.test.db, price, log: silentLog })
+    await ledger.book([event({ callId: 'h1', keyHash, ...saved }), event({ callId: 'h2', keyHash })])
+    const [row] = (await page(`api_key=${keyHash}&request_id=h1`)).data
+    expect(row).toMatchObject({ cache_hit: 'True', cache_key: 'place:key-1', spend: 0, prompt_tokens: 30, completion_tokens: 12 })
+    const query = `start_date=2026-11-21&end_date=2026-11-21&api_keys=${keyHash}`
+    const hits = (await gateway.call('GET', `/global/activity/cache_hits?${query}`)).body as Body[]
+    const sum = (field: string) => hits.reduce((all, row) => all + (row[field] as number), 0)
+    expect([sum('cache_hit_true_rows'), sum('cached_completion_tokens'), sum('generated_completion_tokens')]).toEqual([1, 12, 5])
   })
 })

@@ -48,6 +48,7 @@ const logRow = z.object({
   user: z.string(),
   metadata: z.record(z.string(), z.unknown()),
   cache_hit: z.string(),
+  cache_key: z.string(),
   request_tags: z.array(z.string()),
   team_id: z.string().nullable(),
   organization_id: z.string().nullable(),
@@ -402,6 +403,7 @@ const LOG_COLUMNS: Columns<LedgerRow> = {
   entry: (row) => row.entry,
   attempt: (row) => row.attempt,
   rate_version: (row) => row.rate_version,
+  cache_key: (row) => row.cache_key,
 }
 
 /** A ledger row as a row of LiteLLM's SpendLogs table. */
@@ -449,7 +451,7 @@ export function spendLog(row: LedgerRow): Record<string, unknown> {
       },
     },
     cache_hit: row.cache_hit ? 'True' : 'False',
-    cache_key: '',
+    cache_key: row.cache_key ?? '',
     request_tags: row.tags,
     team_id: row.team_id,
     organization_id: row.organization_id,

@@ -47,6 +47,7 @@ export interface EntryRow {
   rateVersion: string | null
   stream: boolean
   cacheHit: boolean
+  cacheKey: string | null
   sessionId: string | null
   clientIp: string | null
   routerId: string
@@ -99,6 +100,7 @@ const COLUMNS: readonly (readonly [keyof EntryRow, string, ColumnType])[] = [
   ['rateVersion', 'rate_version', 'text'],
   ['stream', 'stream', 'boolean'],
   ['cacheHit', 'cache_hit', 'boolean'],
+  ['cacheKey', 'cache_key', 'text'],
   ['sessionId', 'session_id', 'text'],
   ['clientIp', 'client_ip', 'text'],
   ['routerId', 'router_id', 'text'],

@@ -59,6 +59,7 @@ export interface LedgerRow {
   cost_nano: number
   rate_version: string | null
   cache_hit: boolean
+  cache_key: string | null
   session_id: string | null
   client_ip: string | null
   metadata: Record<string, unknown>

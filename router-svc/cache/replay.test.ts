@@ -77,8 +77,23 @@ describe('an answer from the cache', () => {
     })
     expect(client.head?.headers).not.toHaveProperty('x-litellm-semantic-similarity')
     expect(events).toHaveLength(1)
-    expect(events[0]).toMatchObject({ cacheHit: true, outcome: 'success', status: 200, attempts: [] })
+    expect(events[0]).toMatchObject({ cacheHit: true, cacheKey: 'key-1', outcome: 'success', status: 200, attempts: [] })
+    expect(events[0]?.savedUsage).toMatchObject({ input: 9, output: 3 })
     expect(settled).toEqual([[0, 0]])
+  })
+
+  it('reports neither a key that is not told nor tokens nobody counted, nor as its own what a provider says the answer cost', async () => {
+    const uncounted = make(chatAnswer('hello', { usage: undefined }), {}, { key: '' })
+    await uncounted.run()
+    expect(uncounted.events[0]).not.toHaveProperty('cacheKey')
+    expect(uncounted.events[0]).not.toHaveProperty('savedUsage')
+    const priced = make(
+      chatAnswer('hello', { usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2, cost: 0.5 } }),
+      {},
+    )
+    await priced.run()
+    expect(priced.events[0]?.savedUsage).toMatchObject({ input: 1, output: 1 })
+    expect(priced.events[0]?.savedUsage).not.toHaveProperty('reportedCost')
   })
 
   it('is a stream where a stream was asked for, with the same id and words', async () => {

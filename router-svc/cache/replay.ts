@@ -1,9 +1,11 @@
-import type { UsageEvent } from '../../proto/usage.ts'
+import type { TokenUsage, UsageEvent } from '../../proto/usage.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { GatewayError, toGatewayError } from '../../shared/errors.ts'
 import type { Admission } from '../admission/admission.ts'
 import { answerHeaders, costHeaders } from '../answer-headers.ts'
 import type { Call } from '../call.ts'
+import type { Usage } from '../canonical/chat.ts'
+import { tokensOf } from '../canonical/usage.ts'
 import type { StreamEncoder } from '../dialects/dialect.ts'
 import type { Observer } from '../observe.ts'
 import type { Reply } from '../reply.ts'
@@ -32,7 +34,7 @@ export async function replayCached(deps: ReplayDeps, call: Call, reply: Reply, h
   if (!call.stream) {
     const body = Buffer.from(call.dialect.encodeResponse(response, call.requestedModel))
     const headers = { 'content-type': 'application/json', ...headersOf(deps, call, hit) }
-    report(deps, call, () => reply.whole(200, headers, body), reply)
+    report(deps, call, hit, () => reply.whole(200, headers, body), reply)
     return
   }
   const encoder = call.dialect.encodeStream({ model: call.requestedModel, includeUsage: call.includeUsage })
@@ -50,6 +52,7 @@ export async function replayCached(deps: ReplayDeps, call: Call, reply: Reply, h
   report(
     deps,
     call,
+    hit,
     () => (problem === null ? reply.end(encoder.end()) : reply.fail(problem, {}, encoder.error(problem))),
     reply,
     problem,
@@ -85,12 +88,30 @@ function headersOf({ clock }: ReplayDeps, call: Call, { answer, similarity }: Ca
   return headers
 }
 
-/** One event without an attempt: a call that cost nothing. `send` ends the answer once the event is on disk. */
-function report(deps: ReplayDeps, call: Call, send: () => void, reply: Reply, problem: GatewayError | null = null): void {
+/** One event without an attempt: a call that cost nothing, with the tokens it saved. `send` ends the answer once the event is on disk. */
+function report(
+  deps: ReplayDeps,
+  call: Call,
+  hit: CacheHit,
+  send: () => void,
+  reply: Reply,
+  problem: GatewayError | null = null,
+): void {
   const event: UsageEvent = { ...usageEvent(call, endOf(call, problem), deps.routerId, deps.clock.now()), cacheHit: true }
+  if (hit.key !== '') event.cacheKey = hit.key
+  const saved = savedBy(hit)
+  if (saved !== null) event.savedUsage = saved
   deps.admission.settle(call, 0, 0)
   deps.observe.call(call, event, 0)
   deps.spool.append(event, () => (call.cancelled === null ? send() : reply.drop()))
+}
+
+/** What the answer took whoever made it. Without what a provider says it cost: this call paid none of it. */
+function savedBy({ answer }: CacheHit): TokenUsage | null {
+  const usage = answer.response['usage']
+  if (typeof usage !== 'object' || usage === null) return null
+  const { reportedCost: _, ...tokens } = tokensOf(usage as Usage)
+  return tokens
 }
 
 function endOf(call: Call, problem: GatewayError | null): CallEnd {

@@ -51,4 +51,12 @@ describe('a request', () => {
     expect(() => check({}, { rejectClientTags: true }, { tags: ['own'] }, ['own'])).not.toThrow()
     expect(() => check({}, { rejectClientTags: true }, { tags: ['own'] }, ['own', 'other'])).toThrow('tags')
   })
+
+  it('brings a hundred tags at most beside those of its key', () => {
+    const tags = Array.from({ length: 101 }, (_, n) => `tag-${n}`)
+    expect(() => check({}, {}, { tags: ['tag-0'] }, tags)).not.toThrow()
+    expect(() => check({}, {}, {}, tags)).toThrow(
+      expect.objectContaining({ code: 'bad_request', status: 400, param: 'tags', message: expect.stringContaining('100') }),
+    )
+  })
 })

@@ -4,7 +4,7 @@ import type { Call } from './call.ts'
 
 /**
  * What the operator asks of every body (surface reference §2.1, §2.8, §3.2 step 11). Throws GatewayError `bad_request` naming the missing
- * parameters, `unsafe_parameter` for a missing `user`, and for tags where clients may not send any.
+ * parameters, `unsafe_parameter` for a missing `user`, and for tags where clients may not send any, or too many.
  */
 export function checkRequest(call: Call, settings: RuntimeSettings): void {
   const { identity, parsed } = call
@@ -22,7 +22,13 @@ export function checkRequest(call: Call, settings: RuntimeSettings): void {
       param: 'tags',
     })
   }
+  if (call.options.tags.length - identity.tags.length > TAGS_MAX) {
+    throw new GatewayError('bad_request', `A call takes at most ${TAGS_MAX} tags beside those of its key.`, { param: 'tags' })
+  }
 }
+
+/** Each is matched, looked up for its budget and summed up in accounting. */
+const TAGS_MAX = 100
 
 /** Anthropic's clients name the user in the protocol's own place. */
 function namesUser({ dialect, request }: Call): boolean {

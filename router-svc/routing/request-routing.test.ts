@@ -160,6 +160,16 @@ describe('readRouting', () => {
     expect(sent({ provider: 'azure' }, 'openai')['provider']).toBe('azure')
   })
 
+  it('takes as many retries from the header as from the body, which comes first', () => {
+    const read100 = (retries: string, body = {}) =>
+      read(body, { headers: { 'x-litellm-num-retries': retries } }).options.numRetries
+    expect([read100('100'), read100('0'), read100('many', { num_retries: 3 })]).toEqual([100, 0, 3])
+    for (const retries of ['101', '-1', '1.5', 'many', ''])
+      expect(() => read100(retries), retries).toThrow(
+        expect.objectContaining({ code: 'bad_request', status: 400, param: 'x-litellm-num-retries' }),
+      )
+  })
+
   it('fills retries and time limits of key and team where the request says nothing', () => {
     const routing: RoutingOverrides = { numRetries: 5, timeout: 9_000, streamTimeout: 3_000 }
     expect(read({}, { identity: { routing } }).options).toMatchObject({ numRetries: 5, timeout: 9_000, streamTimeout: 3_000 })

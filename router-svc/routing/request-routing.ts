@@ -88,9 +88,12 @@ export function mockedFailure(call: Pick<Call, 'parsed' | 'fallbacks' | 'modelGr
 }
 
 /** What `decode` reads leniently: a number that is none would silently be the settings' instead. */
-function checkNumbers({ parsed }: Call): void {
-  const retries = parsed['num_retries']
-  if (retries != null && !isWhole(retries, 100)) throw invalid('num_retries', 'whole number from 0 to 100', retries)
+function checkNumbers({ parsed, message }: Call): void {
+  const retries = parsed['num_retries'] ?? message.headers[RETRIES_HEADER]
+  if (retries != null && !isWhole(retries, 100)) {
+    const place = parsed['num_retries'] == null ? RETRIES_HEADER : 'num_retries'
+    throw invalid(place, 'whole number from 0 to 100', retries)
+  }
   for (const name of TIMES) {
     const value = parsed[name]
     if (value != null && !(Number(value) > 0 && Number.isFinite(Number(value)) && typeof value !== 'object'))
@@ -105,6 +108,7 @@ function checkNumbers({ parsed }: Call): void {
     throw invalid('priority', 'whole number, 0 or more', priority)
 }
 
+const RETRIES_HEADER = 'x-litellm-num-retries'
 const TIMES = ['timeout', 'request_timeout', 'stream_timeout'] as const
 
 function isWhole(value: unknown, most: number): boolean {

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../shared/errors.ts'
 import { decideRetry, type RetryState, retriesAllowed } from './retry.ts'
@@ -47,8 +48,35 @@ describe('decideRetry', () => {
   it('waits as long as the provider said, up to a minute', () => {
     const slow = new GatewayError('provider_rate_limited', undefined, { retryAfter: 7_000 })
     expect(decideRetry(slow, state())).toEqual({ kind: 'retry', delay: 7_000 })
-    const absurd = new GatewayError('provider_rate_limited', undefined, { retryAfter: 3_600_000 })
+    const absurd = new GatewayError('provider_rate_limited', undefined, { retryAfter: 300_000 })
     expect(decideRetry(absurd, state())).toEqual({ kind: 'retry', delay: 500 })
+  })
+
+  it('gives up at once when the provider said longer than the call has, but goes to another deployment all the same', () => {
+    const tomorrow = new GatewayError('provider_rate_limited', undefined, { retryAfter: 86_400_000 })
+    expect(decideRetry(tomorrow, state())).toEqual({ kind: 'give-up' })
+    expect(decideRetry(tomorrow, state({ policy: { RateLimitError: 5 } }))).toEqual({ kind: 'give-up' })
+    expect(decideRetry(tomorrow, state({ othersLeft: true }))).toEqual({ kind: 'retry', delay: 0 })
+  })
+
+  it('never waits past the deadline, honours what lies within a minute, and takes 0 for nothing said', () => {
+    const said = fc.integer({ min: 0, max: 7_200_000 })
+    const left = fc.integer({ min: 1, max: 3_600_000 })
+    fc.assert(
+      fc.property(said, left, fc.double({ min: 0, max: 0.999, noNaN: true }), (retryAfter, timeLeft, jitter) => {
+        const decision = decideRetry(
+          new GatewayError('provider_rate_limited', undefined, { retryAfter }),
+          state({ timeLeft, jitter }),
+        )
+        if (retryAfter >= timeLeft) expect(decision).toEqual({ kind: 'give-up' })
+        else if (retryAfter > 0 && retryAfter <= 60_000) expect(decision).toEqual({ kind: 'retry', delay: retryAfter })
+        else if (decision.kind === 'give-up') expect(timeLeft).toBeLessThanOrEqual(500)
+        else {
+          expect(decision.delay).toBeGreaterThanOrEqual(125)
+          expect(decision.delay).toBeLessThanOrEqual(Math.min(500, timeLeft - 1))
+        }
+      }),
+    )
   })
 
   it('gives up when the retries are used', () => {

@@ -33,7 +33,8 @@ const RETRY_AFTER_MAX = 60_000
 
 /**
  * Whether and when to try again. Pure. With another deployment untried it goes on at once; alone it waits: as long as the provider said,
- * else exponentially with jitter, and until a deployment is in rotation. Never past the deadline.
+ * else exponentially with jitter, and until a deployment is in rotation. Never past the deadline, nor at all when the provider named a time
+ * past it.
  */
 export function decideRetry(error: GatewayError, state: RetryState): Decision {
   const kind = failureKind(error)
@@ -42,6 +43,8 @@ export function decideRetry(error: GatewayError, state: RetryState): Decision {
   // A number for this kind of failure is the operator's word that trying again helps (surface reference §5.4).
   if (own === undefined && !error.retryable && !(ELSEWHERE.has(error.code) && state.othersLeft)) return { kind: 'give-up' }
   if (error.code === 'provider_rate_limited' && !state.othersLeft && state.fallbacksLeft) return { kind: 'give-up' }
+  // Asking again earlier than the provider said is refused again, and the call ends before.
+  if (!state.othersLeft && (error.retryAfter ?? 0) >= state.timeLeft) return { kind: 'give-up' }
   const delay = state.othersLeft ? state.minimumDelay : Math.max(state.minimumDelay, state.backIn, waitFor(error, state))
   return delay < state.timeLeft ? { kind: 'retry', delay } : { kind: 'give-up' }
 }
@@ -82,7 +85,8 @@ export function failureKind(error: GatewayError): FailureKind | null {
 }
 
 function waitFor(error: GatewayError, state: RetryState): number {
-  if (error.retryAfter !== undefined && error.retryAfter <= RETRY_AFTER_MAX) return error.retryAfter
+  const { retryAfter = 0 } = error
+  if (retryAfter > 0 && retryAfter <= RETRY_AFTER_MAX) return retryAfter
   const exponential = Math.min(INITIAL_DELAY * 2 ** (state.attempts - 1), MAX_DELAY)
   return Math.round(exponential * (1 - JITTER * state.jitter))
 }

@@ -193,6 +193,8 @@ export interface WireError {
   headers?: Record<string, string>
   /** The provider's own error code; goes to `provider_specific_fields`. */
   providerCode?: string
+  /** What else the provider said of it that clients read; goes there too (`innererror` of Azure's content filter). */
+  providerFields?: Record<string, unknown>
 }
 
 function row(status: number, type: string, text: string, retryable: boolean, name: string): ErrorRow {

@@ -137,8 +137,9 @@ function compileRoute(deployment: Deployment, model: string, deps: CompileDeps &
     target: {
       provider: deployment.provider,
       model,
+      baseModel: deployment.baseModel ?? null,
       base: base ?? '',
-      apiVersion: deployment.apiVersion,
+      apiVersion: deployment.apiVersion ?? firstSet(deps.env, provider.versionNames ?? []) ?? null,
       dropParams: deployment.dropParams,
       additionalDropParams: deployment.additionalDropParams,
       allowedOpenaiParams: deployment.allowedOpenaiParams,

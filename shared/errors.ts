@@ -6,6 +6,7 @@ export interface ErrorDetails {
   param?: string | null
   retryAfter?: number
   providerCode?: string
+  providerFields?: Record<string, unknown>
   headers?: Record<string, string>
   cause?: unknown
 }
@@ -21,6 +22,7 @@ export class GatewayError extends Error {
   readonly param: string | null
   readonly retryAfter: number | undefined
   readonly providerCode: string | undefined
+  readonly providerFields: Readonly<Record<string, unknown>> | undefined
   /** For the client, lower case. */
   readonly headers: Readonly<Record<string, string>> | undefined
 
@@ -34,6 +36,7 @@ export class GatewayError extends Error {
     this.param = details.param ?? null
     this.retryAfter = details.retryAfter
     this.providerCode = details.providerCode
+    this.providerFields = details.providerFields
     this.headers = details.headers
   }
 
@@ -50,7 +53,7 @@ export function toGatewayError(thrown: unknown): GatewayError {
 
 /** The same error with another text. */
 export function withMessage(error: GatewayError, message: string): GatewayError {
-  const { code, status, type, param, cause, retryAfter, providerCode, headers } = error
+  const { code, status, type, param, cause, retryAfter, providerCode, providerFields, headers } = error
   return new GatewayError(code, message, {
     status,
     type,
@@ -58,6 +61,7 @@ export function withMessage(error: GatewayError, message: string): GatewayError 
     cause,
     ...(retryAfter === undefined ? {} : { retryAfter }),
     ...(providerCode === undefined ? {} : { providerCode }),
+    ...(providerFields === undefined ? {} : { providerFields }),
     ...(headers === undefined ? {} : { headers }),
   })
 }
@@ -71,6 +75,7 @@ export function toWire(error: GatewayError): WireError {
   if (error.param !== null) wire.param = error.param
   if (error.retryAfter !== undefined) wire.retryAfter = error.retryAfter
   if (error.providerCode !== undefined) wire.providerCode = error.providerCode
+  if (error.providerFields !== undefined) wire.providerFields = { ...error.providerFields }
   if (error.headers !== undefined) wire.headers = { ...error.headers }
   return wire
 }
@@ -84,13 +89,14 @@ export function fromWire(wire: WireError): GatewayError {
   if (wire.param !== undefined) details.param = wire.param
   if (wire.retryAfter !== undefined) details.retryAfter = wire.retryAfter
   if (wire.providerCode !== undefined) details.providerCode = wire.providerCode
+  if (wire.providerFields !== undefined) details.providerFields = wire.providerFields
   if (wire.headers !== undefined) details.headers = wire.headers
   return new GatewayError(code, wire.message, details)
 }
 
 /**
  * The OpenAI error envelope as LiteLLM sends it: `code` is the HTTP status as a string (surface reference §0), the provider's own
- * code goes to `provider_specific_fields`.
+ * code and details go to `provider_specific_fields`.
  */
 export function openaiErrorBody(error: GatewayError): { error: Record<string, unknown> } {
   const body: Record<string, unknown> = {
@@ -99,7 +105,10 @@ export function openaiErrorBody(error: GatewayError): { error: Record<string, un
     param: error.param,
     code: String(error.status),
   }
-  if (error.providerCode !== undefined) body['provider_specific_fields'] = { code: error.providerCode }
+  const { providerCode: own, providerFields } = error
+  if (own !== undefined || providerFields !== undefined) {
+    body['provider_specific_fields'] = { ...(own === undefined ? {} : { code: own }), ...providerFields }
+  }
   return { error: body }
 }
 

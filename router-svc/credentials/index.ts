@@ -1,5 +1,6 @@
 import type { Deployment } from '../../proto/deployment.ts'
 import type { Auth, CredentialKind } from '../providers/provider.ts'
+import { azureCredential } from './azure.ts'
 import type { Credential } from './credential.ts'
 
 export interface CredentialDeps {
@@ -14,7 +15,9 @@ export interface CredentialDeps {
 export type CredentialMaker = (deployment: Deployment, deps: CredentialDeps) => Credential | { problem: string }
 
 /** One line a kind. */
-const MAKERS: Partial<Readonly<Record<CredentialKind, CredentialMaker>>> = {}
+const MAKERS: Partial<Readonly<Record<CredentialKind, CredentialMaker>>> = {
+  azure: azureCredential,
+}
 
 /** What a deployment proves itself with, or why it cannot. */
 export function credentialOf(

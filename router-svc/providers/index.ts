@@ -1,5 +1,6 @@
 import { type ProviderRow, providerRow } from '../../shared/catalog/providers.ts'
 import { anthropic } from './anthropic/index.ts'
+import { azure } from './azure.ts'
 import { completionOverChat } from './completion-from-chat.ts'
 import { mock } from './mock.ts'
 import { openai } from './openai.ts'
@@ -9,6 +10,8 @@ import type { Provider } from './provider.ts'
 const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: ProviderRow) => Provider>> = {
   openai,
   anthropic: (_name, row) => anthropic(row),
+  azure,
+  'azure-ai': azure,
   mock: () => mock,
 }
 

@@ -18,6 +18,8 @@ export interface Provider {
   /** Environment variables that hold the key, first set wins; and the ones that hold the base URL. */
   readonly keyNames: readonly string[]
   readonly baseNames?: readonly string[]
+  /** Environment variables that hold the API version of deployments that name none. */
+  readonly versionNames?: readonly string[]
   readonly chat?: Adapter<ChatRequest, ChatResponse, ChatChunk>
   readonly completion?: Adapter<CompletionRequest, CompletionResponse, CompletionChunk>
   readonly embedding?: Adapter<EmbeddingRequest, EmbeddingResponse, never>
@@ -65,6 +67,8 @@ export interface Target {
   provider: string
   /** Upstream model name, wildcards filled. */
   model: string
+  /** The model behind it, where its name does not tell (`base_model`). */
+  baseModel?: string | null
   /** Resolved base URL, no trailing slash. */
   base: string
   apiVersion: string | null

@@ -5,13 +5,15 @@ import type { Mode } from '../../proto/endpoints.ts'
  * quirks is a row of three fields.
  */
 export interface ProviderRow {
-  protocol: 'openai' | 'anthropic' | 'mock'
+  protocol: 'openai' | 'anthropic' | 'mock' | 'azure' | 'azure-ai'
   /** Without trailing slash; null = the operator must give `api_base`. */
   base: string | null
   /** Environment variables that hold the key; the first one set wins. */
   keys: readonly string[]
   /** Environment variables that hold the base URL. */
   bases?: readonly string[]
+  /** Environment variables that hold the API version of deployments that name none. */
+  versions?: readonly string[]
   /** Works without a key (local servers); one that is configured is sent all the same. */
   keyless?: true
   /** Its key belongs to another row, which is the one to offer when the key is found in the environment. */
@@ -129,6 +131,28 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     bases: ['ANTHROPIC_API_BASE', 'ANTHROPIC_BASE_URL'],
   },
   mock: { protocol: 'mock', base: null, keys: [], keyless: true, modes: ALL },
+
+  // Microsoft's resale: one resource an operator, so that the base is always given.
+  azure: {
+    protocol: 'azure',
+    base: null,
+    keys: ['AZURE_API_KEY', 'AZURE_OPENAI_API_KEY'],
+    bases: ['AZURE_API_BASE'],
+    versions: ['AZURE_API_VERSION'],
+    modes: ALL,
+    reasoningModels: true,
+    strictMessages: true,
+    unsupported: ['thinking'],
+  },
+  azure_ai: {
+    protocol: 'azure-ai',
+    base: null,
+    keys: ['AZURE_AI_API_KEY'],
+    bases: ['AZURE_AI_API_BASE'],
+    modes: ALL,
+    reasoningModels: true,
+    deviates: ['finish_reason', 'reasoning', 'usage', 'content', 'tool_calls', 'role'],
+  },
   'text-completion-openai': {
     protocol: 'openai',
     base: 'https://api.openai.com/v1',

@@ -186,7 +186,8 @@ const READABLE = /_(API_KEY|API_TOKEN|API_BASE|BASE_URL)$/
 function checkedEntry(given: unknown, env: Environment, fromDatabase: boolean): ModelEntry {
   const hidden: string[] = []
   const listed = (name: string): boolean =>
-    READABLE.test(name) || Object.values(PROVIDERS).some((row) => row.keys.includes(name) || row.bases?.includes(name) === true)
+    READABLE.test(name) ||
+    Object.values(PROVIDERS).some((row) => [row.keys, row.bases, row.versions].some((names) => names?.includes(name)))
   const readable = fromDatabase ? withoutHidden(env, listed) : env
   const resolved = resolveReferences(given, readable, (_, name) => {
     if (env[name] !== undefined) hidden.push(name)
@@ -300,16 +301,18 @@ function withCredential(params: DeploymentParams, credentials: readonly Credenti
   return { ...credential.credential_values, ...present(params) }
 }
 
-/** Keys and base URLs that the file itself sets: the router's own environment does not have them. */
+/** Keys, base URLs and API versions that the file itself sets: the router's own environment does not have them. */
 function withFileEnvironment(deployment: Deployment, config: Config, sealer: Sealer): Deployment {
   const row = PROVIDERS[deployment.provider]
   const own = config.environment_variables
   const key = row?.keys.map((name) => own[name]).find((value) => value !== undefined && value !== '')
   const base = row?.bases?.map((name) => own[name]).find((value) => value !== undefined && value !== '')
+  const version = row?.versions?.map((name) => own[name]).find((value) => value !== undefined && value !== '')
   return {
     ...deployment,
     apiKey: deployment.apiKey ?? (key === undefined ? null : sealer.seal(key)),
     apiBase: deployment.apiBase ?? base?.replace(/\/+$/, '') ?? null,
+    apiVersion: deployment.apiVersion ?? version ?? null,
   }
 }
 

@@ -101,6 +101,8 @@ export function decodeError(provider: string, status: number, headers: Headers, 
   const own = error?.['code']
   if (typeof own === 'string' && own !== '') details.providerCode = own
   else if (typeof own === 'number') details.providerCode = String(own)
+  const filter = filterVerdict(error)
+  if (filter !== null) details.providerFields = { innererror: filter }
   const wait = retryAfter(headers) ?? retryDelay(error)
   if (wait !== undefined) details.retryAfter = wait
 
@@ -115,6 +117,7 @@ function classify(provider: string, status: number, error: Fields | null, messag
     // OpenAI types a malformed key `invalid_request_error`, DeepSeek puts that into `code`: only plain names decide.
     if (named !== undefined && !(named === 'provider_overloaded' && status === 429)) return named
   }
+  if (filterVerdict(error)?.['code'] === 'ResponsibleAIPolicyViolation') return 'content_policy'
   const text = message.toLowerCase()
   // Google's word for a limit of the minute as much as for one of the plan; it says when to come back.
   if (error?.['status'] === 'RESOURCE_EXHAUSTED') return 'provider_rate_limited'
@@ -129,6 +132,12 @@ function classify(provider: string, status: number, error: Fields | null, messag
   // OpenAI's own SDK calls 422 a bad request; for the others it says what the server could not process.
   if (status === 422 && provider === 'openai') return 'provider_bad_request'
   return byStatus(status)
+}
+
+/** What Azure's content filter found, category by category: applications tell their users from it. */
+function filterVerdict(error: Fields | null): Record<string, unknown> | null {
+  const inner = error?.['innererror'] ?? error?.['inner_error']
+  return isFields(inner) ? { ...inner } : null
 }
 
 function byStatus(status: number): ErrorCode {

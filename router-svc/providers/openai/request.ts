@@ -112,7 +112,7 @@ function outputLimit(body: Fields, request: Readonly<Fields>, target: Target, ro
   if (row.maxTokensName === 'max_tokens') move(body, 'max_completion_tokens', 'max_tokens')
   else if (row.maxTokensName === 'max_completion_tokens') move(body, 'max_tokens', 'max_completion_tokens')
   if (!row.reasoningModels) return
-  if (!REASONING_MODEL.test(target.model)) {
+  if (!REASONING_MODEL.test(target.baseModel ?? target.model)) {
     if (mayDrop(request, target) && !isAllowed('reasoning_effort', request, target)) delete body['reasoning_effort']
     return
   }

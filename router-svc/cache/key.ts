@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto'
 import type { CacheSettings } from '../../proto/routing.ts'
+import { canonicalJson } from '../../shared/config/canonical-json.ts'
 import { OPENAI_PARAMS } from '../../shared/config/known.ts'
 import type { Call } from '../call.ts'
 import { isGatewayField } from '../canonical/gateway-fields.ts'
-import { canonicalJson } from './canonical-json.ts'
 
 /** Raised when keys are made differently. */
 const VERSION = 1

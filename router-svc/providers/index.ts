@@ -1,10 +1,13 @@
 import { type ProviderRow, providerRow } from '../../shared/catalog/providers.ts'
 import { anthropic } from './anthropic/index.ts'
 import { azure } from './azure.ts'
+import { cohere } from './cohere/index.ts'
 import { completionOverChat } from './completion-from-chat.ts'
+import { jina } from './jina.ts'
 import { mock } from './mock.ts'
 import { openai } from './openai.ts'
 import type { Provider } from './provider.ts'
+import { voyage } from './voyage.ts'
 
 /** One line a protocol; a provider is a row of the table that names one. */
 const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: ProviderRow) => Provider>> = {
@@ -12,6 +15,9 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   anthropic: (_name, row) => anthropic(row),
   azure,
   'azure-ai': azure,
+  cohere,
+  jina,
+  voyage,
   mock: () => mock,
 }
 

@@ -5,7 +5,7 @@ import type { Mode } from '../../proto/endpoints.ts'
  * quirks is a row of three fields.
  */
 export interface ProviderRow {
-  protocol: 'openai' | 'anthropic' | 'mock' | 'azure' | 'azure-ai'
+  protocol: 'openai' | 'anthropic' | 'mock' | 'azure' | 'azure-ai' | 'cohere' | 'voyage' | 'jina'
   /** Without trailing slash; null = the operator must give `api_base`. */
   base: string | null
   /** Environment variables that hold the key; the first one set wins. */
@@ -552,6 +552,44 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     maxTokensName: 'max_tokens',
     flattenContent: true,
     headers: { 'user-agent': 'turnpike' },
+  },
+
+  // Protocols of their own, and embeddings alone.
+  cohere: {
+    protocol: 'cohere',
+    base: 'https://api.cohere.com',
+    keys: ['COHERE_API_KEY', 'CO_API_KEY'],
+    bases: ['COHERE_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+  },
+  cohere_chat: {
+    protocol: 'cohere',
+    base: 'https://api.cohere.com',
+    keys: ['COHERE_API_KEY', 'CO_API_KEY'],
+    bases: ['COHERE_API_BASE'],
+    sharesKey: true,
+    modes: CHAT_AND_EMBEDDING,
+  },
+  voyage: {
+    protocol: 'voyage',
+    base: 'https://api.voyageai.com/v1',
+    keys: ['VOYAGE_API_KEY', 'VOYAGE_AI_API_KEY', 'VOYAGE_AI_TOKEN'],
+    bases: ['VOYAGE_API_BASE'],
+    modes: ['embedding'],
+    rename: { dimensions: 'output_dimension' },
+    // Vectors of numbers are what it sends when no format is named, and it knows no name for them.
+    drop: ['user', 'encoding_format=float'],
+    deviates: ['usage'],
+  },
+  jina_ai: {
+    protocol: 'jina',
+    base: 'https://api.jina.ai/v1',
+    keys: ['JINA_AI_API_KEY', 'JINA_API_KEY', 'JINA_AI_TOKEN'],
+    bases: ['JINA_AI_API_BASE'],
+    modes: ['embedding'],
+    rename: { encoding_format: 'embedding_type' },
+    drop: ['user'],
+    deviates: ['usage'],
   },
 
   // Hosted and plain.

@@ -1,0 +1,42 @@
+import type { ChatChunk, ChatRequest, ChatResponse } from '../../canonical/chat.ts'
+import type { EmbeddingRequest, EmbeddingResponse } from '../../canonical/embedding.ts'
+import type { Adapter, Provider } from '../provider.ts'
+import { decodeEmbedding, encodeEmbedding } from './embedding.ts'
+import { decodeError } from './errors.ts'
+import { encodeChat } from './request.ts'
+import { decodeChat } from './response.ts'
+import { ChatStream } from './stream.ts'
+
+/** What this adapter reads of a row of the provider table. */
+export interface CohereRow {
+  base: string | null
+  keys: readonly string[]
+  bases?: readonly string[]
+}
+
+const CHAT: Adapter<ChatRequest, ChatResponse, ChatChunk> = {
+  mode: 'chat',
+  encodeRequest: encodeChat,
+  decodeResponse: decodeChat,
+  decodeStream: (context) => new ChatStream(context),
+}
+
+const EMBEDDING: Adapter<EmbeddingRequest, EmbeddingResponse, never> = {
+  mode: 'embedding',
+  encodeRequest: encodeEmbedding,
+  decodeResponse: decodeEmbedding,
+}
+
+/** Cohere's v2 API, under either of LiteLLM's names for it. */
+export function cohere(name: string, row: CohereRow): Provider {
+  return {
+    name,
+    auth: { type: 'bearer' },
+    base: row.base,
+    keyNames: row.keys,
+    ...(row.bases === undefined ? {} : { baseNames: row.bases }),
+    chat: CHAT,
+    embedding: EMBEDDING,
+    decodeError,
+  }
+}

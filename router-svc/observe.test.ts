@@ -48,6 +48,20 @@ describe('createObserver', () => {
     expect(line(text, 'litellm_deployment_success_responses_total')).toMatch(/ 2$/)
   })
 
+  it('shows how many copies of calls run and counts those that were not made', async () => {
+    const metrics = createMetrics()
+    const observer = createObserver(metrics)
+    for (const copies of [
+      { running: 100, dropped: 3 },
+      { running: 2, dropped: 3 },
+      { running: 0, dropped: 4 },
+    ])
+      observer.mirroring(copies)
+    const text = await metrics.text()
+    expect(text).toMatch(/^turnpike_mirrored_calls 0$/m)
+    expect(text).toMatch(/^turnpike_mirrored_calls_dropped_total 4$/m)
+  })
+
   it('counts a failed attempt with the class and status of its error', async () => {
     const metrics = createMetrics()
     createObserver(metrics).attempt(

@@ -3,6 +3,7 @@ import type { Attempt, UsageEvent } from '../proto/usage.ts'
 import type { GatewayError } from '../shared/errors.ts'
 import type { Counter, Histogram, Metrics } from '../shared/metrics.ts'
 import type { Call } from './call.ts'
+import type { Mirror } from './routing/mirror.ts'
 import type { Savings } from './routing/prompt-cache.ts'
 import type { Route } from './runtime.ts'
 
@@ -19,6 +20,8 @@ export interface Observer {
   fallback(call: Call, fallback: string, error: GatewayError, succeeded: boolean): void
   /** What keeping conversations where their prompt is cached has brought since the start. */
   savings(savings: Savings): void
+  /** Copies of calls for groups that are tried out, now and since the start. */
+  mirroring(copies: Pick<Mirror, 'running' | 'dropped'>): void
   /** A stream died after text was sent, and was continued to its end or not. */
   failover(call: Call, outcome: 'complete' | 'broken'): void
 }
@@ -30,6 +33,7 @@ export const noObserver: Observer = {
   deploymentState() {},
   fallback() {},
   savings() {},
+  mirroring() {},
   failover() {},
 }
 
@@ -57,6 +61,7 @@ const HANDLES_MAX = 4_000
  */
 export function createObserver(metrics: Metrics): Observer {
   const kept = new Map<string, Handles>()
+  let droppedBefore = 0
 
   const handlesOf = (call: Call, record: Attempt): Handles => {
     const key = `${call.identity.keyHash} ${record.deploymentId} ${record.model} ${call.options.endUser ?? ''} ${call.requestedModel}`
@@ -132,6 +137,11 @@ export function createObserver(metrics: Metrics): Observer {
       metrics.promptCacheHits.with({}).set(hits)
       metrics.promptCacheTokens.with({}).set(cachedTokens)
       metrics.promptCacheSaved.with({}).set(nanoDollars / 1e9)
+    },
+    mirroring({ running, dropped }) {
+      metrics.mirroredCalls.with({}).set(running)
+      metrics.mirrorDropped.with({}).add(dropped - droppedBefore)
+      droppedBefore = dropped
     },
     failover(call, outcome) {
       metrics.failovers.with({ requested_model: call.requestedModel, outcome }).add()

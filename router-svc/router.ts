@@ -177,9 +177,10 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     env: deps.env,
     embed: createEmbed(internal),
   })
+  const mirroring = createMirror({ calls: internal, log })
   const handle = createHandle({
     cache,
-    mirroring: createMirror({ calls: internal, log }),
+    mirroring,
     admission,
     selector,
     affinity,
@@ -242,6 +243,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     bus.beat(fields())
     const savings = affinity.savings()
     if (savings.calls > 0) observe.savings(savings)
+    observe.mirroring(mirroring)
   })
   const fields = (): Record<string, number | string | boolean> => ({ inFlight, draining, ready: ready(), spool: spool.pending })
   const problem = (): string | null => {

@@ -104,6 +104,8 @@ const DEFINITIONS = {
   promptCacheHits: gauge('turnpike_prompt_cache_hits', 'Those that went where their beginning had been before.'),
   promptCacheTokens: gauge('turnpike_prompt_cache_tokens', 'Input tokens of these that the provider read from its cache.'),
   promptCacheSaved: gauge('turnpike_prompt_cache_saved_dollars', 'Dollars these tokens would have cost more.'),
+  mirroredCalls: gauge('turnpike_mirrored_calls', 'Copies of calls for groups that are tried out, running now.'),
+  mirrorDropped: counter('turnpike_mirrored_calls_dropped_total', 'Copies not made because too many were running.'),
   deploymentTpmLimit: gauge('litellm_deployment_tpm_limit', 'Configured tokens per minute.', ...DEPLOYMENT),
   deploymentRpmLimit: gauge('litellm_deployment_rpm_limit', 'Configured requests per minute.', ...DEPLOYMENT),
   remainingRequests: gauge('litellm_remaining_requests_metric', 'Requests left, as the provider says.', ...OVERHEAD),

@@ -3,8 +3,10 @@ import { anthropic } from './anthropic/index.ts'
 import { azure } from './azure.ts'
 import { cohere } from './cohere/index.ts'
 import { completionOverChat } from './completion-from-chat.ts'
+import { gemini } from './gemini/index.ts'
 import { jina } from './jina.ts'
 import { mock } from './mock.ts'
+import { ollama } from './ollama/index.ts'
 import { openai } from './openai.ts'
 import type { Provider } from './provider.ts'
 import { voyage } from './voyage.ts'
@@ -13,12 +15,14 @@ import { voyage } from './voyage.ts'
 const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: ProviderRow) => Provider>> = {
   openai,
   anthropic: (_name, row) => anthropic(row),
+  gemini,
   azure,
   'azure-ai': azure,
   cohere,
   jina,
   voyage,
   mock: () => mock,
+  ollama,
 }
 
 /** Every provider of the table, each made when first asked for and kept. */

@@ -1,7 +1,7 @@
 import { GatewayError } from '../../shared/errors.ts'
-import { SseParser } from '../../shared/http/sse.ts'
 import type { ChatChunk, ToolCall, Usage } from '../canonical/chat.ts'
-import type { StreamDecoder } from './provider.ts'
+import { eventParser } from '../framing.ts'
+import type { Framing, StreamDecoder } from './provider.ts'
 
 /** Everything a stream decoder made of some bytes. */
 export interface Decoded<Chunk> {
@@ -11,8 +11,12 @@ export interface Decoded<Chunk> {
 }
 
 /** Feeds a decoder as the router does. `pieces` joined are the stream. */
-export function decodePieces<Chunk>(decoder: StreamDecoder<Chunk>, pieces: Iterable<Uint8Array>): Decoded<Chunk> {
-  const parser = new SseParser()
+export function decodePieces<Chunk>(
+  decoder: StreamDecoder<Chunk>,
+  pieces: Iterable<Uint8Array>,
+  framing: Framing = 'sse',
+): Decoded<Chunk> {
+  const parser = eventParser(framing)
   const chunks: Chunk[] = []
   try {
     for (const piece of pieces) for (const event of parser.push(piece)) chunks.push(...decoder.push(event))

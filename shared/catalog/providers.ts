@@ -5,7 +5,7 @@ import type { Mode } from '../../proto/endpoints.ts'
  * quirks is a row of three fields.
  */
 export interface ProviderRow {
-  protocol: 'openai' | 'anthropic' | 'mock' | 'azure' | 'azure-ai' | 'cohere' | 'voyage' | 'jina'
+  protocol: 'openai' | 'anthropic' | 'gemini' | 'mock' | 'azure' | 'azure-ai' | 'ollama' | 'cohere' | 'voyage' | 'jina'
   /** Without trailing slash; null = the operator must give `api_base`. */
   base: string | null
   /** Environment variables that hold the key; the first one set wins. */
@@ -96,19 +96,27 @@ const VLLM = {
   deviates: ['reasoning', 'tool_calls'],
 } as const satisfies Omit<ProviderRow, 'keys'>
 
-/** Ollama's OpenAI endpoint. It numbers every tool call of an answer 0 and repeats the role. */
+/** What Ollama has no counterpart for: refused where an answer would be another, left out where it would not. */
 const OLLAMA = {
-  protocol: 'openai',
+  protocol: 'ollama',
   base: 'http://localhost:11434',
   keys: ['OLLAMA_API_KEY'],
   bases: ['OLLAMA_API_BASE'],
   keyless: true,
   modes: ALL,
-  version: '/v1',
-  maxTokensName: 'max_tokens',
-  unsupported: ['logit_bias', 'n>1'],
-  drop: ['user', 'parallel_tool_calls'],
-  deviates: ['reasoning', 'tool_calls', 'role'],
+  unsupported: ['logit_bias', 'n>1', 'functions', 'function_call', 'audio', 'web_search_options'],
+  drop: [
+    'user',
+    'parallel_tool_calls',
+    'service_tier',
+    'store',
+    'safety_identifier',
+    'prompt_cache_key',
+    'prompt_cache_retention',
+    'prediction',
+    'verbosity',
+    'modalities',
+  ],
 } as const satisfies ProviderRow
 
 /** THE TABLE. The order is the order of documentation, nothing else. */
@@ -129,6 +137,13 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     base: 'https://api.anthropic.com',
     keys: ['ANTHROPIC_API_KEY', 'ANTHROPIC_AUTH_TOKEN'],
     bases: ['ANTHROPIC_API_BASE', 'ANTHROPIC_BASE_URL'],
+  },
+  gemini: {
+    protocol: 'gemini',
+    base: 'https://generativelanguage.googleapis.com/v1beta',
+    keys: ['GEMINI_API_KEY', 'GOOGLE_API_KEY'],
+    bases: ['GEMINI_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
   },
   mock: { protocol: 'mock', base: null, keys: [], keyless: true, modes: ALL },
 

@@ -20,7 +20,8 @@ const FOLDERS: Readonly<Record<string, string>> = {
   together: 'together_ai',
   openrouter: 'openrouter',
   vllm: 'vllm',
-  ollama: 'ollama',
+  // Its OpenAI endpoint, which is reached as any server of that protocol is.
+  ollama: 'openai_like',
 }
 
 /** What some answer said, whole or streamed, in one form. */

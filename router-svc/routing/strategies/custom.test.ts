@@ -37,6 +37,36 @@ describe('a custom strategy', () => {
     }
   })
 
+  it('is loaded again when settings are published and its file has changed, and stays when the changed one is broken', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'turnpike-strategy-'))
+    const file = join(folder, 'changing.mjs')
+    const { group, errors } = scene(() => null)
+    const loads: string[] = []
+    const load = (url: string) => {
+      loads.push(url)
+      return import(url)
+    }
+    const custom = createCustom({ clock: group.clock, log: { ...silentLog, error: (fields) => void errors.push(fields) }, load })
+    const strategy = custom.strategy(first)
+    const chosen = async (source: string) => {
+      writeFileSync(file, source)
+      await custom.use(file)
+      return idOf(strategy.choose(group.routes, group.context()))
+    }
+    try {
+      expect(await chosen('export default { choose: (candidates) => candidates[1] }')).toBe('d1')
+      await Promise.all([custom.use(file), custom.use(file)])
+      expect(loads).toHaveLength(1)
+      expect(await chosen('export default { choose: (candidates) => candidates[1 + 1] }')).toBe('d2')
+      expect(await chosen('export default { choose: (')).toBe('d2')
+      expect(errors).toHaveLength(1)
+      expect(await chosen('export default { choose: (candidates) => candidates.at(1) }')).toBe('d1')
+      expect(errors).toHaveLength(1)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
   it('that cannot be loaded is told of, and the fallback chooses', async () => {
     const { group, errors } = scene(() => null)
     const log = { ...silentLog, error: (fields: object) => void errors.push(fields) }

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Clock } from '../../../shared/clock.ts'
@@ -52,12 +53,18 @@ const LOG_INTERVAL = 10_000
  * than a candidate, `fallback` chooses.
  */
 export function createCustom({ clock, log, load = (url) => import(url) }: CustomDeps): {
-  /** Loads the module of the settings in force, unless it is the one loaded already. Resolves when that is done; never rejects. */
+  /**
+   * Loads the module of the settings in force, unless its file is the one loaded already, unchanged. Until a changed one is loaded, and when it cannot
+   * be, the one before stays. Resolves when that is done; never rejects.
+   */
   use(path: string | null): Promise<void>
   strategy(fallback: Strategy): Strategy
 } {
   let current: string | null = null
+  /** Of the file that was loaded last, or whose loading failed; null = none yet. */
+  let version: string | null = null
   let module: CustomStrategy | null = null
+  let turns = 0
   let loggedAt = Number.NEGATIVE_INFINITY
 
   const complain = (problem: string): void => {
@@ -72,17 +79,26 @@ export function createCustom({ clock, log, load = (url) => import(url) }: Custom
 
   return {
     async use(path) {
-      if (path === current) return
-      current = path
-      module = null
+      const turn = ++turns
+      if (path !== current) {
+        current = path
+        version = null
+        module = null
+      }
       if (path === null) return
+      const found = await versionOf(path)
+      // Meanwhile other settings may have come into force.
+      if (turn !== turns || found === version) return
+      version = found
       try {
-        const loaded = (await load(pathToFileURL(resolve(path)).href)) as { default?: Partial<CustomStrategy> }
+        const { href } = pathToFileURL(resolve(path))
+        // Modules are kept by their address: with the version in it a changed file is another module.
+        const loaded = (await load(found === '' ? href : `${href}?version=${found}`)) as { default?: Partial<CustomStrategy> }
         if (typeof loaded.default?.choose !== 'function') throw new Error('it has no default export with a function "choose"')
-        // Meanwhile another one may have come into force.
-        if (current === path) module = loaded.default as CustomStrategy
+        if (current === path && version === found) module = loaded.default as CustomStrategy
       } catch (thrown) {
-        log.error({ module: path, err: thrown }, 'the custom strategy cannot be loaded; simple-shuffle chooses instead')
+        const instead = current === path && module !== null ? 'the one loaded before' : 'simple-shuffle'
+        log.error({ module: path, err: thrown }, `the custom strategy cannot be loaded; ${instead} chooses instead`)
       }
     },
     strategy: (fallback) => ({
@@ -100,6 +116,16 @@ export function createCustom({ clock, log, load = (url) => import(url) }: Custom
         return fallback.choose(candidates, context)
       },
     }),
+  }
+}
+
+/** Another text when the file is another; '' = it cannot be seen, and loading it will say why. */
+async function versionOf(path: string): Promise<string> {
+  try {
+    const { mtimeMs, size } = await stat(path)
+    return `${mtimeMs}-${size}`
+  } catch {
+    return ''
   }
 }
 

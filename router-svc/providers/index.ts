@@ -3,7 +3,6 @@ import { anthropic } from './anthropic/index.ts'
 import { azure } from './azure.ts'
 import { cohere } from './cohere/index.ts'
 import { completionOverChat } from './completion-from-chat.ts'
-import { gemini } from './gemini/index.ts'
 import { jina } from './jina.ts'
 import { mock } from './mock.ts'
 import { ollama } from './ollama/index.ts'
@@ -15,7 +14,6 @@ import { voyage } from './voyage.ts'
 const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: ProviderRow) => Provider>> = {
   openai,
   anthropic: (_name, row) => anthropic(row),
-  gemini,
   azure,
   'azure-ai': azure,
   cohere,

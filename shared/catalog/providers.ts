@@ -5,7 +5,7 @@ import type { Mode } from '../../proto/endpoints.ts'
  * quirks is a row of three fields.
  */
 export interface ProviderRow {
-  protocol: 'openai' | 'anthropic' | 'gemini' | 'mock' | 'azure' | 'azure-ai' | 'ollama' | 'cohere' | 'voyage' | 'jina'
+  protocol: 'openai' | 'anthropic' | 'mock' | 'azure' | 'azure-ai' | 'ollama' | 'cohere' | 'voyage' | 'jina'
   /** Without trailing slash; null = the operator must give `api_base`. */
   base: string | null
   /** Environment variables that hold the key; the first one set wins. */
@@ -137,13 +137,6 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     base: 'https://api.anthropic.com',
     keys: ['ANTHROPIC_API_KEY', 'ANTHROPIC_AUTH_TOKEN'],
     bases: ['ANTHROPIC_API_BASE', 'ANTHROPIC_BASE_URL'],
-  },
-  gemini: {
-    protocol: 'gemini',
-    base: 'https://generativelanguage.googleapis.com/v1beta',
-    keys: ['GEMINI_API_KEY', 'GOOGLE_API_KEY'],
-    bases: ['GEMINI_API_BASE'],
-    modes: CHAT_AND_EMBEDDING,
   },
   mock: { protocol: 'mock', base: null, keys: [], keyless: true, modes: ALL },
 

@@ -244,6 +244,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     const savings = affinity.savings()
     if (savings.calls > 0) observe.savings(savings)
     observe.mirroring(mirroring)
+    cache.closeUnused()
   })
   const fields = (): Record<string, number | string | boolean> => ({ inFlight, draining, ready: ready(), spool: spool.pending })
   const problem = (): string | null => {

@@ -12,6 +12,8 @@ export interface ResponseCacheDeps extends StoresDeps {
 
 /** The response cache of one router (surface reference §8). Opens nothing until settings ask for it. */
 export interface ResponseCache extends Lookup {
+  /** Closes the store once settings ask for none; calls do not tell. Called now and then. */
+  closeUnused(): void
   stop(): Promise<void>
 }
 
@@ -22,6 +24,9 @@ export function createResponseCache(deps: ResponseCacheDeps): ResponseCache {
   const service = serveCache({ ...deps, stores })
   return {
     begin: (call, runtime) => lookup.begin(call, runtime),
+    closeUnused() {
+      if (deps.settings() === null) stores.none()
+    },
     async stop() {
       await service.stop()
       await stores.close()
@@ -30,4 +35,4 @@ export function createResponseCache(deps: ResponseCacheDeps): ResponseCache {
 }
 
 /** For routers that cache nothing, and tests of other things. */
-export const noResponseCache: ResponseCache = { begin: () => null, stop: async () => undefined }
+export const noResponseCache: ResponseCache = { begin: () => null, closeUnused() {}, stop: async () => undefined }

@@ -11,9 +11,10 @@ import { createSealer } from '../../shared/config/secrets.ts'
 import { createHttpClient, type HttpClient } from '../../shared/http/client.ts'
 import { type Log, silentLog } from '../../shared/log.ts'
 import { createRedis } from '../../shared/redis.ts'
+import { settings as runtimeSettings } from '../handle.testkit.ts'
 import { answerOf } from './cache.suite.ts'
 import { noCacheCounts } from './cache-counts.ts'
-import { SETTINGS } from './call.testkit.ts'
+import { callOf, SETTINGS } from './call.testkit.ts'
 import { CREDENTIALS, REGION, startFakeS3 } from './fake-s3.testkit.ts'
 import { createResponseCache } from './response-cache.ts'
 import { type CacheStores, createCacheStores, type StoresDeps } from './stores.ts'
@@ -76,6 +77,38 @@ describe('the store in force', () => {
     const sealed = createSealer('another secret').seal(url)
     expect(stores.of(settings({ type: 'redis', redisUrl: sealed }))).toBeNull()
     expect(stores.of(settings())).not.toBeNull()
+  })
+
+  it('is closed when settings ask for none any more, and opened when they do again', async () => {
+    let wanted: CacheSettings | null = settings({ type: 'redis', redisUrl: sealer.seal(url) })
+    const hub = createMemoryHub({ clock: systemClock, log: silentLog, strict: true })
+    const told: string[] = []
+    const log: Log = { ...silentLog, info: (_, text) => void told.push(text), child: () => log }
+    const cache = createResponseCache({ ...deps, log, bus: hub.join('router'), settings: () => wanted })
+    const runtime = () => ({ settings: { ...runtimeSettings, cache: wanted } })
+    const begin = () => cache.begin(callOf({ model: 'gpt' }).call, runtime())
+    cache.closeUnused()
+    await begin()
+    cache.closeUnused()
+    expect(told).toEqual(['the response cache is open'])
+    const before = wanted
+    wanted = null
+    expect(begin()).toBeNull()
+    cache.closeUnused()
+    cache.closeUnused()
+    expect(told).toEqual(['the response cache is open', 'the response cache is closed'])
+    wanted = before
+    await begin()
+    expect(told.at(-1)).toBe('the response cache is open')
+    await cache.stop()
+    await hub.close()
+  })
+
+  it('closes the connection of its own when there is none any more', async () => {
+    const store = stores.of(settings({ type: 'redis', redisUrl: sealer.seal(url) }))
+    await new Promise<void>((resolve) => void store?.redis?.onReady(resolve))
+    stores.none()
+    await expect.poll(() => store?.redis?.call('PING').then(String, () => 'closed')).toBe('closed')
   })
 
   it('is on disk where settings say so, in the folder of the process where they name none', async () => {

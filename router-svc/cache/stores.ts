@@ -57,6 +57,8 @@ export interface StoresDeps {
 export interface CacheStores {
   /** The store these settings ask for, opened when they ask for another one than before; null = it cannot be opened, which the log has. */
   of(settings: CacheSettings): CacheStore | null
+  /** No settings ask for one: what is open is closed, in the background. */
+  none(): void
   close(): Promise<void>
 }
 
@@ -96,6 +98,14 @@ export function createCacheStores(deps: StoresDeps): CacheStores {
       }
       place = asked
       return opened
+    },
+    none() {
+      if (settings === null) return
+      settings = null
+      place = ''
+      if (opened === null) return
+      replaceOld()
+      deps.log.info({}, 'the response cache is closed')
     },
     async close() {
       settings = null

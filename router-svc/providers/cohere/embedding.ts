@@ -20,7 +20,8 @@ export function encodeEmbedding(canonical: EmbeddingRequest, target: Target): Up
   if (body['texts'] === undefined && body['inputs'] === undefined && body['images'] === undefined) putInput(body, canonical.input)
   // Required by every model since v3; LiteLLM's choice too.
   body['input_type'] ??= 'search_document'
-  body['embedding_types'] ??= [given['encoding_format'] === 'base64' ? 'base64' : 'float']
+  // Numbers always, which every model gives: base64 is made of them, and the second generation has no other form.
+  body['embedding_types'] ??= ['float']
   if (given['dimensions'] !== undefined) body['output_dimension'] ??= given['dimensions']
   return {
     method: 'POST',

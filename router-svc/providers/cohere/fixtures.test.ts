@@ -6,7 +6,8 @@ import { providerOf } from '../index.ts'
 import type { Fields } from '../openai/normalise.ts'
 import { haveRecordings } from '../openai/recordings.suite.ts'
 import { cuts, decodePieces, foldChunks } from '../provider.suite.ts'
-import type { DecodeContext, Provider, Target } from '../provider.ts'
+import type { DecodeContext, Provider } from '../provider.ts'
+import { target } from './encode.testkit.ts'
 import { allRecorded, type Recorded } from './recordings.testkit.ts'
 
 const cohere = providerOf('cohere') as Provider & Required<Pick<Provider, 'chat' | 'embedding'>>
@@ -20,21 +21,6 @@ interface Said {
   citations: unknown[]
   finish: string | null
   usage: ChatResponse['usage'] | null
-}
-
-function target(model: string): Target {
-  return {
-    provider: 'cohere',
-    model,
-    base: 'https://api.cohere.com',
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
-    settings: {},
-    clientHeaders: {},
-  }
 }
 
 function whole(body: string): Said {
@@ -177,7 +163,7 @@ describe.skipIf(!haveRecordings())('recorded answers of Cohere', () => {
     .filter(({ endpoint, request: asked }) => endpoint === 'chat' && asked)
     .entries()) {
     it(`were asked for as we ask: ${file} (${index})`, () => {
-      const sent = cohere.chat.encodeRequest(canonicalOf(request as Fields), target(String(request?.['model'])))
+      const sent = cohere.chat.encodeRequest(canonicalOf(request as Fields), target({ model: String(request?.['model']) }))
       expect(sent.url).toBe('https://api.cohere.com/v2/chat')
       expect(spelled(JSON.parse(sent.body as string))).toEqual(spelled(request as Fields))
     })
@@ -192,7 +178,7 @@ describe.skipIf(!haveRecordings())('recorded answers of Cohere', () => {
       expect(response.usage.prompt_tokens).toBe(raw.meta.billed_units.input_tokens)
       if (request === null) return
       const asked = { model: 'alias', input: request['texts'] } as EmbeddingRequest
-      const sent = cohere.embedding.encodeRequest(asked, target(String(request['model'])))
+      const sent = cohere.embedding.encodeRequest(asked, target({ model: String(request['model']) }))
       expect(sent.url).toBe('https://api.cohere.com/v2/embed')
       expect(JSON.parse(sent.body as string)).toEqual({ ...request, embedding_types: ['float'] })
     })

@@ -27,7 +27,7 @@ function encodeMessage(message: Message, path: string): Fields {
 
 /** A turn with calls has no content: what was said before them is their plan. */
 function assistant(message: Message, path: string): Fields {
-  const content = textContent(message.content, path)
+  const content = encodeParts(message.content, path, (part) => textPart(part) ?? thinkingPart(part))
   const calls = message.tool_calls ?? []
   if (calls.length === 0) return { role: 'assistant', content }
   const own = message['tool_plan']
@@ -76,6 +76,10 @@ function encodeParts(
 function textPart(part: ContentPart): Fields | null {
   if (part.type === 'text') return { type: 'text', text: text(part['text']) }
   return part.type === 'refusal' ? { type: 'text', text: text(part['refusal']) } : null
+}
+
+function thinkingPart(part: ContentPart): Fields | null {
+  return part.type === 'thinking' ? { type: 'thinking', thinking: text(part['thinking']) } : null
 }
 
 function imagePart(part: ContentPart, path: string): Fields | null {

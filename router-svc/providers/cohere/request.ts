@@ -52,8 +52,15 @@ const TRANSLATED = new Set([
   'thinking',
 ])
 
-/** Tokens of thinking for an effort; above them the model thinks as long as it likes. */
-const BUDGETS: Readonly<Record<string, number>> = { minimal: 1024, low: 1024, medium: 2048, high: 4096, xhigh: 8192 }
+/** Tokens of thinking for an effort, LiteLLM's up to `high`; null: as many as the model likes. */
+const BUDGETS: Readonly<Record<string, number | null>> = {
+  minimal: 1024,
+  low: 1024,
+  medium: 2048,
+  high: 4096,
+  xhigh: 8192,
+  max: null,
+}
 
 /** A chat for the v2 API. Throws GatewayError `unsupported_parameter` or `bad_request`. */
 export function encodeChat(canonical: ChatRequest, target: Target): UpstreamRequest {
@@ -112,8 +119,7 @@ function put(body: Fields, name: string, value: unknown): void {
 function putTools(body: Fields, given: Fields, refusals: Refusals): void {
   let tools = Array.isArray(given['tools']) ? (given['tools'] as Tool[]) : []
   const named = tools.filter((tool) => tool.type === 'function' && tool.function !== undefined)
-  if (named.length < tools.length) refusals.refuse('tools')
-  tools = named
+  if (named.length < tools.length && !refusals.refuse('tools')) tools = named
   if (tools.length === 0) return
   const choice = given['tool_choice']
   if (choice === 'none' || choice === 'NONE') body['tool_choice'] = 'NONE'
@@ -127,13 +133,14 @@ function putTools(body: Fields, given: Fields, refusals: Refusals): void {
       })
     }
     body['tool_choice'] = 'REQUIRED'
-  } else if (choice !== undefined && choice !== 'auto') refusals.refuse('tool_choice')
+  } else if (choice !== undefined && choice !== 'auto' && refusals.refuse('tool_choice')) body['tool_choice'] = choice
   body['tools'] = tools.map(encodeTool)
   if (tools.every((tool) => tool.function?.strict === true)) body['strict_tools'] ??= true
 }
 
-function encodeTool({ function: definition }: Tool): Fields {
-  const { name, description, parameters } = definition as NonNullable<Tool['function']>
+function encodeTool(tool: Tool): Fields {
+  if (tool.function === undefined) return tool
+  const { name, description, parameters } = tool.function
   return {
     type: 'function',
     function: {
@@ -165,6 +172,12 @@ function thinking(given: Fields): Fields | undefined {
   if (wish === undefined) return undefined
   const effort = isFields(wish) ? text(wish['effort']) : text(wish)
   if (effort === 'none' || effort === 'disable') return { type: 'disabled' }
-  const budget = BUDGETS[effort]
-  return budget === undefined ? { type: 'enabled' } : { type: 'enabled', token_budget: budget }
+  const budget = Object.hasOwn(BUDGETS, effort) ? BUDGETS[effort] : undefined
+  if (budget === undefined) {
+    const known = ['none', ...Object.keys(BUDGETS)].join(', ')
+    throw new GatewayError('bad_request', `litellm.BadRequestError: reasoning_effort must be one of ${known}.`, {
+      param: 'reasoning_effort',
+    })
+  }
+  return budget === null ? { type: 'enabled' } : { type: 'enabled', token_budget: budget }
 }

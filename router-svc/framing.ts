@@ -1,5 +1,6 @@
 import { GatewayError } from '../shared/errors.ts'
 import { type SseEvent, SseParser } from '../shared/http/sse.ts'
+import { AwsEventStreamParser } from './aws-event-stream.ts'
 import type { Framing } from './providers/provider.ts'
 
 /** Bytes of a stream → events, incremental and split-proof. */
@@ -28,7 +29,7 @@ export function eventParser(framing: Framing): EventParser {
     case 'lines':
       return new LineParser()
     case 'aws':
-      throw new GatewayError('unsupported_endpoint', 'Streams of AWS are not read yet.')
+      return new AwsEventStreamParser()
   }
 }
 

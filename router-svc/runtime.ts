@@ -90,7 +90,7 @@ export function compileRuntime(snapshot: RuntimeSnapshot, given: CompileDeps): R
 function compileRoute(deployment: Deployment, model: string, deps: CompileDeps & Pick<RuntimeSnapshot, 'settings'>): Route {
   const provider = deps.providers.get(deployment.provider)
   if (provider === undefined) throw new Error(`deployment ${deployment.id}: unknown provider ${deployment.provider}`)
-  const base = deployment.apiBase ?? firstSet(deps.env, provider.baseNames ?? [])?.replace(/\/+$/, '') ?? provider.base
+  let base = deployment.apiBase ?? firstSet(deps.env, provider.baseNames ?? [])?.replace(/\/+$/, '') ?? provider.base
   const key = deployment.apiKey !== null ? deps.sealer.open(deployment.apiKey) : (firstSet(deps.env, provider.keyNames) ?? null)
   const headers: Record<string, string> = {}
   for (const [name, value] of Object.entries(deployment.extraHeaders)) headers[name.toLowerCase()] = value
@@ -98,12 +98,16 @@ function compileRoute(deployment: Deployment, model: string, deps: CompileDeps &
   let problem: string | null = null
   let credential: Credential | null = null
   if (provider.local !== true) {
-    if (base === null) problem = `no api_base is configured for ${deployment.provider}`
     const { auth } = provider
+    if (base === null && auth.type !== 'made') problem = `no api_base is configured for ${deployment.provider}`
     if (auth.type === 'made') {
       const made = credentialOf(deployment, auth, { key, open: deps.sealer.open, env: deps.env })
       if ('problem' in made) problem ??= made.problem
-      else credential = made
+      else {
+        credential = made
+        base ??= made.base ?? null
+      }
+      if (base === null) problem ??= `no api_base is configured for ${deployment.provider}`
     } else if (key === null) {
       if (auth.type !== 'none' && !(auth.type === 'bearer' && auth.optional === true)) {
         problem ??= `no API key is configured (api_key, or ${provider.keyNames[0] ?? 'an environment variable'})`

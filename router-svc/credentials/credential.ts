@@ -5,6 +5,8 @@ import type { UpstreamRequest } from '../providers/provider.ts'
  * deployment, made when the runtime is compiled; what it fetches it fetches ahead of expiry and once for all calls that wait.
  */
 export interface Credential {
+  /** Where requests go when nobody gives a base URL and the provider's depends on what this knows: AWS's on the region. No trailing slash. */
+  readonly base?: string
   /**
    * Headers to add to the request, the last thing before it is sent. Throws or rejects with GatewayError `provider_authentication` that says
    * what is missing, never a secret. `now`: Unix milliseconds.

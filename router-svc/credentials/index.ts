@@ -1,5 +1,6 @@
 import type { Deployment } from '../../proto/deployment.ts'
 import type { Auth, CredentialKind } from '../providers/provider.ts'
+import { bedrockCredential } from './aws.ts'
 import { azureCredential } from './azure.ts'
 import type { Credential } from './credential.ts'
 
@@ -16,6 +17,7 @@ export type CredentialMaker = (deployment: Deployment, deps: CredentialDeps) => 
 
 /** One line a kind. */
 const MAKERS: Partial<Readonly<Record<CredentialKind, CredentialMaker>>> = {
+  'aws-bedrock': bedrockCredential,
   azure: azureCredential,
 }
 

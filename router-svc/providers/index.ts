@@ -1,8 +1,11 @@
 import { type ProviderRow, providerRow } from '../../shared/catalog/providers.ts'
 import { anthropic } from './anthropic/index.ts'
 import { azure } from './azure.ts'
+import { bedrock } from './bedrock/index.ts'
 import { cohere } from './cohere/index.ts'
 import { completionOverChat } from './completion-from-chat.ts'
+import { gemini } from './gemini/index.ts'
+import { huggingface } from './huggingface.ts'
 import { jina } from './jina.ts'
 import { mock } from './mock.ts'
 import { ollama } from './ollama/index.ts'
@@ -14,13 +17,16 @@ import { voyage } from './voyage.ts'
 const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: ProviderRow) => Provider>> = {
   openai,
   anthropic: (_name, row) => anthropic(row),
+  gemini,
   azure,
   'azure-ai': azure,
+  bedrock,
   cohere,
   jina,
   voyage,
   mock: () => mock,
   ollama,
+  huggingface,
 }
 
 /** Every provider of the table, each made when first asked for and kept. */

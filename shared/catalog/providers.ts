@@ -5,7 +5,19 @@ import type { Mode } from '../../proto/endpoints.ts'
  * quirks is a row of three fields.
  */
 export interface ProviderRow {
-  protocol: 'openai' | 'anthropic' | 'mock' | 'azure' | 'azure-ai' | 'ollama' | 'cohere' | 'voyage' | 'jina'
+  protocol:
+    | 'openai'
+    | 'anthropic'
+    | 'gemini'
+    | 'mock'
+    | 'azure'
+    | 'azure-ai'
+    | 'ollama'
+    | 'huggingface'
+    | 'cohere'
+    | 'voyage'
+    | 'jina'
+    | 'bedrock'
   /** Without trailing slash; null = the operator must give `api_base`. */
   base: string | null
   /** Environment variables that hold the key; the first one set wins. */
@@ -138,7 +150,18 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     keys: ['ANTHROPIC_API_KEY', 'ANTHROPIC_AUTH_TOKEN'],
     bases: ['ANTHROPIC_API_BASE', 'ANTHROPIC_BASE_URL'],
   },
+  gemini: {
+    protocol: 'gemini',
+    base: 'https://generativelanguage.googleapis.com/v1beta',
+    keys: ['GEMINI_API_KEY', 'GOOGLE_API_KEY'],
+    bases: ['GEMINI_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+  },
   mock: { protocol: 'mock', base: null, keys: [], keyless: true, modes: ALL },
+
+  // Amazon's: the base follows the region, requests are signed or carry this key (router-svc/credentials/aws.ts).
+  bedrock: { protocol: 'bedrock', base: null, keys: ['AWS_BEARER_TOKEN_BEDROCK'] },
+  bedrock_converse: { protocol: 'bedrock', base: null, keys: ['AWS_BEARER_TOKEN_BEDROCK'], sharesKey: true },
 
   // Microsoft's resale: one resource an operator, so that the base is always given.
   azure: {
@@ -454,6 +477,16 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     drop: ['user', 'parallel_tool_calls'],
     unsupported: ['tool_choice=required', 'tool_choice.function', 'logprobs', 'top_logprobs', 'seed'],
     deviates: ['reasoning', 'tool_calls'],
+  },
+  huggingface: {
+    protocol: 'huggingface',
+    base: 'https://router.huggingface.co',
+    keys: ['HF_TOKEN', 'HUGGINGFACE_API_KEY'],
+    bases: ['HF_API_BASE', 'HUGGINGFACE_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+    version: '/v1',
+    maxTokensName: 'max_tokens',
+    deviates: ['finish_reason', 'reasoning', 'tool_calls', 'role', 'usage'],
   },
   hyperbolic: {
     protocol: 'openai',

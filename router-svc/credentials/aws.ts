@@ -1,0 +1,99 @@
+import type { Deployment } from '../../proto/deployment.ts'
+import { type AwsCredentials, signAws } from '../../shared/http/aws-signature.ts'
+import type { Credential } from './credential.ts'
+import type { CredentialDeps, CredentialMaker } from './index.ts'
+
+/** Ways to get keys that need calls of their own, by the setting that asks for them. */
+const UNSERVED: readonly (readonly [string, string])[] = [
+  ['aws_role_name', 'roles to assume'],
+  ['aws_web_identity_token', 'web identities'],
+  ['aws_profile_name', 'profiles'],
+]
+
+/** An AWS host that tells its region: `bedrock-runtime.eu-west-1.amazonaws.com`, `vpce-….bedrock-runtime.eu-west-1.vpce.amazonaws.com`. */
+const REGIONAL_HOST = /(?:^|\.)[a-z0-9-]+\.([a-z]{2}(?:-[a-z]+)+-\d)\.(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)$/
+const REGION = /^[a-z]{2}(?:-[a-z]+)+-\d$/
+
+/**
+ * Bedrock's credential: an API key as a bearer token, or a signature over each request with access keys. What the deployment says beats the
+ * environment. The region is that of the host a request goes to, where the host tells it.
+ */
+export const bedrockCredential: CredentialMaker = (deployment, deps) => {
+  const region = regionOf(deployment, deps.env)
+  const endpoint = setting(deployment, 'aws_bedrock_runtime_endpoint', deps) || deps.env['AWS_BEDROCK_RUNTIME_ENDPOINT'] || ''
+  if (region === '' && deployment.apiBase === null && endpoint === '')
+    return { problem: 'no AWS region is configured (aws_region_name, AWS_REGION_NAME or AWS_REGION)' }
+  if (region !== '' && !REGION.test(region)) return { problem: `aws_region_name "${region}" is not the name of a region` }
+  const base = (endpoint || `https://bedrock-runtime.${region}.${domainOf(region)}`).replace(/\/+$/, '')
+  const access = accessOf(deployment, deps)
+  if ('problem' in access) return access
+  if ('token' in access) return { base, headers: () => ({ authorization: `Bearer ${access.token}` }) }
+  return { base, ...signing('bedrock', region, access) }
+}
+
+/** Signs what identifies a request and its content; any other header may be changed by a proxy on the way. */
+function signing(service: string, region: string, credentials: AwsCredentials): Credential {
+  return {
+    async headers(request, now) {
+      const headers: Record<string, string> = {}
+      for (const [name, value] of Object.entries(request.headers))
+        if (name === 'content-type' || name.startsWith('x-amz-')) headers[name] = value
+      const signed = { method: request.method, url: request.url, headers, body: request.body }
+      const host = REGIONAL_HOST.exec(new URL(request.url).hostname)
+      return signAws(signed, { service, region: host?.[1] ?? (region || 'us-east-1'), credentials, now })
+    },
+  }
+}
+
+/** Keys or a token: the deployment's own, else the environment's. */
+function accessOf(deployment: Deployment, deps: CredentialDeps): AwsCredentials | { token: string } | { problem: string } {
+  for (const [name, words] of UNSERVED) {
+    if (setting(deployment, name, deps) !== '')
+      return { problem: `${name}: ${words} of AWS are not served yet; give aws_access_key_id and aws_secret_access_key` }
+  }
+  if (deployment.apiKey !== null && deps.key !== null) return { token: deps.key }
+  const own = keys((name) => setting(deployment, name.toLowerCase(), deps))
+  if (own !== null) return own
+  if (deps.key !== null) return { token: deps.key }
+  return (
+    keys((name) => deps.env[name] ?? '') ?? {
+      problem:
+        'no AWS credentials are configured (aws_access_key_id and aws_secret_access_key, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ' +
+        'or an API key: api_key or AWS_BEARER_TOKEN_BEDROCK)',
+    }
+  )
+}
+
+/** Null when none is set. One of the two alone says so. */
+function keys(read: (name: string) => string): AwsCredentials | { problem: string } | null {
+  const accessKeyId = read('AWS_ACCESS_KEY_ID')
+  const secretAccessKey = read('AWS_SECRET_ACCESS_KEY')
+  if (accessKeyId === '' && secretAccessKey === '') return null
+  if (accessKeyId === '') return { problem: 'aws_access_key_id is missing beside aws_secret_access_key' }
+  if (secretAccessKey === '') return { problem: 'aws_secret_access_key is missing beside aws_access_key_id' }
+  const sessionToken = read('AWS_SESSION_TOKEN')
+  return { accessKeyId, secretAccessKey, ...(sessionToken === '' ? {} : { sessionToken }) }
+}
+
+/** What the deployment says, the model's own name (`us-west-2/…`, an ARN), or the environment; empty when nobody does. */
+function regionOf(deployment: Deployment, env: CredentialDeps['env']): string {
+  const { aws_region_name: named } = deployment.settings
+  if (typeof named === 'string' && named !== '') return named
+  return regionOfModel(deployment.model) || env['AWS_REGION_NAME'] || env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || ''
+}
+
+/** The region inside a model's name: a step of its path, or of its ARN. Empty when it has none. */
+export function regionOfModel(model: string): string {
+  const arn = /(?:^|\/)arn:[a-z-]+:[a-z]+:([a-z0-9-]+):/.exec(model)
+  if (arn !== null) return arn[1] as string
+  return model.split('/').find((step) => REGION.test(step)) ?? ''
+}
+
+function domainOf(region: string): string {
+  return region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com'
+}
+
+function setting(deployment: Deployment, name: string, deps: CredentialDeps): string {
+  const value = deployment.settings[name]
+  return typeof value === 'string' ? deps.open(value) : ''
+}

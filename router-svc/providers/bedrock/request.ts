@@ -1,0 +1,260 @@
+import { GatewayError } from '../../../shared/errors.ts'
+import type { ChatRequest } from '../../canonical/chat.ts'
+import { isGatewayField } from '../../canonical/gateway-fields.ts'
+import { withCachePoints } from '../anthropic/cache-points.ts'
+import { createRefusals, type Refusals } from '../anthropic/parameters.ts'
+import { encodeThinking } from '../anthropic/thinking.ts'
+import { dropNamed, isAllowed } from '../openai/parameters.ts'
+import type { Target, UpstreamRequest } from '../provider.ts'
+import { encodeMessages } from './messages.ts'
+import { modelOf, type Traits, traitsOf } from './models.ts'
+import { encodeTools, jsonFormat, type Toolbox, textFormat, toolNames, withJsonTool } from './tools.ts'
+import { type Fields, isFields, text } from './wire.ts'
+
+/** OpenAI parameters without a counterpart, and the values that ask for nothing. */
+const UNSUPPORTED: Readonly<Record<string, (value: unknown) => boolean>> = {
+  n: (value) => value === 1,
+  logprobs: (value) => value === false,
+  top_logprobs: (value) => value === 0,
+  seed: () => false,
+  frequency_penalty: (value) => value === 0,
+  presence_penalty: (value) => value === 0,
+  logit_bias: (value) => isFields(value) && Object.keys(value).length === 0,
+  modalities: (value) => Array.isArray(value) && value.every((mode) => mode === 'text'),
+  audio: () => false,
+  prediction: () => false,
+  verbosity: (value) => value === 'medium',
+  functions: (value) => Array.isArray(value) && value.length === 0,
+  function_call: (value) => value === 'auto' || value === 'none',
+  web_search_options: () => false,
+}
+
+/** Translated by name below. */
+const TRANSLATED = new Set([
+  'model',
+  'messages',
+  'stream',
+  'stream_options',
+  'max_tokens',
+  'max_completion_tokens',
+  'temperature',
+  'top_p',
+  'top_k',
+  'stop',
+  'tools',
+  'tool_choice',
+  'parallel_tool_calls',
+  'response_format',
+  'reasoning_effort',
+  'thinking',
+  'service_tier',
+  'anthropic_beta',
+  'cache_control_injection_points',
+])
+
+/** Members of the request itself: sent as the client wrote them. Any other name is a field of the model. */
+const OWN = new Set([
+  'guardrailConfig',
+  'performanceConfig',
+  'requestMetadata',
+  'promptVariables',
+  'additionalModelResponseFieldPaths',
+  'serviceTier',
+  'outputConfig',
+])
+
+/** Hints to OpenAI's own machinery; an answer is the same without them. */
+const HINTS = new Set([
+  'user',
+  'store',
+  'safety_identifier',
+  'prompt_cache_key',
+  'prompt_cache_retention',
+  'prompt_cache_options',
+])
+
+/** Kinds of gateway fields that are known by how they begin. */
+const GATEWAY_PREFIXES = ['litellm_', '_litellm', 'mock_', 'aws_']
+
+/** OpenAI's tiers in Bedrock's words; those it has not are left to the account's default. */
+const TIERS: Readonly<Record<string, string>> = { default: 'default', priority: 'priority', flex: 'flex', reserved: 'reserved' }
+
+const TOP = 0.95
+
+interface Screened {
+  /** The request without dropped parameters. */
+  request: ChatRequest
+  /** Of `OWN`. */
+  own: Fields
+  /** For `additionalModelRequestFields`. */
+  fields: Fields
+}
+
+/**
+ * The canonical request for Converse or ConverseStream. Throws `bad_request` naming the message, part or tool that cannot be carried, and
+ * `unsupported_parameter` naming every parameter the model does not know (unless they may be dropped).
+ */
+export function encodeRequest(canonical: ChatRequest, target: Target): UpstreamRequest {
+  const refusals = createRefusals(canonical, target)
+  const screened = screen(canonical, target, refusals)
+  const { id, region } = modelOf(text(target.settings['model_id'], target.model))
+  // An ARN of a profile or an import does not tell what model it is; the deployment's name may.
+  const traits = traitsOf(`${target.model} ${text(target.settings['base_model'])}`)
+  const body = encodeBody(screened, target, traits, refusals)
+  refusals.check()
+  const action = screened.request.stream === true ? 'converse-stream' : 'converse'
+  const url = `${baseOf(target.base, region)}/model/${encodeURIComponent(id)}/${action}`
+  return { method: 'POST', url, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+}
+
+/** The base of the deployment, in the region that the model's name holds where it holds one. */
+function baseOf(base: string, region: string | null): string {
+  if (base === '') throw new GatewayError('bad_request', 'litellm.BadRequestError: the deployment needs an AWS region.')
+  if (region === null) return base.replace(/\/+$/, '')
+  return base.replace(/^(https:\/\/bedrock-runtime(?:-fips)?\.)[^.]+(\.amazonaws\.com)/, `$1${region}$2`).replace(/\/+$/, '')
+}
+
+function encodeBody({ request, own, fields }: Screened, target: Target, traits: Traits, refusals: Refusals): Fields {
+  const names = toolNames(request)
+  const points = request['cache_control_injection_points'] ?? target.settings['cache_control_injection_points']
+  const conversation = encodeMessages(withCachePoints(request.messages, points), names, {
+    caches: traits.cache !== 'none',
+    claude: traits.claude !== null,
+  })
+  let toolbox = encodeTools(request, names, conversation.called, traits, refusals)
+  const given = request.max_completion_tokens ?? request.max_tokens
+  const thinking = thinkingFields(request, traits, target, toolbox, refusals)
+  const thinks = isFields(thinking['thinking']) && thinking['thinking']['type'] !== 'disabled'
+  const format = jsonFormat(request, refusals)
+  const output: Fields = isFields(own['outputConfig']) ? { ...own['outputConfig'] } : {}
+  if (format !== null) {
+    if (traits.structured && format.schema !== null) output['textFormat'] ??= textFormat(format, format.schema, traits)
+    else toolbox = withJsonTool(toolbox, format, traits, thinks)
+  }
+  const inference: Fields = {}
+  if (typeof given === 'number') inference['maxTokens'] = given
+  Object.assign(inference, sampling(request, traits, thinks, refusals))
+  const stop = stopSequences(request.stop)
+  if (stop.length > 0) inference['stopSequences'] = stop
+
+  const body: Fields = { messages: conversation.messages }
+  if (conversation.system.length > 0) body['system'] = conversation.system
+  if (Object.keys(inference).length > 0) body['inferenceConfig'] = inference
+  if (toolbox.tools.length > 0)
+    body['toolConfig'] = { tools: toolbox.tools, ...(toolbox.choice === undefined ? {} : { toolChoice: toolbox.choice }) }
+  Object.assign(body, tier(request), own)
+  if (Object.keys(output).length > 0) body['outputConfig'] = output
+  const more = { ...thinking, ...topK(request, traits, thinks, refusals), ...betas(request, target, traits), ...fields }
+  if (toolbox.native !== undefined) more['tool_choice'] ??= toolbox.native
+  if (Object.keys(more).length > 0) body['additionalModelRequestFields'] = more
+  return body
+}
+
+/** Sorts the parameters. A null means absent. */
+function screen({ anthropic: _, ...canonical }: ChatRequest, target: Target, refusals: Refusals): Screened {
+  const given: Fields = { ...canonical }
+  dropNamed(given, canonical, target)
+  const request: ChatRequest = { model: canonical.model as string, messages: canonical.messages as ChatRequest['messages'] }
+  const own: Fields = isFields(target.settings['guardrailConfig']) ? { guardrailConfig: target.settings['guardrailConfig'] } : {}
+  const fields: Fields = {}
+  for (const [name, value] of Object.entries(given)) {
+    if (value === null || value === undefined) continue
+    const asksNothing = UNSUPPORTED[name]
+    if (TRANSLATED.has(name)) request[name] = value
+    else if (OWN.has(name)) own[name] = value
+    else if (name === 'additionalModelRequestFields') Object.assign(fields, value)
+    else if (asksNothing !== undefined) {
+      if (isAllowed(name, canonical, target)) fields[name] = value
+      else if (!asksNothing(value)) refusals.refuse(name)
+    } else if (!isForGateway(name, value) || target.allowedOpenaiParams.includes(name)) fields[name] = value
+  }
+  return { request, own, fields }
+}
+
+function isForGateway(name: string, value: unknown): boolean {
+  return HINTS.has(name) || isGatewayField(name, value) || GATEWAY_PREFIXES.some((prefix) => name.startsWith(prefix))
+}
+
+/** `thinking` and `reasoning_effort` in the words of the model's maker. */
+function thinkingFields(request: ChatRequest, traits: Traits, target: Target, toolbox: Toolbox, refusals: Refusals): Fields {
+  const { claude } = traits
+  if (claude !== null) {
+    const maxTokens = request.max_completion_tokens ?? request.max_tokens ?? target.maxOutputTokens ?? claude.maxOutput
+    const forced =
+      (toolbox.choice !== undefined && !('auto' in toolbox.choice)) || /^(any|tool)$/.test(text(toolbox.native?.['type']))
+    const repair = target.dropParams || target.settings['modify_params'] === true
+    const { thinking, effort } = encodeThinking(request, claude, { maxTokens, forcedTool: forced, repair }, refusals)
+    return {
+      ...(thinking === undefined ? {} : { thinking }),
+      ...(effort === undefined ? {} : { output_config: { effort } }),
+    }
+  }
+  const said: unknown = request.reasoning_effort
+  const effort = isFields(said) ? text(said['effort']) : text(said)
+  const refused = isFields(request.thinking) && request.thinking.type !== 'disabled' && !refusals.refuse('thinking')
+  const thinking: Fields =
+    isFields(request.thinking) && !refused && request.thinking.type !== 'disabled' ? { thinking: request.thinking } : {}
+  if (effort === '') return thinking
+  switch (traits.reasoning) {
+    case 'effort':
+      return { ...thinking, reasoning_effort: effort === 'minimal' || effort === 'none' ? 'low' : effort }
+    case 'config':
+      return effort === 'none' ? thinking : { ...thinking, reasoning_config: level(effort) }
+    case 'nova':
+      return effort === 'none'
+        ? { ...thinking, reasoningConfig: { type: 'disabled' } }
+        : { ...thinking, reasoningConfig: { type: 'enabled', maxReasoningEffort: level(effort) } }
+    default:
+      return effort === 'none' || !refusals.refuse('reasoning_effort') ? thinking : { ...thinking, reasoning_effort: effort }
+  }
+}
+
+/** Makers beside Anthropic know three. */
+function level(effort: string): string {
+  if (effort === 'minimal') return 'low'
+  return effort === 'xhigh' || effort === 'max' ? 'high' : effort
+}
+
+/** Temperature and top_p, where the model still has them: Claude with thinking, and its newest models, has not. */
+function sampling(request: ChatRequest, { claude }: Traits, thinks: boolean, refusals: Refusals): Fields {
+  const fields: Fields = {}
+  const { temperature, top_p: topP } = request
+  const fixed = claude !== null && (thinks || claude.sampling === 'none')
+  if (typeof temperature === 'number' && (!fixed || (temperature !== 1 && refusals.refuse('temperature'))))
+    fields['temperature'] = claude === null ? temperature : Math.min(Math.max(temperature, 0), 1)
+  if (typeof topP !== 'number') return fields
+  if (claude === null) return { ...fields, topP }
+  const allowed = claude.sampling !== 'none' && (!thinks || topP >= TOP)
+  const clashes = claude.sampling === 'one' && fields['temperature'] !== undefined
+  if (topP !== 1 && ((allowed && !clashes) || refusals.refuse('top_p'))) fields['topP'] = topP
+  return fields
+}
+
+function topK(request: ChatRequest, traits: Traits, thinks: boolean, refusals: Refusals): Fields {
+  const value = request['top_k']
+  if (typeof value !== 'number') return {}
+  const fixed = traits.claude !== null && (thinks || traits.claude.sampling === 'none')
+  if (fixed && !refusals.refuse('top_k')) return {}
+  return traits.topK === 'nova' ? { inferenceConfig: { topK: value } } : { [traits.topK]: value }
+}
+
+/** Betas of Anthropic's API, which stand among the fields of the model here. */
+function betas(request: ChatRequest, target: Target, { claude }: Traits): Fields {
+  if (claude === null) return {}
+  const asked = [request['anthropic_beta'], target.clientHeaders['anthropic-beta'], target.settings['anthropic_beta']]
+  const names = asked
+    .flatMap((value) => (Array.isArray(value) ? value.map(String) : text(value).split(',')))
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
+  return names.length === 0 ? {} : { anthropic_beta: [...new Set(names)] }
+}
+
+function tier(request: ChatRequest): Fields {
+  const type = TIERS[text(request.service_tier)]
+  return type === undefined ? {} : { serviceTier: { type } }
+}
+
+function stopSequences(stop: ChatRequest['stop']): string[] {
+  const given: unknown[] = Array.isArray(stop) ? stop : [stop]
+  return given.filter((entry): entry is string => typeof entry === 'string' && entry.trim() !== '')
+}

@@ -19,6 +19,7 @@ import { createLimitSource } from './admission/limit-source.ts'
 import { createEmbed } from './cache/embed.ts'
 import { createResponseCache, type ResponseCacheDeps } from './cache/response-cache.ts'
 import { createTokenCounter } from './count-tokens.ts'
+import { createTokens } from './credentials/tokens.ts'
 import { createHandle } from './handle.ts'
 import { createIdempotency, KEEP_DEFAULT } from './idempotency.ts'
 import { createInternalCalls } from './internal-call.ts'
@@ -123,7 +124,14 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
   const reports = reportStates({ bus, view: () => states.view() })
   const affinity = createAffinity({ clock })
   const selector = createSelector({ clock, random: deps.random, states, affinity, observe, log })
-  const compileDeps = { providers: createProviders(), sealer: deps.sealer, env: deps.env, catalog: deps.catalog, states }
+  const compileDeps = {
+    providers: createProviders(),
+    sealer: deps.sealer,
+    env: deps.env,
+    catalog: deps.catalog,
+    states,
+    tokens: createTokens({ http: deps.http }),
+  }
   const bucket = await bus.bucket(bus.subjects.runtimeBucket)
   const mirror = await bucket.mirror('runtime', (value) => {
     if (value === undefined) return

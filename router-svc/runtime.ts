@@ -8,6 +8,7 @@ import { pricedCatalog } from '../shared/pricing.ts'
 import { type RouteLimits, routeLimits } from './admission/route-limits.ts'
 import type { Credential } from './credentials/credential.ts'
 import { credentialOf } from './credentials/index.ts'
+import type { Tokens } from './credentials/tokens.ts'
 import type { Provider, Target } from './providers/provider.ts'
 import type { DeploymentState } from './routing/deployment-state.ts'
 import { compileNames } from './routing/names.ts'
@@ -64,6 +65,8 @@ export interface CompileDeps {
   env: Readonly<Record<string, string | undefined>>
   catalog: Pick<Catalog, 'prices' | 'facts'>
   states: { of(deploymentId: string): DeploymentState }
+  /** Absent where nothing is to be fetched. */
+  tokens?: Tokens
 }
 
 /**
@@ -101,7 +104,7 @@ function compileRoute(deployment: Deployment, model: string, deps: CompileDeps &
     const { auth } = provider
     if (base === null && auth.type !== 'made') problem = `no api_base is configured for ${deployment.provider}`
     if (auth.type === 'made') {
-      const made = credentialOf(deployment, auth, { key, open: deps.sealer.open, env: deps.env })
+      const made = credentialOf(deployment, auth, { key, open: deps.sealer.open, env: deps.env, tokens: deps.tokens })
       if ('problem' in made) problem ??= made.problem
       else {
         credential = made

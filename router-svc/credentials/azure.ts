@@ -1,22 +1,57 @@
 import type { Deployment } from '../../proto/deployment.ts'
 import type { Credential } from './credential.ts'
 import type { CredentialDeps } from './index.ts'
+import type { Tokens } from './tokens.ts'
 
 /** Serverless endpoints, one host a model, know no `api-key`. */
 const SERVERLESS_HOSTS = /\.(?:models|inference)\.ai\.azure\.(?:com|us|cn)$/
+const AUTHORITY = 'https://login.microsoftonline.com'
+const SCOPE = 'https://cognitiveservices.azure.com/.default'
+
+/** An application of Entra ID that gets its own tokens. */
+interface Application {
+  tenant: string
+  client: string
+  secret: string
+}
 
 /**
- * `api-key: K`, or `Authorization: Bearer T` with a token of Entra ID. What the deployment says beats the environment, a key beats a token. A
- * token is used as it is: whoever configures one renews it.
+ * `api-key: K`, or `Authorization: Bearer T` with a token of Entra ID: one that is given (whoever configures it renews it), or one fetched for an
+ * application (`tenant_id`, `client_id`, `client_secret`). What the deployment says beats the environment, a key beats a token, a token an
+ * application.
  */
-export function azureCredential(deployment: Deployment, { key, open, env }: CredentialDeps): Credential | { problem: string } {
-  const { azure_ad_token: sealed } = deployment.settings
-  const token = typeof sealed === 'string' && sealed !== '' ? open(sealed) : null
-  if (token !== null && deployment.apiKey === null) return bearer(token)
+export function azureCredential(deployment: Deployment, deps: CredentialDeps): Credential | { problem: string } {
+  const { key, open, env } = deps
+  const { settings, apiKey } = deployment
+  const setting = (name: string): string | null => {
+    const value = settings[name]
+    return typeof value === 'string' && value !== '' ? open(value) : null
+  }
+  const variable = (name: string): string | null => env[name] || null
+
+  if (apiKey === null) {
+    const token = setting('azure_ad_token')
+    if (token?.startsWith('oidc/')) return { problem: 'azure_ad_token: tokens exchanged for others (oidc/…) are not served yet' }
+    if (token !== null) return bearer(token)
+  }
+  const named = ['tenant_id', 'client_id', 'client_secret'].map(setting)
+  // A part that is not in the deployment may be in the environment.
+  const parts = ['AZURE_TENANT_ID', 'AZURE_CLIENT_ID', 'AZURE_CLIENT_SECRET'].map((name, at) => named[at] ?? variable(name))
+  const application = applicationOf(parts)
+  const scope = setting('azure_scope') ?? variable('AZURE_SCOPE') ?? SCOPE
+  const fetched = (): Credential | { problem: string } =>
+    application === null
+      ? { problem: 'tenant_id, client_id and client_secret belong together, and one is missing' }
+      : fetchedToken(application, scope, variable('AZURE_AUTHORITY_HOST') ?? AUTHORITY, deps.tokens)
+
+  if (apiKey === null && named.some((part) => part !== null)) return fetched()
   if (key !== null) return keyed(key)
-  const { AZURE_AD_TOKEN: shared } = env
-  if (shared !== undefined && shared !== '') return bearer(shared)
-  return { problem: 'no credential is configured (api_key, azure_ad_token, AZURE_API_KEY or AZURE_AD_TOKEN)' }
+  const shared = variable('AZURE_AD_TOKEN')
+  if (shared !== null) return bearer(shared)
+  if (application !== null) return fetched()
+  return {
+    problem: 'no credential is configured (api_key, azure_ad_token, or tenant_id, client_id and client_secret; AZURE_API_KEY)',
+  }
 }
 
 function keyed(key: string): Credential {
@@ -28,4 +63,30 @@ function keyed(key: string): Credential {
 function bearer(token: string): Credential {
   const headers = { authorization: token.startsWith('Bearer ') ? token : `Bearer ${token}` }
   return { headers: () => headers }
+}
+
+function applicationOf([tenant, client, secret]: readonly (string | null)[]): Application | null {
+  return tenant && client && secret ? { tenant, client, secret } : null
+}
+
+function fetchedToken(
+  { tenant, client, secret }: Application,
+  scope: string,
+  authority: string,
+  tokens: Tokens | undefined,
+): Credential | { problem: string } {
+  if (tokens === undefined) return { problem: 'tokens of Entra ID cannot be fetched here' }
+  const url = `${authority.replace(/\/+$/, '')}/${encodeURIComponent(tenant)}/oauth2/v2.0/token`
+  const form = { grant_type: 'client_credentials', client_id: client, client_secret: secret, scope }
+  const token = tokens.of({ id: JSON.stringify([url, form]), issuer: 'Entra ID', request: () => ({ url, form }) })
+  return {
+    headers(_, now) {
+      const held = token(now)
+      return typeof held === 'string' ? headersOf(held) : held.then(headersOf)
+    },
+  }
+}
+
+function headersOf(token: string): Record<string, string> {
+  return { authorization: `Bearer ${token}` }
 }

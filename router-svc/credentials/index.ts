@@ -3,6 +3,7 @@ import type { Auth, CredentialKind } from '../providers/provider.ts'
 import { bedrockCredential } from './aws.ts'
 import { azureCredential } from './azure.ts'
 import type { Credential } from './credential.ts'
+import type { Tokens } from './tokens.ts'
 
 export interface CredentialDeps {
   /** `api_key` of the deployment, or of the provider's environment variable; null = none. */
@@ -10,6 +11,8 @@ export interface CredentialDeps {
   /** Opens what accounting sealed (secrets in `deployment.settings`). */
   open(sealed: string): string
   env: Readonly<Record<string, string | undefined>>
+  /** Absent where nothing is to be fetched. */
+  tokens?: Tokens | undefined
 }
 
 /** Makes the credential of a deployment, or says what it lacks. */

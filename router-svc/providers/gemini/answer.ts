@@ -1,6 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatDelta, FinishReason, ToolCallDelta } from '../../canonical/chat.ts'
 import { annotations } from './grounding.ts'
+import { addArguments, type PartialCall } from './partial-call.ts'
 import { type Fields, isFields, objects, type Part, text } from './wire.ts'
 
 /** What whole answers and streams read the same way: the parts of one candidate, as they come, become deltas of one choice. */
@@ -40,6 +41,7 @@ export class Choice {
   #calls = 0
   #images = 0
   #logprobs: Fields[] = []
+  #open: PartialCall | null = null
   /** Last value of every field seen beside the parts. */
   readonly #candidate: Fields = {}
 
@@ -55,7 +57,9 @@ export class Choice {
     }
     this.#logprobs.push(...logprobs(candidate['logprobsResult']))
     const content = candidate['content']
-    return isFields(content) ? objects(content['parts']).flatMap((part) => this.#part(part)) : []
+    const deltas = isFields(content) ? objects(content['parts']).flatMap((part) => this.#part(part)) : []
+    // A call that was cut off is told as far as it came.
+    return candidate['finishReason'] === undefined ? deltas : [...deltas, ...this.#close()]
   }
 
   get finished(): boolean {
@@ -100,9 +104,29 @@ export class Choice {
       this.#content += part['text']
       return Object.keys(delta).length === 0 ? [] : [delta]
     }
-    if (isFields(part['functionCall'])) return [{ tool_calls: [this.#call(part['functionCall'], signature)] }]
+    if (isFields(part['functionCall'])) return this.#piece(part['functionCall'], signature)
     if (isFields(part['inlineData'])) return [this.#media(part['inlineData'], part, signature)]
     return Object.keys(part).length === 0 ? [] : [{ provider_specific_fields: { parts: [part] } }]
+  }
+
+  /** A call, or a piece of one: it is told when it is whole. */
+  #piece(piece: Fields, signature: string): ChatDelta[] {
+    const named = text(piece['name']) !== ''
+    if (named && piece['willContinue'] !== true && piece['partialArgs'] === undefined) {
+      return [...this.#close(), { tool_calls: [this.#call(piece, signature)] }]
+    }
+    const closed = named ? this.#close() : []
+    if (named) this.#open = { call: piece, args: isFields(piece['args']) ? { ...piece['args'] } : {}, signature }
+    if (this.#open === null) return closed
+    addArguments(this.#open.args, piece)
+    return piece['willContinue'] === true ? closed : [...closed, ...this.#close()]
+  }
+
+  #close(): ChatDelta[] {
+    if (this.#open === null) return []
+    const { call, args, signature } = this.#open
+    this.#open = null
+    return [{ tool_calls: [this.#call({ ...call, args }, signature)] }]
   }
 
   #call(call: Fields, signature: string): ToolCallDelta {

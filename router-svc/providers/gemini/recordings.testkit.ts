@@ -34,7 +34,8 @@ export function allRecordings(): Recording[] {
 
 /** Generated answers among them, of status 200. */
 export function chats(): Recording[] {
-  return allRecordings().filter(({ url, status }) => /:(streamG|g)enerateContent/.test(url) && status < 400)
+  // Of one only the headers were kept.
+  return allRecordings().filter(({ url, status, body }) => /:(streamG|g)enerateContent/.test(url) && status < 400 && body !== '')
 }
 
 interface Exchange {

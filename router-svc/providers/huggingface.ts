@@ -1,0 +1,105 @@
+import type { ProviderRow } from '../../shared/catalog/providers.ts'
+import { GatewayError } from '../../shared/errors.ts'
+import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
+import { isGatewayField } from '../canonical/gateway-fields.ts'
+import { dropNamed, dropQuietly, parameterRule, refuseUnsupported } from './openai/parameters.ts'
+import { vectorAs } from './openai/response.ts'
+import { openai } from './openai.ts'
+import type { Adapter, DecodeContext, Provider, Target, UpstreamRequest } from './provider.ts'
+
+/**
+ * Hugging Face: chats by OpenAI's protocol, at its router or at an endpoint an operator runs (`api_base`); embeddings by its own task
+ * protocol, which the router's inference service and Text Embeddings Inference share.
+ */
+export function huggingface(name: string, row: ProviderRow): Provider {
+  const { chat, ...provider } = openai(name, { ...row, modes: ['chat'] })
+  if (chat === undefined) throw new Error('a row of Hugging Face without chat')
+  const decodeError: Provider['decodeError'] = (status, headers, body) =>
+    // 424: the service behind the router failed, which is no fault of the request.
+    provider.decodeError(status === 424 ? 502 : status, headers, body)
+  return {
+    ...provider,
+    chat: { ...chat, encodeRequest: (request, target) => chat.encodeRequest(request, routed(target, row)) },
+    embedding: embeddings(row, decodeError),
+    decodeError,
+  }
+}
+
+/** Models are `organisation/name`; one more in front names who is to run it, which the router takes behind. */
+function routed(target: Target, row: ProviderRow): Target {
+  const parts = target.model.split('/')
+  if (target.base !== row.base || parts.length !== 3) return target
+  const [runner, ...model] = parts
+  return { ...target, model: `${model.join('/')}:${runner}` }
+}
+
+function embeddings(row: ProviderRow, decodeError: Provider['decodeError']): Adapter<EmbeddingRequest, EmbeddingResponse, never> {
+  const unsupported = ['dimensions'].map(parameterRule)
+  const dropped = ['user'].map(parameterRule)
+  return {
+    mode: 'embedding',
+    encodeRequest(request, target) {
+      const { input: _input, model: _model, encoding_format: _format, ...others } = request
+      const body: Record<string, unknown> = {}
+      for (const [field, value] of Object.entries(others))
+        if (value !== null && value !== undefined && !isGatewayField(field, value)) body[field] = value
+      dropNamed(body, request, target)
+      dropQuietly(body, dropped)
+      refuseUnsupported(body, unsupported, request, target)
+      return send(embeddingUrl(target, row), { inputs: textsOf(request.input), ...body })
+    },
+    decodeResponse: (body, headers, context) =>
+      decodeEmbeddings(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'), context, (text) =>
+        decodeError(200, headers, text),
+      ),
+  }
+}
+
+function send(url: string, body: Record<string, unknown>): UpstreamRequest {
+  return { method: 'POST', url, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+}
+
+/** An operator's endpoint serves one model, at its root; the router wants it named. */
+function embeddingUrl({ base, model }: Target, row: ProviderRow): string {
+  if (base !== row.base) return base
+  const path = model.split('/').map(encodeURIComponent).join('/')
+  return `${base}/hf-inference/models/${path}/pipeline/feature-extraction`
+}
+
+function textsOf(input: EmbeddingRequest['input']): string[] {
+  const texts: unknown[] = Array.isArray(input) ? input : [input]
+  if (texts.every((entry) => typeof entry === 'string')) return texts as string[]
+  throw new GatewayError(
+    'bad_request',
+    'litellm.BadRequestError: input must be a string or a list of strings: Hugging Face takes no tokens.',
+    { param: 'input' },
+  )
+}
+
+/** A list with a vector, or with the vectors of all tokens, for each text. There are no counts: they are estimated. */
+function decodeEmbeddings(source: string, context: DecodeContext, errorIn: (text: string) => GatewayError): EmbeddingResponse {
+  let answer: unknown
+  try {
+    answer = JSON.parse(source)
+  } catch (cause) {
+    throw new GatewayError('provider_malformed', 'The answer is not valid JSON.', { cause })
+  }
+  if (typeof answer === 'object' && answer !== null && 'error' in answer) throw errorIn(source)
+  if (!Array.isArray(answer)) throw new GatewayError('provider_malformed', 'The answer is no list of embeddings.')
+  const base64 = context.request['encoding_format'] === 'base64'
+  // A single text may come back without the list around it.
+  const rows: unknown[] = typeof answer[0] === 'number' ? [answer] : answer
+  return {
+    object: 'list',
+    data: rows.map((row, index) => ({ object: 'embedding', index, embedding: vectorAs(pooled(row), base64) })),
+    model: context.model,
+    usage: { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 },
+  }
+}
+
+/** The mean of the vectors of tokens, where a model does not pool itself. */
+function pooled(row: unknown): unknown {
+  if (!Array.isArray(row) || !Array.isArray(row[0])) return row
+  const tokens = row as number[][]
+  return (tokens[0] as number[]).map((_, at) => tokens.reduce((sum, token) => sum + Number(token[at]), 0) / tokens.length)
+}

@@ -54,10 +54,15 @@ export function createCustomers(deps: {
   counters: Pick<Counters, 'book'>
   config: () => Config
   clock: Clock
+  /** Resolves when routers ask about customers, should any be limited. */
+  inForce: () => Promise<void>
   log: Log
 }): Customers {
   const { db, bus, config, clock } = deps
-  const announce = (customers: readonly string[]): void => bus.announce('budget', { customers })
+  const announce = async (customers: readonly string[]): Promise<void> => {
+    bus.announce('budget', { customers })
+    await deps.inForce()
+  }
 
   /** The customer as it is now, its budget linked and its windows scheduled. */
   async function link(
@@ -108,7 +113,7 @@ export function createCustomers(deps: {
         return { customer: made, spent }
       })
       await tellSpent(deps, [spent])
-      announce([id])
+      await announce([id])
       return customer
     },
 
@@ -125,7 +130,7 @@ export function createCustomers(deps: {
         return { customer: after, spents }
       })
       await tellSpent(deps, spents)
-      announce([id])
+      await announce([id])
       return customer
     },
 
@@ -145,7 +150,7 @@ export function createCustomers(deps: {
           await audit(tx, auditEntry(by.actor, by.changedBy, 'deleted', 'customers', row.user_id, gone[index], null))
         }
       })
-      announce(ids)
+      await announce(ids)
       return ids.length
     },
 
@@ -158,7 +163,7 @@ export function createCustomers(deps: {
         for (const id of ids) await audit(tx, auditEntry(by.actor, by.changedBy, action, 'customers', id, null, { blocked }))
         return shownAll(tx, await findCustomers(tx, ids))
       })
-      announce(ids)
+      await announce(ids)
       return customers
     },
 

@@ -67,9 +67,14 @@ export function createTags(deps: {
   config: () => Config
   clock: Clock
   deployment: (id: string) => Deployment | undefined
+  /** Resolves when routers ask about tags, should any be limited. */
+  inForce: () => Promise<void>
 }): Tags {
   const { db, bus, config, clock, deployment } = deps
-  const announce = (name: string): void => bus.announce('budget', { tags: [name] })
+  const announce = async (name: string): Promise<void> => {
+    bus.announce('budget', { tags: [name] })
+    await deps.inForce()
+  }
 
   /** The columns that `fields` set. `models` are ids of deployments, whose names are kept beside them. */
   function tagColumns(fields: TagFields): Partial<TagRow> {
@@ -114,7 +119,7 @@ export function createTags(deps: {
         await audit(tx, auditEntry(by.actor, by.changedBy, 'created', 'tags', name, null, made))
         return made
       })
-      announce(name)
+      await announce(name)
       return tag
     },
 
@@ -129,7 +134,7 @@ export function createTags(deps: {
         await audit(tx, auditEntry(by.actor, by.changedBy, 'updated', 'tags', name, old, after))
         return after
       })
-      announce(name)
+      await announce(name)
       return tag
     },
 
@@ -140,7 +145,7 @@ export function createTags(deps: {
         await deleteTag(tx, name)
         await audit(tx, auditEntry(by.actor, by.changedBy, 'deleted', 'tags', name, gone, null))
       })
-      announce(name)
+      await announce(name)
     },
 
     async info(names) {

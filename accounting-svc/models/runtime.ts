@@ -138,6 +138,20 @@ function asked({ customerLimits, tagLimits }: Pick<LimitSettingsNow, 'customerLi
   return `${customerLimits} ${tagLimits}`
 }
 
+/**
+ * For those who write customers and tags: resolves when routers are told to ask about them, where the first came to be limited, so that what was
+ * answered holds. Never rejects: the change is announced too, and `watchLimits` tries again.
+ */
+export async function limitsInForce(
+  { runtime, log }: { runtime: Pick<Runtime, 'settings' | 'recheckLimits'>; log: Log },
+  kind: 'customerLimits' | 'tagLimits',
+): Promise<void> {
+  if (runtime.settings[kind]) return
+  await runtime.recheckLimits().catch((error: unknown) => {
+    log.error({ err: error }, 'whether customers and tags are limited could not be read')
+  })
+}
+
 /** Keeps `customerLimits` and `tagLimits` of the settings as customers, tags and budgets change. */
 export function watchLimits(deps: { bus: Bus; runtime: Runtime; log: Log }): Service {
   return deps.bus.onChange('budget', () => {

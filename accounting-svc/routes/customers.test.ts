@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { RuntimeSnapshot } from '../../proto/deployment.ts'
 import { testClock } from '../../shared/clock.ts'
 import { hashKey } from '../../shared/config/secrets.ts'
 import { type AccountingFixture, NOON, startAccounting } from '../gateway-fixture.ts'
@@ -32,6 +33,16 @@ async function made(fields: Body): Promise<Body & { budget_id: string; litellm_b
 }
 
 describe('POST /customer/new', () => {
+  it('holds for routers when it is answered, also for the first customer with a limit', async () => {
+    const router = gateway.hub.join('router')
+    const bucket = await router.bucket(router.subjects.runtimeBucket)
+    const asked = async () => ((await bucket.get('runtime')) as RuntimeSnapshot).settings.customerLimits
+    expect(await asked()).toBe(false)
+    await made({ user_id: 'first', allowed_model_region: 'eu' })
+    expect(await asked()).toBe(true)
+    await query(`delete from customers where user_id = 'first'`)
+  })
+
   it('adds a customer without limits', async () => {
     expect(await made({ user_id: 'c1', alias: 'One', allowed_model_region: 'eu', default_model: 'm' })).toMatchObject({
       user_id: 'c1',

@@ -27,7 +27,7 @@ import type { ModelHealth } from '../models/model-health.ts'
 import type { PriceBook } from '../models/price-book.ts'
 import { createPriceOverrides } from '../models/prices.ts'
 import type { RouterStates } from '../models/router-states.ts'
-import type { Runtime } from '../models/runtime.ts'
+import { limitsInForce, type Runtime } from '../models/runtime.ts'
 import { createProver } from '../prove/prove.ts'
 import { accessGroupRoutes, modelAccessGroupRoutes } from './access-groups.ts'
 import { auditRoutes } from './audit.ts'
@@ -91,8 +91,8 @@ export function allRoutes(deps: {
     ...organizationRoutes(createOrganizations(deps)),
     ...projectRoutes(createProjects(deps)),
     ...userRoutes(deps.users),
-    ...customerRoutes(createCustomers(deps)),
-    ...tagRoutes(createTags({ ...deps, deployment: deps.runtime.deployment })),
+    ...customerRoutes(createCustomers({ ...deps, inForce: () => limitsInForce(deps, 'customerLimits') })),
+    ...tagRoutes(createTags({ ...deps, deployment: deps.runtime.deployment, inForce: () => limitsInForce(deps, 'tagLimits') })),
     ...accessGroupRoutes(createAccessGroups(deps)),
     ...modelAccessGroupRoutes(deps.runtime),
     ...invitationRoutes(createInvitations(deps)),

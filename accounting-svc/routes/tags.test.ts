@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { RuntimeSnapshot } from '../../proto/deployment.ts'
 import { testClock } from '../../shared/clock.ts'
 import { hashKey } from '../../shared/config/secrets.ts'
 import { type AccountingFixture, NOON, startAccounting } from '../gateway-fixture.ts'
@@ -30,6 +31,16 @@ const get = (path: string, key?: string) => gateway.call('GET', path, undefined,
 const query = <Row = Body>(text: string, values: unknown[] = []) => gateway.test.db.query<Row>(text, values)
 
 describe('POST /tag/new', () => {
+  it('holds for routers when it is answered, also for the first tag with a budget', async () => {
+    const router = gateway.hub.join('router')
+    const bucket = await router.bucket(router.subjects.runtimeBucket)
+    const asked = async () => ((await bucket.get('runtime')) as RuntimeSnapshot).settings.tagLimits
+    expect(await asked()).toBe(false)
+    expect((await post('/tag/new', { name: 'first', max_budget: 1 })).status).toBe(200)
+    expect(await asked()).toBe(true)
+    await query(`delete from tags where tag_name = 'first'`)
+  })
+
   it('describes a tag and gives it limits', async () => {
     told.length = 0
     const { status, body } = await post('/tag/new', {

@@ -42,6 +42,11 @@ describe('a chat at Hugging Face', () => {
       'deepseek-ai/DeepSeek-R1:together',
     ])
     expect(sent({ model: 'org/name:cheapest' })[1]).toBe('org/name:cheapest')
+    const { body } = providerOf('huggingface')?.completion?.encodeRequest(
+      { model: 'g', prompt: 'once' },
+      target({ model: 'groq/org/name', base: `${ROUTER}/v1` }),
+    ) as { body: string }
+    expect(JSON.parse(body).model).toBe('org/name:groq')
   })
 
   it('goes to an operator’s endpoint with its model as it is', () => {
@@ -78,6 +83,9 @@ describe('embeddings of Hugging Face', () => {
     const upstream = provider().embedding.encodeRequest(request, target({ model: 'org/na me' }))
     expect(upstream.url).toBe(`${ROUTER}/hf-inference/models/org/na%20me/pipeline/feature-extraction`)
     expect(JSON.parse(upstream.body as string)).toEqual({ inputs: ['a'], truncate: true })
+    expect(provider().embedding.encodeRequest(request, target({ base: `${ROUTER}/v1`, model: 'a/b' })).url).toContain(
+      '.co/hf-inference/',
+    )
     expect(provider().embedding.encodeRequest(request, target({ base: 'http://tei' })).url).toBe('http://tei')
     expect(() => provider().embedding.encodeRequest({ model: 'g', input: [1] }, target())).toThrow(/no tokens/)
     expect(() => provider().embedding.encodeRequest({ ...request, dimensions: 2 }, target())).toThrow(/'dimensions'/)

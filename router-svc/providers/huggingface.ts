@@ -12,7 +12,8 @@ import type { Adapter, DecodeContext, Provider, Target, UpstreamRequest } from '
  * protocol, which the router's inference service and Text Embeddings Inference share.
  */
 export function huggingface(name: string, row: ProviderRow): Provider {
-  const { chat, ...provider } = openai(name, { ...row, modes: ['chat'] })
+  // Text completions are made of this chat (index.ts), not of the one inside.
+  const { chat, completion: _completion, ...provider } = openai(name, { ...row, modes: ['chat'] })
   if (chat === undefined) throw new Error('a row of Hugging Face without chat')
   const decodeError: Provider['decodeError'] = (status, headers, body) =>
     // 424: the service behind the router failed, which is no fault of the request.
@@ -28,7 +29,7 @@ export function huggingface(name: string, row: ProviderRow): Provider {
 /** Models are `organisation/name`; one more in front names who is to run it, which the router takes behind. */
 function routed(target: Target, row: ProviderRow): Target {
   const parts = target.model.split('/')
-  if (target.base !== row.base || parts.length !== 3) return target
+  if (!isRouter(target, row) || parts.length !== 3) return target
   const [runner, ...model] = parts
   return { ...target, model: `${model.join('/')}:${runner}` }
 }
@@ -60,10 +61,10 @@ function send(url: string, body: Record<string, unknown>): UpstreamRequest {
 }
 
 /** An operator's endpoint serves one model, at its root; the router wants it named. */
-function embeddingUrl({ base, model }: Target, row: ProviderRow): string {
-  if (base !== row.base) return base
-  const path = model.split('/').map(encodeURIComponent).join('/')
-  return `${base}/hf-inference/models/${path}/pipeline/feature-extraction`
+function embeddingUrl(target: Target, row: ProviderRow): string {
+  if (!isRouter(target, row)) return target.base
+  const path = target.model.split('/').map(encodeURIComponent).join('/')
+  return `${row.base}/hf-inference/models/${path}/pipeline/feature-extraction`
 }
 
 function textsOf(input: EmbeddingRequest['input']): string[] {

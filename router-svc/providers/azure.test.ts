@@ -1,8 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import type { Deployment } from '../../proto/deployment.ts'
+import { testClock } from '../../shared/clock.ts'
+import { createSealer } from '../../shared/config/secrets.ts'
 import { GatewayError, openaiErrorBody } from '../../shared/errors.ts'
 import type { ChatChunk, ChatRequest } from '../canonical/chat.ts'
-import { answer, chat, deployment, JSON_TYPE, make, STREAM, sse } from '../handle.testkit.ts'
+import { answer, chat, deployment, JSON_TYPE, make, STREAM, settings, sse } from '../handle.testkit.ts'
+import { createStates } from '../routing/states.ts'
+import { compileRuntime } from '../runtime.ts'
 import { createProviders } from './index.ts'
 import { decodePieces } from './provider.suite.ts'
 import type { Provider, Target } from './provider.ts'
@@ -130,6 +134,29 @@ describe('an answer of Azure OpenAI', () => {
   ])('of status %i and code %s is the error it is', (status, code, message, ours) => {
     const error = azure.decodeError(status, { 'retry-after-ms': '1500' }, JSON.stringify({ error: { code, message } }))
     expect(error).toMatchObject({ code: ours, retryAfter: 1500, providerCode: code })
+  })
+})
+
+describe('a deployment of Azure', () => {
+  const routeOf = (fields: Partial<Deployment>, env: Record<string, string>) => {
+    const snapshot = { v: 1, revision: 1, deployments: [deployment('one', { provider: 'azure', ...fields })], settings }
+    const clock = testClock()
+    const runtime = compileRuntime(snapshot, {
+      providers: createProviders(),
+      sealer: createSealer(null),
+      env,
+      catalog: { prices: () => null, facts: () => null },
+      states: createStates({ clock }),
+    })
+    return runtime.routes[0]
+  }
+  const env = { AZURE_API_BASE: `${BASE}/`, AZURE_API_KEY: 'k', AZURE_API_VERSION: '2024-06-01' }
+
+  it('takes base, key and version from the environment where it names none itself', () => {
+    const found = routeOf({ apiBase: null, apiKey: null }, env)
+    expect(found).toMatchObject({ problem: null, target: { base: BASE, apiVersion: '2024-06-01' } })
+    const own = routeOf({ apiBase: `${BASE}/openai/v1`, apiVersion: 'preview', baseModel: 'azure/gpt-4o' }, env)
+    expect(own?.target).toMatchObject({ base: `${BASE}/openai/v1`, apiVersion: 'preview', baseModel: 'azure/gpt-4o' })
   })
 })
 

@@ -175,6 +175,15 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     strictMessages: true,
     unsupported: ['thinking'],
   },
+  azure_text: {
+    protocol: 'azure',
+    base: null,
+    keys: ['AZURE_API_KEY', 'AZURE_OPENAI_API_KEY'],
+    bases: ['AZURE_API_BASE'],
+    versions: ['AZURE_API_VERSION'],
+    sharesKey: true,
+    modes: ['completion'],
+  },
   azure_ai: {
     protocol: 'azure-ai',
     base: null,
@@ -182,6 +191,8 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     bases: ['AZURE_AI_API_BASE'],
     modes: ALL,
     reasoningModels: true,
+    // Some of the vendors' servers behind it take lists only where there is more than text.
+    flattenContent: true,
     deviates: ['finish_reason', 'reasoning', 'usage', 'content', 'tool_calls', 'role'],
   },
   'text-completion-openai': {

@@ -178,7 +178,7 @@ describe('deploymentOf', () => {
         message: expect.stringMatching(/model_name.*litellm_params\.rpm.*litellm_params\.timeout/s),
       }),
     )
-    for (const model of ['nowhere/x', 'bedrock/x', 'unheard-of']) {
+    for (const model of ['nowhere/x', 'oci/x', 'unheard-of']) {
       expect(() => params({ model }), model).toThrow(expect.objectContaining({ code: 'bad_request' }))
     }
   })
@@ -221,6 +221,27 @@ model_list: [{model_name: a, litellm_params: {model: openai/a}}]
     expect(one?.apiBase).toBe('https://proxy.example/v1')
   })
 
+  it('takes an API version along that the file itself sets, for deployments that name none', () => {
+    const versions = compile(`environment_variables: {AZURE_API_VERSION: "2024-10-21"}
+model_list:
+  - {model_name: a, litellm_params: {model: azure/a}}
+  - {model_name: b, litellm_params: {model: azure/b, api_version: "2024-02-01"}}
+  - {model_name: c, litellm_params: {model: openai/c}}
+`).map(({ apiVersion }) => apiVersion)
+    expect(versions).toEqual(['2024-10-21', '2024-02-01', null])
+  })
+
+  it('keeps the credentials of Azure out of the body, and sealed', () => {
+    const [one] = compile(`model_list:
+  - {model_name: a, litellm_params: {model: azure/a, azure_ad_token: t, tenant_id: x, client_id: y, client_secret: z}}
+`)
+    expect(one?.extraBody).toEqual({})
+    expect(one?.settings).toMatchObject({ tenant_id: 'x', client_id: 'y' })
+    const opened = ['azure_ad_token', 'client_secret'].map((name) => String(one?.settings[name]))
+    expect(opened.map((text) => text.startsWith('sealed:'))).toEqual([true, true])
+    expect(opened.map((text) => sealer.open(text))).toEqual(['t', 'z'])
+  })
+
   it('tells two equal entries apart, and gives both the same ids at every start', () => {
     const twice = 'model_list:\n- &a {model_name: a, litellm_params: {model: openai/a}}\n- *a\n'
     const ids = compile(twice).map(({ id }) => id)
@@ -250,7 +271,7 @@ model_list:
   it('leaves out providers that are not served yet', () => {
     expect(
       compile(`model_list:
-  - {model_name: a, litellm_params: {model: bedrock/a}}
+  - {model_name: a, litellm_params: {model: oci/a}}
   - {model_name: b, litellm_params: {model: openai/b}}
 `).map(({ modelGroup }) => modelGroup),
     ).toEqual(['b'])

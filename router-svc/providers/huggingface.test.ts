@@ -42,11 +42,9 @@ describe('a chat at Hugging Face', () => {
       'deepseek-ai/DeepSeek-R1:together',
     ])
     expect(sent({ model: 'org/name:cheapest' })[1]).toBe('org/name:cheapest')
-    const { body } = providerOf('huggingface')?.completion?.encodeRequest(
-      { model: 'g', prompt: 'once' },
-      target({ model: 'groq/org/name', base: `${ROUTER}/v1` }),
-    ) as { body: string }
-    expect(JSON.parse(body).model).toBe('org/name:groq')
+    const to = target({ model: 'groq/org/name', base: `${ROUTER}/v1` })
+    const completion = providerOf('huggingface')?.completion?.encodeRequest({ model: 'g', prompt: 'once' }, to)
+    expect(JSON.parse(String(completion?.body)).model).toBe('org/name:groq')
   })
 
   it('goes to an operator’s endpoint with its model as it is', () => {

@@ -34,6 +34,11 @@ function routed(target: Target, row: ProviderRow): Target {
   return { ...target, model: `${model.join('/')}:${runner}` }
 }
 
+/** Operators write the router's address with or without the version. */
+function isRouter({ base }: Target, row: ProviderRow): boolean {
+  return base === row.base || base === `${row.base}${row.version}`
+}
+
 function embeddings(row: ProviderRow, decodeError: Provider['decodeError']): Adapter<EmbeddingRequest, EmbeddingResponse, never> {
   const unsupported = ['dimensions'].map(parameterRule)
   const dropped = ['user'].map(parameterRule)

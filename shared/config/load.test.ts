@@ -286,15 +286,15 @@ describe('model names', () => {
   it('are refused when no provider can be told, with the way to write it', () => {
     expect(problems(one('my-model'))).toEqual([expect.stringContaining('write provider/model, for example openai/my-model')])
     expect(problems(one('openai/'))).toEqual([expect.stringContaining('but no model; write openai/<model>')])
-    expect(problems(one('nowhere/llama'))[0]).toMatch(
+    expect(problems(one('quuxville/llama'))[0]).toMatch(
       /for a server that speaks OpenAI’s protocol write openai\/<model> and its api_base/,
     )
     expect(problems(one('llama-3', ', custom_llm_provider: groqq'))[0]).toMatch(/did you mean groq\?/)
   })
 
   it('of providers that are not served yet are left out with a warning', () => {
-    const { warnings } = load(one('bedrock/anthropic.claude-3-haiku-20240307-v1:0'))
-    expect(warnings).toEqual([expect.stringMatching(/does not serve the provider "bedrock" yet; this deployment is left out$/)])
+    const { warnings } = load(one('oci/cohere.command-r'))
+    expect(warnings).toEqual([expect.stringMatching(/does not serve the provider "oci" yet; this deployment is left out$/)])
   })
 
   it('need ids that differ, aliases that lead somewhere and credentials that exist', () => {

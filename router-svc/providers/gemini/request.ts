@@ -43,7 +43,9 @@ export function encodeBody(canonical: ChatRequest, target: Target): GenerateRequ
   if (Object.keys(generationConfig).length > 0) body.generationConfig = generationConfig
   const tier = serviceTier(request.service_tier)
   if (tier !== undefined) body['serviceTier'] = tier
-  Object.assign(body, rest)
+  const { toolConfig: own, ...others } = rest
+  Object.assign(body, others)
+  if (isFields(own)) body.toolConfig = { ...config, ...own }
   // What a cache holds may not be sent again beside it.
   if (typeof body['cachedContent'] === 'string')
     for (const name of ['systemInstruction', 'tools', 'toolConfig']) delete body[name]

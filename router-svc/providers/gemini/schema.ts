@@ -1,7 +1,7 @@
 import { type Fields, isFields } from './wire.ts'
 
 /** Keywords the service does not read in JSON Schema, and refuses in places. */
-const UNREAD = new Set(['$schema', '$comment', 'discriminator', 'examples', 'strict', 'const'])
+const UNREAD = new Set(['$comment', 'discriminator', 'examples', 'strict', 'const'])
 
 /** What OpenAPI's subset knows. */
 const OPENAPI = [

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Deployment } from '../../proto/deployment.ts'
 import { testClock } from '../../shared/clock.ts'
 import { createSealer } from '../../shared/config/secrets.ts'
-import { GatewayError, openaiErrorBody } from '../../shared/errors.ts'
+import { fromWire, GatewayError, openaiErrorBody, toWire, withMessage } from '../../shared/errors.ts'
 import type { ChatChunk, ChatRequest } from '../canonical/chat.ts'
 import { answer, chat, deployment, JSON_TYPE, make, STREAM, settings, sse } from '../handle.testkit.ts'
 import { createStates } from '../routing/states.ts'
@@ -115,6 +115,10 @@ describe('an answer of Azure OpenAI', () => {
         JSON.stringify({ error: { code, message, param: 'prompt', type: null, innererror } }),
       )
       expect(error).toMatchObject({ code: 'content_policy', status: 400, retryable: false })
+      // What fallbacks make of it and what crosses the bus says the same.
+      for (const same of [withMessage(error, error.message), fromWire(toWire(error))]) {
+        expect(openaiErrorBody(same)).toEqual(openaiErrorBody(error))
+      }
       expect(openaiErrorBody(error).error).toMatchObject({
         message: `litellm.ContentPolicyViolationError: ContentPolicyViolationError: AzureException - ${message}`,
         code: '400',

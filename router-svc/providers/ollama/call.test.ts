@@ -56,6 +56,19 @@ describe('a call to Ollama', () => {
     })
   })
 
+  it('is booked with the output the server counted and the prompt as estimated, where it counted only the former', async () => {
+    const { sent, events, call } = make([local('one')])
+    const client = call({ ...chat, stream: true })
+    const { prompt_eval_count: _cached, ...rest } = OVER
+    sent[0]?.sink.head(200, NDJSON)
+    sent[0]?.sink.data(lines(said('hello'), rest))
+    sent[0]?.sink.end()
+    await client.done
+    const usage = events[0]?.attempts[0]?.usage
+    expect(usage).toMatchObject({ output: 50, estimated: true })
+    expect(usage?.input).toBeGreaterThan(0)
+  })
+
   it('goes to the other server when the first fails under a 200', async () => {
     const { sent, events, call } = make([local('one'), local('two')])
     const client = call({ ...chat, stream: true })

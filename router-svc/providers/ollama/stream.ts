@@ -1,6 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { SseEvent } from '../../../shared/http/sse.ts'
-import type { ChatChunk, ChatDelta, FinishReason } from '../../canonical/chat.ts'
+import type { ChatChunk, ChatDelta, FinishReason, Usage } from '../../canonical/chat.ts'
 import type { CompletionChunk } from '../../canonical/completion.ts'
 import type { DecodeContext, StreamDecoder } from '../provider.ts'
 import { createdAt, finishReason, logprobsOf, ownFields, toolCalls, usageOf } from './answer.ts'
@@ -58,6 +58,7 @@ export class ChatStream implements StreamDecoder<ChatChunk> {
   #created: number | null = null
   #calls = 0
   #saidRole = false
+  #output: number | null = null
 
   constructor(context: DecodeContext, provider: string) {
     this.#context = context
@@ -66,6 +67,12 @@ export class ChatStream implements StreamDecoder<ChatChunk> {
 
   get done(): boolean {
     return this.#lines.done
+  }
+
+  /** The output where only that was counted, the prompt having been cached: its part is estimated. Null before the end. */
+  get usage(): Usage | null {
+    if (this.#output === null) return null
+    return { prompt_tokens: 0, completion_tokens: this.#output, total_tokens: this.#output }
   }
 
   push(event: SseEvent): ChatChunk[] {
@@ -111,6 +118,7 @@ export class ChatStream implements StreamDecoder<ChatChunk> {
     const fields = ownFields(line)
     if (Object.keys(fields).length > 0) delta.provider_specific_fields = fields
     const chunks = [this.#chunk({ model: line['model'] }, delta, finishReason(line['done_reason'], this.#calls))]
+    if (typeof line['eval_count'] === 'number') this.#output = line['eval_count']
     const usage = usageOf(line)
     if (usage !== null) chunks.push({ ...this.#chunk({ model: line['model'] }, {}), choices: [], usage })
     return chunks

@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib'
 import { GatewayError } from '../shared/errors.ts'
 import type { SseEvent } from '../shared/http/sse.ts'
 import type { EventParser } from './framing.ts'
+import { EXCEPTION } from './providers/aws-exception.ts'
 
 /**
  * AWS's binary event streams (`application/vnd.amazon.eventstream`). A frame, big-endian: its whole length u32, length of its headers u32,
@@ -17,12 +18,6 @@ const HEADERS_LIMIT = 128 * 1024
 const SIZES: Readonly<Record<number, number>> = { 0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16 }
 const BYTES = 6
 const TEXT = 7
-
-/**
- * What the `event` of a frame begins with that reports a failure; its name (`throttlingException`) follows, and `data` is the JSON that
- * explains it.
- */
-export const EXCEPTION = 'exception:'
 
 /**
  * Frames → events named by their `:event-type`. Throws GatewayError `provider_malformed` for a checksum that is wrong and for a frame that

@@ -1,7 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { SseEvent } from '../../../shared/http/sse.ts'
-import { EXCEPTION } from '../../aws-event-stream.ts'
 import type { ChatChunk, ChatDelta, FinishReason, ThinkingBlock } from '../../canonical/chat.ts'
+import { EXCEPTION } from '../aws-exception.ts'
 import type { DecodeContext, StreamDecoder } from '../provider.ts'
 import { finishReason, isServerTool, messageFields, type Reading, readingOf, serviceTier } from './answer.ts'
 import { decodeError } from './errors.ts'
@@ -18,8 +18,8 @@ type Open =
   | { kind: 'kept'; block: Fields; input: string }
 
 /**
- * States: started? (`messageStart` or a first block) → blocks open and close → stopped (`messageStop` told the reason) → done (`metadata` told
- * the usage: finish and usage chunks are out). The finish waits for the metadata, so that no stream looks whole whose usage is missing. An
+ * States: started? (`messageStart` or a first block) → blocks open and close → stopped (`messageStop` told the reason) and told (`metadata` the
+ * usage, after it as a rule) → done (both: finish and usage chunks are out). The finish waits for the metadata, so that no stream looks whole whose usage is missing. An
  * exception throws in any state.
  */
 export class ConverseStream implements StreamDecoder<ChatChunk> {
@@ -30,6 +30,7 @@ export class ConverseStream implements StreamDecoder<ChatChunk> {
   readonly #message: Fields = {}
   #started = false
   #stopped = false
+  #told = false
   #done = false
   #calls = 0
   #json = false
@@ -60,10 +61,11 @@ export class ConverseStream implements StreamDecoder<ChatChunk> {
       case 'messageStop':
         this.#stopped = true
         Object.assign(this.#message, payload)
-        return this.#start()
+        return [...this.#start(), ...this.#finish()]
       case 'metadata':
+        this.#told = true
         Object.assign(this.#message, payload)
-        return this.#stopped ? this.#finish() : []
+        return this.#finish()
       default:
         return []
     }
@@ -179,6 +181,7 @@ export class ConverseStream implements StreamDecoder<ChatChunk> {
   }
 
   #finish(): ChatChunk[] {
+    if (!this.#stopped || !this.#told) return []
     const chunks: ChatChunk[] = []
     for (const index of [...this.#open.keys()]) chunks.push(...this.#closeBlock(index))
     this.#done = true

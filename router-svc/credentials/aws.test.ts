@@ -72,6 +72,15 @@ describe('the credential for Bedrock', () => {
     expect(base({ settings: { aws_bedrock_runtime_endpoint: 'https://vpc.test/' } })).toBe('https://vpc.test')
   })
 
+  it('takes the region from a host of AWS, and from no other', () => {
+    const settings = (endpoint: string) => ({ ...KEYS, aws_bedrock_runtime_endpoint: endpoint })
+    const vpc = 'https://vpce-1.bedrock-runtime.eu-west-2.vpce.amazonaws.com'
+    expect((made({ settings: settings(vpc) }) as Credential).base).toBe(vpc)
+    expect(made({ settings: settings('https://proxy.test') })).toMatchObject({
+      problem: expect.stringContaining('no AWS region'),
+    })
+  })
+
   it('says what is missing, what belongs together and what is not served, and no secret', () => {
     const env = { AWS_REGION: 'us-east-2' }
     const problem = (settings: Record<string, unknown>) => (made({ settings }, env) as { problem: string }).problem

@@ -1,5 +1,6 @@
 import type { Deployment } from '../../proto/deployment.ts'
 import { type AwsCredentials, signAws } from '../../shared/http/aws-signature.ts'
+import { modelOf, REGION } from '../providers/bedrock/models.ts'
 import type { Credential } from './credential.ts'
 import type { CredentialDeps, CredentialMaker } from './index.ts'
 
@@ -11,19 +12,18 @@ const UNSERVED: readonly (readonly [string, string])[] = [
 ]
 
 /** An AWS host that tells its region: `bedrock-runtime.eu-west-1.amazonaws.com`, `vpce-….bedrock-runtime.eu-west-1.vpce.amazonaws.com`. */
-const REGIONAL_HOST = /(?:^|\.)[a-z0-9-]+\.([a-z]{2}(?:-[a-z]+)+-\d)\.(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)$/
-const REGION = /^[a-z]{2}(?:-[a-z]+)+-\d$/
+const REGIONAL_HOST =
+  /(?:^|\.)[a-z0-9-]+\.([a-z]{2,4}(?:-[a-z]+)+-\d)\.(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|api\.aws)$/
 
 /**
  * Bedrock's credential: an API key as a bearer token, or a signature over each request with access keys. What the deployment says beats the
  * environment. The region is that of the host a request goes to, where the host tells it.
  */
 export const bedrockCredential: CredentialMaker = (deployment, deps) => {
-  const region = regionOf(deployment, deps.env)
   const endpoint = setting(deployment, 'aws_bedrock_runtime_endpoint', deps) || deps.env['AWS_BEDROCK_RUNTIME_ENDPOINT'] || ''
-  if (region === '' && deployment.apiBase === null && endpoint === '')
-    return { problem: 'no AWS region is configured (aws_region_name, AWS_REGION_NAME or AWS_REGION)' }
-  if (region !== '' && !REGION.test(region)) return { problem: `aws_region_name "${region}" is not the name of a region` }
+  const region = regionOf(deployment, deps.env) || regionOfHost(deployment.apiBase ?? endpoint)
+  if (region === '') return { problem: 'no AWS region is configured (aws_region_name, AWS_REGION_NAME or AWS_REGION)' }
+  if (!REGION.test(region)) return { problem: `aws_region_name "${region}" is not the name of a region` }
   const base = (endpoint || `https://bedrock-runtime.${region}.${domainOf(region)}`).replace(/\/+$/, '')
   const access = accessOf(deployment, deps)
   if ('problem' in access) return access
@@ -39,8 +39,7 @@ function signing(service: string, region: string, credentials: AwsCredentials): 
       for (const [name, value] of Object.entries(request.headers))
         if (name === 'content-type' || name.startsWith('x-amz-')) headers[name] = value
       const signed = { method: request.method, url: request.url, headers, body: request.body }
-      const host = REGIONAL_HOST.exec(new URL(request.url).hostname)
-      return signAws(signed, { service, region: host?.[1] ?? (region || 'us-east-1'), credentials, now })
+      return signAws(signed, { service, region: regionOfHost(request.url) || region, credentials, now })
     },
   }
 }
@@ -79,18 +78,17 @@ function keys(read: (name: string) => string): AwsCredentials | { problem: strin
 function regionOf(deployment: Deployment, env: CredentialDeps['env']): string {
   const { aws_region_name: named } = deployment.settings
   if (typeof named === 'string' && named !== '') return named
-  return regionOfModel(deployment.model) || env['AWS_REGION_NAME'] || env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || ''
+  return modelOf(deployment.model).region || env['AWS_REGION_NAME'] || env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || ''
 }
 
-/** The region inside a model's name: a step of its path, or of its ARN. Empty when it has none. */
-export function regionOfModel(model: string): string {
-  const arn = /(?:^|\/)arn:[a-z-]+:[a-z]+:([a-z0-9-]+):/.exec(model)
-  if (arn !== null) return arn[1] as string
-  return model.split('/').find((step) => REGION.test(step)) ?? ''
+/** Empty for a host that is not AWS's own, a proxy. */
+function regionOfHost(url: string): string {
+  return URL.canParse(url) ? (REGIONAL_HOST.exec(new URL(url).hostname)?.[1] ?? '') : ''
 }
 
 function domainOf(region: string): string {
-  return region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com'
+  if (region.startsWith('cn-')) return 'amazonaws.com.cn'
+  return region.startsWith('eusc-') ? 'amazonaws.eu' : 'amazonaws.com'
 }
 
 function setting(deployment: Deployment, name: string, deps: CredentialDeps): string {

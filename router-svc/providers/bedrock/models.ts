@@ -52,7 +52,8 @@ export function traitsOf(model: string): Traits {
 
 /** What LiteLLM lets operators write before the model's own id: the API to use, a region, the kind of an imported model. */
 const ROUTES = new Set(['converse', 'converse_like', 'invoke', 'llama', 'deepseek_r1', 'qwen2', 'qwen3', 'openai', 'nova'])
-const REGION = /^[a-z]{2}(?:-[a-z]+)+-\d$/
+/** `eu-west-1`, `us-gov-east-1`, `eusc-de-east-1`. */
+export const REGION = /^[a-z]{2,4}(?:-[a-z]+)+-\d$/
 
 /** The id Bedrock knows the model by, and the region its name holds, or null. */
 export function modelOf(name: string): { id: string; region: string | null } {

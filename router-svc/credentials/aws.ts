@@ -1,5 +1,5 @@
 import type { Deployment } from '../../proto/deployment.ts'
-import { type AwsCredentials, signAws } from '../../shared/http/aws-signature.ts'
+import type { AwsCredentials } from '../../shared/http/aws-signature.ts'
 import { modelOf, REGION } from '../providers/bedrock/models.ts'
 import type { Credential } from './credential.ts'
 import type { CredentialDeps, CredentialMaker } from './index.ts'
@@ -33,12 +33,16 @@ export const bedrockCredential: CredentialMaker = (deployment, deps) => {
 
 /** Signs what identifies a request and its content; any other header may be changed by a proxy on the way. */
 function signing(service: string, region: string, credentials: AwsCredentials): Credential {
+  // About 50 ms of a router’s start, for those alone that have such a deployment; no call waits for it. The first call tells of a failure.
+  const loading = import('../../shared/http/aws-signature.ts')
+  loading.catch(() => undefined)
   return {
     async headers(request, now) {
       const headers: Record<string, string> = {}
       for (const [name, value] of Object.entries(request.headers))
         if (name === 'content-type' || name.startsWith('x-amz-')) headers[name] = value
       const signed = { method: request.method, url: request.url, headers, body: request.body }
+      const { signAws } = await loading
       return signAws(signed, { service, region: regionOfHost(request.url) || region, credentials, now })
     },
   }

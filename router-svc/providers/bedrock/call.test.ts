@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import type { Deployment } from '../../../proto/deployment.ts'
 import { awsEvent, awsException } from '../../aws-event-stream.testkit.ts'
 import { chat, deployment, JSON_TYPE, make, type Sent, settled } from '../../handle.testkit.ts'
@@ -25,6 +25,9 @@ async function upstream(sent: readonly Sent[]): Promise<Sent> {
 }
 
 describe('a call to Bedrock', () => {
+  // The signer is loaded when a deployment asks for it, from disk.
+  beforeAll(() => import('../../../shared/http/aws-signature.ts'))
+
   it('is signed for the region of its deployment, and its frames reach an OpenAI client as chunks', async () => {
     const { sent, call } = make([claude()])
     const client = call({ ...chat, stream: true, stream_options: { include_usage: true } })

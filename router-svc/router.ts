@@ -302,7 +302,6 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
       idempotency.stop()
       await cache.stop()
       waiting.stop()
-      await selector.stop()
       await news.stop()
       await reports.stop()
       await admission.stop()

@@ -230,7 +230,7 @@ async function serveTier(
       candidates = tier
       continue
     }
-    const route = pick(deps, call, runtime, pool)
+    const route = pick(deps, call, pool)
     if (route instanceof GatewayError) return { result: route, route: null }
     const preparing = prepare(deps, call, runtime, route)
     const refused = preparing instanceof Promise ? await preparing : preparing
@@ -252,7 +252,7 @@ async function serveTier(
         : await tryHedged(deps, call, runtime, route, reply, routing.hedgeAfter, () => {
             const others = candidates.filter((other) => !tried.has(other) && inRotation(other, clock.monotonic()))
             if (others.length === 0) return null
-            const other = selector.choose(others, call, runtime)
+            const other = selector.choose(others, call)
             tried.add(other)
             return other
           })
@@ -281,9 +281,9 @@ async function serveTier(
 }
 
 /** One of the pool, or why none of them will do: a strategy that keeps limits may find no room. */
-function pick(deps: ServeDeps, call: Call, runtime: RouterRuntime, pool: readonly Route[]): Route | GatewayError {
+function pick(deps: ServeDeps, call: Call, pool: readonly Route[]): Route | GatewayError {
   try {
-    return deps.selector.choose(pool, call, runtime)
+    return deps.selector.choose(pool, call)
   } catch (thrown) {
     return toGatewayError(thrown)
   }

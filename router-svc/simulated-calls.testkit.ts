@@ -167,19 +167,19 @@ function slowed(spool: HandleDeps['spool'], clock: Clock, delay: number): Handle
 function watched(selector: Selector, clock: Clock, world: () => Simulated): Selector {
   return {
     ...selector,
-    choose(tier, call, runtime) {
-      const route = selector.choose(tier, call, runtime)
+    choose(tier, call) {
+      const route = selector.choose(tier, call)
       const cooling = route.state.cooldownUntil > clock.monotonic()
       world().choices.push({ callId: call.message.callId, deploymentId: route.deployment.id, cooling })
       return route
     },
-    begin(route, call) {
+    begin(route) {
       world().begun += 1
-      selector.begin(route, call)
+      selector.begin(route)
     },
-    end(route, call, end, runtime) {
+    end(route, call, end) {
       world().ended += 1
-      selector.end(route, call, end, runtime)
+      selector.end(route, call, end)
     },
   }
 }

@@ -91,7 +91,7 @@ function outputOf(deps: TryDeps, call: Call, route: Route, reply: Reply): Stream
 export async function tryRoute(deps: TryDeps, call: Call, runtime: RouterRuntime, route: Route, reply: Reply): Promise<Tried> {
   const begun = deps.clock.monotonic()
   const result = await start(deps, call, runtime, route, outputOf(deps, call, route, reply))
-  ended(deps, call, runtime, route, result, begun)
+  ended(deps, call, route, result, begun)
   const settling = settleAttempt(deps, call, route, result)
   if (settling !== null) await settling
   return { result, route }
@@ -171,18 +171,18 @@ async function run(
 ): Promise<AttemptResult> {
   const begun = deps.clock.monotonic()
   const result = await start(deps, call, runtime, route, output)
-  ended(deps, call, runtime, route, result, begun)
+  ended(deps, call, route, result, begun)
   return result
 }
 
 function start(deps: TryDeps, call: Call, runtime: RouterRuntime, route: Route, output: StreamOutput): Promise<AttemptResult> {
   const timeouts = timeoutsOf(deps, call, route, runtime)
-  deps.selector.begin(route, call)
+  deps.selector.begin(route)
   return isLocal(call, route) ? attemptLocal(deps, call, route, timeouts, output) : attempt(deps, call, route, timeouts, output)
 }
 
 /** `begun`: monotonic milliseconds. */
-function ended(deps: TryDeps, call: Call, runtime: RouterRuntime, route: Route, result: AttemptResult, begun: number): void {
+function ended(deps: TryDeps, call: Call, route: Route, result: AttemptResult, begun: number): void {
   const { record } = result
   const error = result.kind === 'failed' ? result.error : null
   if (route.limits !== null) deps.admission.leave(call, route, record.usage)
@@ -194,7 +194,7 @@ function ended(deps: TryDeps, call: Call, runtime: RouterRuntime, route: Route, 
     outputTokens: record.usage?.output ?? 0,
   }
   if (error?.retryAfter !== undefined) end.retryAfter = error.retryAfter
-  deps.selector.end(route, call, end, runtime)
+  deps.selector.end(route, call, end)
 }
 
 /** The request's own limit is for the whole call; those of the deployment and the settings are for each attempt. */

@@ -59,14 +59,13 @@ export function measureRouting(strategy: StrategyName, size: number): RoutingCos
   decode(call, body, { allowClientSideCredentials: false, alwaysIncludeStreamUsage: false, customerHeaders: [] })
   call.routing = { ...DEFAULT_ROUTING, strategy }
   call.inputTokens = 100
-  const choose = (): Route =>
-    selector.choose(selector.candidates(call, resolution, runtime)[0] as readonly Route[], call, runtime)
+  const choose = (): Route => selector.choose(selector.candidates(call, resolution, runtime)[0] as readonly Route[], call)
   const end = { error: null, firstToken: null, inputTokens: 100, outputTokens: 50 } as const
 
   const running: Route[] = []
   for (let index = 0; index < RUNNING; index += 1) {
     const route = choose()
-    selector.begin(route, call)
+    selector.begin(route)
     running.push(route)
   }
   const choices: number[] = []
@@ -78,9 +77,9 @@ export function measureRouting(strategy: StrategyName, size: number): RoutingCos
     const chosen = performance.now()
     for (let index = 0; index < calls; index += 1) {
       const route = choose()
-      selector.begin(route, call)
+      selector.begin(route)
       const at = index % RUNNING
-      selector.end(running[at] as Route, call, { ...end, elapsed: 200 + ((index * 37) % 1_000) }, runtime)
+      selector.end(running[at] as Route, call, { ...end, elapsed: 200 + ((index * 37) % 1_000) })
       running[at] = route
     }
     if (round < 0) continue

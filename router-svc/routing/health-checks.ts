@@ -126,14 +126,14 @@ export function createHealthChecks(deps: HealthCheckDeps): HealthChecks {
     const call = callFor(route, settings)
     // With a policy, a failed check is one failure more that the policy counts.
     const counted = Object.keys(allowedFailsPolicy).length > 0
-    if (counted) deps.selector.begin(route, call)
+    if (counted) deps.selector.begin(route)
     const result = await make(call, route)
     const error = result.kind === 'failed' ? result.error : null
     const elapsed = clock.monotonic() - call.startedMonotonic
     if (counted) {
       const code = result.kind === 'cancelled' ? 'cancelled' : (error?.code ?? null)
       const end = { error: code, elapsed, firstToken: null, inputTokens: 0, outputTokens: 0 } as const
-      deps.selector.end(route, call, end, found.runtime)
+      deps.selector.end(route, call, end)
     }
     if (result.kind === 'cancelled') return null
     checkedAt.set(deployment.id, clock.monotonic())

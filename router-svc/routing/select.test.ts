@@ -26,12 +26,12 @@ function scene(deployments: Record<string, Fields>, settings: Partial<RoutingSet
   })
   const candidates = (call = group.call()) => selector.candidates(call, group.resolution, group.runtime)
   const tiers = (call?: Call) => candidates(call).map((tier) => tier.map(idOf))
-  const choose = (call = group.call()) => selector.choose(candidates(call)[0] as readonly Route[], call, group.runtime)
+  const choose = (call = group.call()) => selector.choose(candidates(call)[0] as readonly Route[], call)
   const run = (id: string, end: ReturnType<typeof success> | (ReturnType<typeof failure> & { retryAfter?: number })) => {
     const route = group.routes.find((one) => idOf(one) === id) as Route
     const call = group.call()
-    selector.begin(route, call)
-    selector.end(route, call, end, group.runtime)
+    selector.begin(route)
+    selector.end(route, call, end)
   }
   const ids = (call?: Call, rounds = 100) => new Set(Array.from({ length: rounds }, () => idOf(choose(call))))
   const refusal = (call?: Call): GatewayError => {
@@ -132,22 +132,22 @@ describe('a deployment that is cooled down', () => {
   })
 
   it('is not chosen from a list that was made before', () => {
-    const { candidates, selector, call, runtime, run } = scene(many(2))
+    const { candidates, selector, call, run } = scene(many(2))
     const list = candidates()[0] as readonly Route[]
     run('d0', failure('provider_rate_limited'))
-    const ids = Array.from({ length: 50 }, () => idOf(selector.choose(list, call(), runtime)))
+    const ids = Array.from({ length: 50 }, () => idOf(selector.choose(list, call())))
     expect(new Set(ids)).toEqual(new Set(['d1']))
     run('d1', failure('provider_rate_limited'))
-    expect(() => selector.choose(list, call(), runtime)).toThrow(/No deployments available/)
+    expect(() => selector.choose(list, call())).toThrow(/No deployments available/)
   })
 
   it('is tried by one call when its time is over, not by all at once', () => {
-    const { choose, selector, run, clock, call } = scene({ d0: { weight: 1_000 }, d1: { weight: 1 } }, {}, () => 0.5)
+    const { choose, selector, run, clock } = scene({ d0: { weight: 1_000 }, d1: { weight: 1 } }, {}, () => 0.5)
     run('d0', failure('provider_rate_limited'))
     clock.advance(5_000)
     const chosen = Array.from({ length: 10 }, () => {
       const route = choose()
-      selector.begin(route, call())
+      selector.begin(route)
       return idOf(route)
     })
     expect(chosen).toEqual(['d0', ...Array(9).fill('d1')])

@@ -29,13 +29,12 @@ export interface Selector {
    * One of them, by the strategy that holds for the call. `tier` is never empty. Throws GatewayError `no_deployment` (429) when all have
    * been cooled down meanwhile, or none has room within its rpm and tpm and the strategy keeps to those.
    */
-  choose(tier: readonly Route[], call: Call, runtime: RouterRuntime): Route
+  choose(tier: readonly Route[], call: Call): Route
   /** An attempt begins, and ends: in-flight counts, latency, failures, cooldown, ejection. Each begin has one end. */
-  begin(route: Route, call: Call): void
-  end(route: Route, call: Call, end: AttemptEnd, runtime: RouterRuntime): void
+  begin(route: Route): void
+  end(route: Route, call: Call, end: AttemptEnd): void
   /** Settings have come into force: a custom strategy is loaded. Never rejects. */
   use(settings: RoutingSettings): Promise<void>
-  stop(): Promise<void>
 }
 
 export interface SelectorDeps {
@@ -141,7 +140,6 @@ export function createSelector({ clock, random, states, affinity, observe, log }
     },
 
     use: ({ strategyModule }) => custom.use(strategyModule),
-    async stop() {},
   }
 }
 

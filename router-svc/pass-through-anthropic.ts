@@ -13,10 +13,14 @@ import { type ErrorReader, forwardBody, join } from './pass-through.ts'
 import type { AnthropicAdapter } from './providers/anthropic/index.ts'
 import { decodeUsage, mergeUsage } from './providers/anthropic/usage.ts'
 import { type Fields, isFields, text } from './providers/anthropic/wire.ts'
+import { jsonObject } from './providers/json.ts'
 import { dropNamed } from './providers/openai/parameters.ts'
 import type { Target, UpstreamRequest } from './providers/provider.ts'
 import { countsNothing, estimate, type StreamReader } from './read-stream.ts'
 import { Repetition } from './repetition.ts'
+
+/** How a sentence about it begins. */
+const SENT = 'The provider sent what'
 
 /** The path between a client and a provider that both speak Anthropic's protocol: nothing is lost, whatever the gateway knows of it. */
 
@@ -99,11 +103,11 @@ export function forwardMessage(
   const content = members.find(CONTENT)
   if (content < 0 || body[members.valueStart(content)] !== OPEN_BRACKET) {
     const source = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')
-    if (isFields(parse(source)['error'])) throw readError(200, {}, source)
+    if (isFields(jsonObject(source, SENT)['error'])) throw readError(200, {}, source)
     throw new GatewayError('provider_malformed', 'The answer holds no content blocks.')
   }
   const counted = members.find(USAGE)
-  const usage = counted < 0 ? {} : parse(members.text(counted))
+  const usage = counted < 0 ? {} : jsonObject(members.text(counted), SENT)
   const stamped = members.find(MODEL)
   const reported: unknown = stamped < 0 ? null : JSON.parse(members.text(stamped))
   return {
@@ -238,7 +242,7 @@ export class MessagesPassThrough implements StreamReader {
 
   #relay(event: SseEvent, frame: Uint8Array | null, out: Piece[]): void {
     if (event.data === '' || event.data === '[DONE]') return
-    const payload = parse(event.data)
+    const payload = jsonObject(event.data, SENT)
     const type = text(payload['type'], event.event)
     // Clients look at the event's name, which some servers leave out.
     const piece = frame !== null && event.event === type ? frame : sseEvent(event.data, type)
@@ -347,16 +351,4 @@ function empty(): GatewayError {
 
 function tokens(usage: Fields): TokenUsage {
   return tokensOf(decodeUsage(usage), usage['service_tier'])
-}
-
-/** Throws GatewayError `provider_malformed`. */
-function parse(source: string): Fields {
-  let payload: unknown
-  try {
-    payload = JSON.parse(source)
-  } catch (cause) {
-    throw new GatewayError('provider_malformed', 'The provider sent what is not valid JSON.', { cause })
-  }
-  if (!isFields(payload)) throw new GatewayError('provider_malformed', 'The provider sent what is not a JSON object.')
-  return payload
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { EmbeddingRequest } from '../canonical/embedding.ts'
 import { target } from './cohere/encode.testkit.ts'
 import { providerOf } from './index.ts'
-import type { Fields } from './openai/normalise.ts'
+import type { Fields } from './json.ts'
 import { entries, fileNames, haveRecordings, recordings } from './openai/recordings.suite.ts'
 import type { Provider } from './provider.ts'
 

@@ -2,6 +2,7 @@ import type { ProviderRow } from '../../shared/catalog/providers.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
 import { isGatewayField } from '../canonical/gateway-fields.ts'
+import { jsonValue } from './json.ts'
 import { dropNamed, dropQuietly, parameterRule, refuseUnsupported } from './openai/parameters.ts'
 import { vectorAs } from './openai/response.ts'
 import { openai } from './openai.ts'
@@ -84,12 +85,7 @@ function textsOf(input: EmbeddingRequest['input']): string[] {
 
 /** A list with a vector, or with the vectors of all tokens, for each text. There are no counts: they are estimated. */
 function decodeEmbeddings(source: string, context: DecodeContext, errorIn: (text: string) => GatewayError): EmbeddingResponse {
-  let answer: unknown
-  try {
-    answer = JSON.parse(source)
-  } catch (cause) {
-    throw new GatewayError('provider_malformed', 'The answer is not valid JSON.', { cause })
-  }
+  const answer = jsonValue(source, 'The answer')
   if (typeof answer === 'object' && answer !== null && 'error' in answer) throw errorIn(source)
   if (!Array.isArray(answer)) throw new GatewayError('provider_malformed', 'The answer is no list of embeddings.')
   const base64 = context.request['encoding_format'] === 'base64'

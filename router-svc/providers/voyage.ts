@@ -1,6 +1,6 @@
 import type { ProviderRow } from '../../shared/catalog/providers.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
-import { type Fields, isFields } from './openai/normalise.ts'
+import { type Fields, isFields } from './json.ts'
 import { openai } from './openai.ts'
 import type { Adapter, Provider, UpstreamRequest } from './provider.ts'
 

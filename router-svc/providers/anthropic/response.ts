@@ -1,5 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatResponse, ResponseMessage, ThinkingBlock, ToolCall } from '../../canonical/chat.ts'
+import { jsonObject, sourceOf } from '../json.ts'
 import type { DecodeContext, Headers } from '../provider.ts'
 import { annotations, finishReason, messageFields, type Reading, readingOf, refusal, toolCall } from './answer.ts'
 import { decodeError, errorInside } from './errors.ts'
@@ -41,14 +42,8 @@ export function decodeResponse(body: Uint8Array, headers: Headers, context: Deco
 }
 
 function parse(body: Uint8Array, headers: Headers): Fields {
-  const source = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')
-  let message: unknown
-  try {
-    message = JSON.parse(source)
-  } catch (cause) {
-    throw new GatewayError('provider_malformed', 'The answer is not valid JSON.', { cause })
-  }
-  if (!isFields(message)) throw new GatewayError('provider_malformed', 'The answer is not a JSON object.')
+  const source = sourceOf(body)
+  const message = jsonObject(source, 'The answer')
   if (errorInside(message)) throw decodeError(200, headers, source)
   return message
 }

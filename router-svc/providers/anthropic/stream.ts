@@ -1,6 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { SseEvent } from '../../../shared/http/sse.ts'
 import type { ChatChunk, ChatDelta, FinishReason, ThinkingBlock, Usage } from '../../canonical/chat.ts'
+import { eventObject, parsedInput } from '../json.ts'
 import type { DecodeContext, StreamDecoder } from '../provider.ts'
 import { annotations, finishReason, messageFields, type Reading, readingOf, refusal, toolCall } from './answer.ts'
 import { decodeError, errorInside } from './errors.ts'
@@ -50,7 +51,7 @@ export class MessageStream implements StreamDecoder<ChatChunk> {
 
   push(event: SseEvent): ChatChunk[] {
     if (this.#done || event.data === '' || event.data === '[DONE]') return []
-    const payload = parse(event)
+    const payload = eventObject(event.data)
     switch (text(payload['type'], event.event)) {
       case 'content_block_delta':
         return this.#delta(payload)
@@ -221,17 +222,6 @@ export class MessageStream implements StreamDecoder<ChatChunk> {
   }
 }
 
-function parse(event: SseEvent): Fields {
-  let payload: unknown
-  try {
-    payload = JSON.parse(event.data)
-  } catch (cause) {
-    throw new GatewayError('provider_malformed', 'An event of the stream is not valid JSON.', { cause })
-  }
-  if (!isFields(payload)) throw new GatewayError('provider_malformed', 'An event of the stream is not a JSON object.')
-  return payload
-}
-
 function cited(citations: unknown[], start: number, end: number): ChatDelta {
   const delta: ChatDelta = { provider_specific_fields: { citations: [citations] } }
   const found = annotations(citations, start, end)
@@ -245,15 +235,6 @@ function extend(block: Block, delta: Block): void {
     if (field === 'type' || value === null) continue
     const before = block[field]
     block[field] = typeof before === 'string' && typeof value === 'string' ? before + value : value
-  }
-}
-
-/** Input of a server tool; one that is cut off is kept as text. */
-function parsedInput(source: string): unknown {
-  try {
-    return JSON.parse(source)
-  } catch {
-    return source
   }
 }
 

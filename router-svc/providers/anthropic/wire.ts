@@ -3,8 +3,9 @@
  * kinds and fields this version does not know must survive.
  */
 
-/** A plain JSON object. */
-export type Fields = Record<string, unknown>
+import { type Fields, isFields } from '../json.ts'
+
+export { type Fields, isFields, text } from '../json.ts'
 
 export interface Block {
   type: string
@@ -36,15 +37,6 @@ export const ANTHROPIC_VERSION = '2023-06-01'
 /** Name of the tool that stands in for structured output on models without it; LiteLLM's name, so that logs read alike. */
 export const JSON_TOOL = 'json_tool_call'
 
-export function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 export function isBlock(value: unknown): value is Block {
   return isFields(value) && typeof value['type'] === 'string'
-}
-
-/** The value when it is a string, else `otherwise`. */
-export function text(value: unknown, otherwise = ''): string {
-  return typeof value === 'string' ? value : otherwise
 }

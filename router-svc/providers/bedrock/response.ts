@@ -1,5 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatResponse, ResponseMessage, ThinkingBlock, ToolCall } from '../../canonical/chat.ts'
+import { jsonObject, sourceOf } from '../json.ts'
 import type { DecodeContext, Headers } from '../provider.ts'
 import { finishReason, isServerTool, messageFields, type Reading, readingOf, serviceTier, thinkingBlock } from './answer.ts'
 import { decodeError } from './errors.ts'
@@ -42,14 +43,8 @@ export function decodeResponse(body: Uint8Array, headers: Headers, context: Deco
 }
 
 function parse(body: Uint8Array, headers: Headers): Fields {
-  const source = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')
-  let answer: unknown
-  try {
-    answer = JSON.parse(source)
-  } catch (cause) {
-    throw new GatewayError('provider_malformed', 'The answer is not valid JSON.', { cause })
-  }
-  if (!isFields(answer)) throw new GatewayError('provider_malformed', 'The answer is not a JSON object.')
+  const source = sourceOf(body)
+  const answer = jsonObject(source, 'The answer')
   if (answer['output'] === undefined && (answer['message'] !== undefined || answer['__type'] !== undefined))
     throw decodeError(200, headers, source)
   return answer

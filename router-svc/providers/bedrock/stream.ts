@@ -2,6 +2,7 @@ import { GatewayError } from '../../../shared/errors.ts'
 import type { SseEvent } from '../../../shared/http/sse.ts'
 import type { ChatChunk, ChatDelta, FinishReason, ThinkingBlock } from '../../canonical/chat.ts'
 import { EXCEPTION } from '../aws-exception.ts'
+import { eventObject, parsedInput } from '../json.ts'
 import type { DecodeContext, StreamDecoder } from '../provider.ts'
 import { finishReason, isServerTool, messageFields, type Reading, readingOf, serviceTier } from './answer.ts'
 import { decodeError } from './errors.ts'
@@ -48,7 +49,7 @@ export class ConverseStream implements StreamDecoder<ChatChunk> {
     if (this.#done) return []
     if (event.event.startsWith(EXCEPTION))
       throw decodeError(200, { 'x-amzn-errortype': event.event.slice(EXCEPTION.length) }, event.data)
-    const payload = parse(event)
+    const payload = eventObject(event.data)
     switch (event.event) {
       case 'contentBlockDelta':
         return [...this.#start(), ...this.#delta(payload)]
@@ -204,26 +205,6 @@ export class ConverseStream implements StreamDecoder<ChatChunk> {
       model: this.#context.model,
       choices: [{ index: 0, delta, finish_reason: finish }],
     }
-  }
-}
-
-function parse(event: SseEvent): Fields {
-  let payload: unknown
-  try {
-    payload = JSON.parse(event.data)
-  } catch (cause) {
-    throw new GatewayError('provider_malformed', 'An event of the stream is not valid JSON.', { cause })
-  }
-  if (!isFields(payload)) throw new GatewayError('provider_malformed', 'An event of the stream is not a JSON object.')
-  return payload
-}
-
-/** Input of a tool of the service; one that is cut off is kept as text. */
-function parsedInput(source: string): unknown {
-  try {
-    return JSON.parse(source)
-  } catch {
-    return source
   }
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { EmbeddingRequest } from '../../canonical/embedding.ts'
-import type { Fields } from '../openai/normalise.ts'
+import type { Fields } from '../json.ts'
 import { decodeEmbedding, encodeEmbedding } from './embedding.ts'
 import { target } from './encode.testkit.ts'
 

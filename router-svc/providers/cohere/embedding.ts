@@ -1,6 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../../canonical/embedding.ts'
-import { type Fields, isFields } from '../openai/normalise.ts'
+import { type Fields, isFields } from '../json.ts'
 import { dropNamed } from '../openai/parameters.ts'
 import { vectorAs } from '../openai/response.ts'
 import type { DecodeContext, Headers, Target, UpstreamRequest } from '../provider.ts'

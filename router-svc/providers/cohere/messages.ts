@@ -1,6 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ContentPart, Message, ToolCall } from '../../canonical/chat.ts'
-import { type Fields, isFields } from '../openai/normalise.ts'
+import { type Fields, isFields } from '../json.ts'
 import { text } from './wire.ts'
 
 /** Messages as the v2 API takes them. Throws `bad_request` naming what it cannot carry. */

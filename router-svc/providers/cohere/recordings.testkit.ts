@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { type Fields, isFields } from '../openai/normalise.ts'
+import { type Fields, isFields } from '../json.ts'
 import { fileNames } from '../openai/recordings.suite.ts'
 
 /** One answer of the v2 API that another project recorded. */

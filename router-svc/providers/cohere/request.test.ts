@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest } from '../../canonical/chat.ts'
-import type { Fields } from '../openai/normalise.ts'
+import type { Fields } from '../json.ts'
 import type { Target } from '../provider.ts'
 import { target } from './encode.testkit.ts'
 import { encodeChat } from './request.ts'

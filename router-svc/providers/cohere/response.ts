@@ -1,6 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatResponse, FinishReason, ResponseMessage, ToolCall } from '../../canonical/chat.ts'
-import { argumentsOf, contentOf, type Fields, isFields } from '../openai/normalise.ts'
+import { type Fields, isFields } from '../json.ts'
+import { argumentsOf, contentOf } from '../openai/normalise.ts'
 import type { DecodeContext, Headers } from '../provider.ts'
 import { decodeError, failedFinish } from './errors.ts'
 import { decodeUsage } from './usage.ts'

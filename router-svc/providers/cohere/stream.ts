@@ -1,7 +1,8 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { SseEvent } from '../../../shared/http/sse.ts'
 import type { ChatChunk, ChatDelta, FinishReason } from '../../canonical/chat.ts'
-import { argumentsOf, type Fields, isFields } from '../openai/normalise.ts'
+import { eventObject, type Fields, isFields } from '../json.ts'
+import { argumentsOf } from '../openai/normalise.ts'
 import type { DecodeContext, StreamDecoder } from '../provider.ts'
 import { decodeError } from './errors.ts'
 import { decodeLogprobs, finishReason } from './response.ts'
@@ -32,7 +33,7 @@ export class ChatStream implements StreamDecoder<ChatChunk> {
 
   push(event: SseEvent): ChatChunk[] {
     if (this.#done || event.data === '' || event.data === '[DONE]') return []
-    const payload = parse(event)
+    const payload = eventObject(event.data)
     if (isError(payload)) throw decodeError(200, {}, event.data)
     const delta = isFields(payload['delta']) ? payload['delta'] : {}
     const message = isFields(delta['message']) ? delta['message'] : {}
@@ -148,15 +149,4 @@ export class ChatStream implements StreamDecoder<ChatChunk> {
 function first(value: unknown): Fields {
   const one = Array.isArray(value) ? list(value)[0] : value
   return isFields(one) ? one : {}
-}
-
-function parse(event: SseEvent): Fields {
-  let payload: unknown
-  try {
-    payload = JSON.parse(event.data)
-  } catch (cause) {
-    throw new GatewayError('provider_malformed', 'An event of the stream is not valid JSON.', { cause })
-  }
-  if (!isFields(payload)) throw new GatewayError('provider_malformed', 'An event of the stream is not a JSON object.')
-  return payload
 }

@@ -1,5 +1,5 @@
 import type { Usage } from '../../canonical/chat.ts'
-import { type Fields, isFields } from '../openai/normalise.ts'
+import { type Fields, isFields } from '../json.ts'
 import { count } from './wire.ts'
 
 /**

@@ -1,7 +1,8 @@
-import { GatewayError } from '../../../shared/errors.ts'
-import { type Fields, isFields } from '../openai/normalise.ts'
+import { type Fields, jsonObject, sourceOf } from '../json.ts'
 import type { ErrorReader } from '../openai/response.ts'
 import type { Headers } from '../provider.ts'
+
+export { type Fields, isFields, text } from '../json.ts'
 
 /** The v2 API: https://docs.cohere.com/reference/chat and https://docs.cohere.com/reference/embed. */
 const PATHS = { chat: '/v2/chat', embed: '/v2/embed' } as const
@@ -13,15 +14,9 @@ export function endpointUrl(base: string, endpoint: keyof typeof PATHS): string 
 
 /** An answer as an object. Throws `provider_malformed`, or the error where `message` is a text: that is how this API says one. */
 export function answerFields(body: Uint8Array, headers: Headers, readError: ErrorReader): Fields {
-  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')
-  let answer: unknown
-  try {
-    answer = JSON.parse(text)
-  } catch (cause) {
-    throw new GatewayError('provider_malformed', 'The answer is not valid JSON.', { cause })
-  }
-  if (!isFields(answer)) throw new GatewayError('provider_malformed', 'The answer is not a JSON object.')
-  if (isError(answer)) throw readError(200, headers, text)
+  const source = sourceOf(body)
+  const answer = jsonObject(source, 'The answer')
+  if (isError(answer)) throw readError(200, headers, source)
   return answer
 }
 
@@ -33,11 +28,6 @@ export function isError(answer: Fields): boolean {
 /** A list, or an empty one. */
 export function list(value: unknown): unknown[] {
   return Array.isArray(value) ? value : []
-}
-
-/** The value when it is a string, else nothing. */
-export function text(value: unknown): string {
-  return typeof value === 'string' ? value : ''
 }
 
 /** A count the provider told, or undefined. */

@@ -208,6 +208,6 @@ export function blockReason(payload: Fields): string {
   return isFields(feedback) ? text(feedback['blockReason']) : ''
 }
 
-export function malformed(problem: string, cause?: unknown): GatewayError {
-  return new GatewayError('provider_malformed', problem, cause === undefined ? {} : { cause })
+export function malformed(problem: string): GatewayError {
+  return new GatewayError('provider_malformed', problem)
 }

@@ -2,6 +2,7 @@ import { GatewayError } from '../../../shared/errors.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../../canonical/embedding.ts'
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
 import { createRefusals } from '../anthropic/parameters.ts'
+import { jsonValue, sourceOf } from '../json.ts'
 import { dropNamed } from '../openai/parameters.ts'
 import { vectorAs } from '../openai/response.ts'
 import type { DecodeContext, Headers, Target, UpstreamRequest } from '../provider.ts'
@@ -68,13 +69,8 @@ function inputsOf(input: EmbeddingRequest['input']): Part[] {
 
 /** Reads `embeddings`, or the `embedding` of a single call. Most models report no usage, and then it is counted by the router. */
 export function decodeEmbedding(provider: string, body: Uint8Array, headers: Headers, context: DecodeContext): EmbeddingResponse {
-  const source = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')
-  let answer: unknown
-  try {
-    answer = JSON.parse(source)
-  } catch (cause) {
-    throw malformed('The answer is not valid JSON.', cause)
-  }
+  const source = sourceOf(body)
+  const answer = jsonValue(source, 'The answer')
   if (errorInside(answer)) throw decodeError(provider, 200, headers, source)
   if (!isFields(answer)) throw malformed('The answer is not a JSON object.')
   const vectors = objects(answer['embeddings'] ?? [answer['embedding']])

@@ -1,4 +1,5 @@
 import type { ChatDelta, ChatResponse, ResponseMessage, ToolCall } from '../../canonical/chat.ts'
+import { jsonValue, sourceOf } from '../json.ts'
 import type { DecodeContext, Headers } from '../provider.ts'
 import { answerFields, blockReason, Choice, malformed } from './answer.ts'
 import { decodeError, errorInside } from './errors.ts'
@@ -53,13 +54,8 @@ export function blockedChoice(answer: Fields): ChatResponse['choices'][number] {
 }
 
 function parse(provider: string, body: Uint8Array, headers: Headers): Fields {
-  const source = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')
-  let answer: unknown
-  try {
-    answer = JSON.parse(source)
-  } catch (cause) {
-    throw malformed('The answer is not valid JSON.', cause)
-  }
+  const source = sourceOf(body)
+  const answer = jsonValue(source, 'The answer')
   if (errorInside(answer) || (Array.isArray(answer) && errorInside(answer[0]))) throw decodeError(provider, 200, headers, source)
   if (!isFields(answer)) throw malformed('The answer is not a JSON object.')
   return answer

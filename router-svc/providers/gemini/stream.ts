@@ -1,6 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { SseEvent } from '../../../shared/http/sse.ts'
 import type { ChatChunk, ChatDelta, FinishReason, Usage } from '../../canonical/chat.ts'
+import { jsonValue } from '../json.ts'
 import type { DecodeContext, StreamDecoder } from '../provider.ts'
 import { answerFields, blockReason, Choice, malformed } from './answer.ts'
 import { decodeError, errorInside } from './errors.ts'
@@ -88,12 +89,7 @@ export class GenerateStream implements StreamDecoder<ChatChunk> {
   }
 
   #parse(event: SseEvent): Fields {
-    let payload: unknown
-    try {
-      payload = JSON.parse(event.data)
-    } catch (cause) {
-      throw malformed('An event of the stream is not valid JSON.', cause)
-    }
+    const payload = jsonValue(event.data, 'An event of the stream')
     if (errorInside(payload)) throw decodeError(this.#provider, 200, {}, event.data)
     if (!isFields(payload)) throw malformed('An event of the stream is not a JSON object.')
     return payload

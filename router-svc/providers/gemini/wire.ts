@@ -1,7 +1,8 @@
 /** The Gemini protocol as far as the gateway reads or writes it (`v1beta`). Parts are loose: kinds this version does not know survive. */
 
-/** A plain JSON object. */
-export type Fields = Record<string, unknown>
+import { type Fields, isFields } from '../json.ts'
+
+export { type Fields, isFields, text } from '../json.ts'
 
 /** `text`, `inlineData`, `fileData`, `functionCall`, `functionResponse`, …; any of them may carry `thought` and `thoughtSignature`. */
 export type Part = Fields
@@ -19,15 +20,6 @@ export interface GenerateRequest {
   toolConfig?: Fields
   generationConfig?: Fields
   [field: string]: unknown
-}
-
-export function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-/** The value when it is a string, else `otherwise`. */
-export function text(value: unknown, otherwise = ''): string {
-  return typeof value === 'string' ? value : otherwise
 }
 
 /** A count, 0 when it is none. */

@@ -1,6 +1,7 @@
 import { ERRORS, type ErrorCode } from '../../../proto/errors.ts'
 import { type ErrorDetails, GatewayError } from '../../../shared/errors.ts'
 import { exceptionName, STATUS_CODES } from '../error-status.ts'
+import { isFields } from '../json.ts'
 import type { Headers } from '../provider.ts'
 
 type Fields = Readonly<Record<string, unknown>>
@@ -217,8 +218,4 @@ function retryDelay(error: Fields | null): number | undefined {
     if (match !== null) return Math.round(Number(match[1]) * 1000)
   }
   return undefined
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

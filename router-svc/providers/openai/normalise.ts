@@ -1,9 +1,7 @@
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
 import type { FinishReason, Usage } from '../../canonical/chat.ts'
+import { type Fields, isFields } from '../json.ts'
 import { readUsage } from './usage.ts'
-
-/** Wire fields after JSON.parse: anything may be anything. */
-export type Fields = Record<string, unknown>
 
 /** Other vendors' words for OpenAI's reasons. `function_call` stays: it is the right word for the deprecated `functions`. */
 const FINISH: Readonly<Record<string, FinishReason>> = {
@@ -81,8 +79,4 @@ export function settleText(fields: Fields): void {
 export function argumentsOf(value: unknown, whole: boolean): string {
   if (typeof value === 'string') return value === '' && whole ? '{}' : value
   return value === null || value === undefined ? (whole ? '{}' : '') : JSON.stringify(value)
-}
-
-export function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

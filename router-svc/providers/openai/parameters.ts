@@ -1,4 +1,5 @@
 import { GatewayError } from '../../../shared/errors.ts'
+import { isFields } from '../json.ts'
 import type { Target } from '../provider.ts'
 
 type Fields = Record<string, unknown>
@@ -103,8 +104,4 @@ export function isAllowed(name: string, request: Readonly<Fields>, target: Targe
   if (target.allowedOpenaiParams.includes(name)) return true
   const more = request['allowed_openai_params']
   return Array.isArray(more) && more.includes(name)
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Mode } from '../../../proto/endpoints.ts'
-import { isFields } from './normalise.ts'
+import { isFields } from '../json.ts'
 
 /** One answer that another project recorded, in a form the fixtures' README describes. */
 export interface Recording {

@@ -3,8 +3,9 @@ import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatResponse } from '../../canonical/chat.ts'
 import type { CompletionResponse } from '../../canonical/completion.ts'
 import type { EmbeddingResponse } from '../../canonical/embedding.ts'
+import { type Fields, isFields } from '../json.ts'
 import type { DecodeContext, Headers } from '../provider.ts'
-import { argumentsOf, type Fields, finishReason, isFields, settleText, usageIn } from './normalise.ts'
+import { argumentsOf, finishReason, settleText, usageIn } from './normalise.ts'
 
 /** How an error object inside a 200 is read. */
 export type ErrorReader = (status: number, headers: Headers, body: string) => GatewayError

@@ -3,8 +3,9 @@ import { GatewayError } from '../../../shared/errors.ts'
 import type { SseEvent } from '../../../shared/http/sse.ts'
 import type { ChatChunk, ChatDelta, FinishReason, ToolCallDelta } from '../../canonical/chat.ts'
 import type { CompletionChunk } from '../../canonical/completion.ts'
+import { type Fields, isFields } from '../json.ts'
 import type { DecodeContext, StreamDecoder } from '../provider.ts'
-import { argumentsOf, type Fields, finishReason, isFields, settleText, usageIn } from './normalise.ts'
+import { argumentsOf, finishReason, settleText, usageIn } from './normalise.ts'
 import { completionChoice, type ErrorReader } from './response.ts'
 
 /** What is known of one choice of the stream. */

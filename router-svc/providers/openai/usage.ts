@@ -1,4 +1,5 @@
 import type { Usage } from '../../canonical/chat.ts'
+import { isFields } from '../json.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -64,10 +65,6 @@ function cachedApart(raw: Fields): number | undefined {
     count(raw['num_cached_tokens']) ??
     count(raw['cache_read_input_tokens'])
   )
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** A token count, or undefined: nothing negative, nothing that is no number. Fractions (seen from estimating clones) are rounded. */

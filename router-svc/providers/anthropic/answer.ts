@@ -28,9 +28,8 @@ export interface Reading {
   jsonTool: boolean
 }
 
-export function readingOf(request: Readonly<Record<string, unknown>>): Reading {
+export function readingOf(request: Readonly<Record<string, unknown>>, names = toolNames(request)): Reading {
   const format = request['response_format']
-  const names = toolNames(request)
   const asked = isFields(format) && (format['type'] === 'json_schema' || format['type'] === 'json_object')
   return { names, jsonTool: asked && !names.has(JSON_TOOL) }
 }

@@ -1,26 +1,25 @@
-import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest } from '../../canonical/chat.ts'
-import { isGatewayField } from '../../canonical/gateway-fields.ts'
-import { dropNamed, isAllowed, mayDrop } from '../openai/parameters.ts'
+import { dropNamed, isAllowed } from '../openai/parameters.ts'
 import type { Target } from '../provider.ts'
+import { isForGateway, type Refusals, withoutCounterpart } from '../refusals.ts'
 import { type Fields, isFields } from './wire.ts'
 
 /** OpenAI parameters without a counterpart, and the values that ask for nothing. */
-const UNSUPPORTED: Readonly<Record<string, (value: unknown) => boolean>> = {
-  n: (value) => value === 1,
-  logprobs: (value) => value === false,
-  top_logprobs: (value) => value === 0,
-  seed: never,
-  frequency_penalty: (value) => value === 0,
-  presence_penalty: (value) => value === 0,
-  logit_bias: (value) => isFields(value) && Object.keys(value).length === 0,
-  modalities: (value) => Array.isArray(value) && value.every((mode) => mode === 'text'),
-  audio: never,
-  prediction: never,
-  verbosity: (value) => value === 'medium',
-  functions: (value) => Array.isArray(value) && value.length === 0,
-  function_call: (value) => value === 'auto' || value === 'none',
-}
+const UNSUPPORTED = withoutCounterpart(
+  'n',
+  'logprobs',
+  'top_logprobs',
+  'seed',
+  'frequency_penalty',
+  'presence_penalty',
+  'logit_bias',
+  'modalities',
+  'audio',
+  'prediction',
+  'verbosity',
+  'functions',
+  'function_call',
+)
 
 /** Translated by name in request.ts. */
 const TRANSLATED = new Set([
@@ -64,44 +63,11 @@ const HINTS = new Set([
   'moderation',
 ])
 
-/** Kinds of gateway fields that are known by how they begin. */
-const GATEWAY_PREFIXES = ['litellm_', '_litellm', 'mock_']
-
 export interface Screened {
   /** The request without dropped parameters. */
   request: ChatRequest
   /** What goes into the body under its own name: Anthropic's parameters, new ones, and those the operator allowed. */
   rest: Fields
-}
-
-/** Parameters the provider cannot honour: left out where the operator said so, else named together in one error. */
-export interface Refusals {
-  /** True when the operator allowed the parameter all the same: it is to be sent. */
-  refuse(name: string): boolean
-  /** Throws `unsupported_parameter` when anything was refused. */
-  check(): void
-}
-
-export function createRefusals(canonical: ChatRequest, target: Target): Refusals {
-  const names: string[] = []
-  const drop = mayDrop(canonical, target)
-  return {
-    refuse(name) {
-      if (isAllowed(name, canonical, target)) return true
-      if (!drop) names.push(name)
-      return false
-    },
-    check() {
-      const [first] = names
-      if (first === undefined) return
-      throw new GatewayError(
-        'unsupported_parameter',
-        `litellm.UnsupportedParamsError: ${target.provider} does not support parameters: [${names.map((name) => `'${name}'`).join(', ')}], ` +
-          `for model=${target.model}. Set drop_params: true to leave them out, or name them in allowed_openai_params to send them.`,
-        { param: first },
-      )
-    },
-  }
 }
 
 /** Sorts the parameters. A null means absent. */
@@ -117,7 +83,7 @@ export function screen(canonical: ChatRequest, target: Target, refusals: Refusal
     else if (asksNothing !== undefined) {
       if (isAllowed(name, canonical, target)) rest[name] = value
       else if (!asksNothing(value)) refusals.refuse(name)
-    } else if (!isForGateway(name, value) || target.allowedOpenaiParams.includes(name)) rest[name] = value
+    } else if (!isForGateway(name, value, HINTS) || target.allowedOpenaiParams.includes(name)) rest[name] = value
   }
   return { request, rest }
 }
@@ -134,12 +100,4 @@ function ownWords({ anthropic, ...canonical }: ChatRequest): Fields {
   if (anthropic['output_format'] !== undefined || isFields(config)) delete given['response_format']
   for (const name in anthropic) if (!TRANSLATED.has(name) || OWN.has(name)) given[name] = anthropic[name]
   return given
-}
-
-function isForGateway(name: string, value: unknown): boolean {
-  return HINTS.has(name) || isGatewayField(name, value) || GATEWAY_PREFIXES.some((prefix) => name.startsWith(prefix))
-}
-
-function never(): boolean {
-  return false
 }

@@ -1,7 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest, Message } from '../../canonical/chat.ts'
+import type { Refusals } from '../refusals.ts'
 import type { Traits } from './models.ts'
-import type { Refusals } from './parameters.ts'
 import { type Fields, isFields, text } from './wire.ts'
 
 export interface Thinking {

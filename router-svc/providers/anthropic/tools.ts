@@ -1,8 +1,8 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest, Tool } from '../../canonical/chat.ts'
+import type { Refusals } from '../refusals.ts'
 import type { Traits } from './models.ts'
 import { type Sanitiser, toolName } from './names.ts'
-import type { Refusals } from './parameters.ts'
 import { inputSchema, strictSchema } from './schema.ts'
 import { type Fields, isFields, JSON_TOOL, text } from './wire.ts'
 

@@ -12,6 +12,20 @@ const PLACED = new Set([
   'service_tier',
 ])
 
+/** Canonical usage of counts whose input leaves cache reads and writes out. */
+export function cachedUsage(counts: { input: number; read: number; written: number; output: number }): Usage {
+  const { input, read, written, output } = counts
+  const prompt = input + read + written
+  return {
+    prompt_tokens: prompt,
+    completion_tokens: output,
+    total_tokens: prompt + output,
+    prompt_tokens_details: { cached_tokens: read, cache_write_tokens: written, cache_creation_tokens: written },
+    cache_creation_input_tokens: written,
+    cache_read_input_tokens: read,
+  }
+}
+
 /**
  * Anthropic's counts as canonical usage: `input_tokens` leaves cache reads and writes out, `prompt_tokens` includes them. Thinking is
  * inside `output_tokens`; it is told apart only when the provider does.
@@ -19,16 +33,7 @@ const PLACED = new Set([
 export function decodeUsage(raw: Fields): Usage {
   const read = count(raw['cache_read_input_tokens'])
   const written = count(raw['cache_creation_input_tokens'])
-  const prompt = count(raw['input_tokens']) + read + written
-  const completion = count(raw['output_tokens'])
-  const usage: Usage = {
-    prompt_tokens: prompt,
-    completion_tokens: completion,
-    total_tokens: prompt + completion,
-    prompt_tokens_details: { cached_tokens: read, cache_write_tokens: written, cache_creation_tokens: written },
-    cache_creation_input_tokens: written,
-    cache_read_input_tokens: read,
-  }
+  const usage = cachedUsage({ input: count(raw['input_tokens']), read, written, output: count(raw['output_tokens']) })
   const split = raw['cache_creation']
   if (isFields(split) && usage.prompt_tokens_details) {
     const hour = Math.min(written, count(split['ephemeral_1h_input_tokens']))

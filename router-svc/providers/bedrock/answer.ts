@@ -1,7 +1,5 @@
 import type { FinishReason, ThinkingBlock } from '../../canonical/chat.ts'
-import type { Sanitiser } from '../anthropic/names.ts'
-import { toolNames } from './tools.ts'
-import { type Fields, isFields, JSON_TOOL, text } from './wire.ts'
+import { type Fields, isFields, text } from './wire.ts'
 
 /** What whole answers and streams read the same way. */
 
@@ -22,20 +20,6 @@ const PLAIN_STOPS = new Set(['end_turn', 'max_tokens', 'tool_use'])
 
 /** Members of an answer that have a place of their own in the canonical one; `$metadata` is an SDK's, `p` pads frames. */
 const PLACED = new Set(['output', 'stopReason', 'usage', 'role', 'p', '$metadata'])
-
-/** How the request decides the reading of the answer. */
-export interface Reading {
-  names: Sanitiser
-  /** Calls of the JSON tool are content: structured output was asked for, and the name is not one of the client's tools. */
-  jsonTool: boolean
-}
-
-export function readingOf(request: Readonly<Record<string, unknown>>): Reading {
-  const format = request['response_format']
-  const names = toolNames(request)
-  const asked = isFields(format) && (format['type'] === 'json_schema' || format['type'] === 'json_object')
-  return { names, jsonTool: asked && !names.has(JSON_TOOL) }
-}
 
 /** `calls`: tool calls the client will see; `json`: the JSON tool was called. An unknown reason reads as `stop`. */
 export function finishReason(stopReason: string, calls: number, json: boolean): FinishReason {

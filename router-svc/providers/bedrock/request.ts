@@ -1,33 +1,32 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest } from '../../canonical/chat.ts'
-import { isGatewayField } from '../../canonical/gateway-fields.ts'
 import { withCachePoints } from '../anthropic/cache-points.ts'
-import { createRefusals, type Refusals } from '../anthropic/parameters.ts'
 import { encodeThinking } from '../anthropic/thinking.ts'
 import { dropNamed, isAllowed } from '../openai/parameters.ts'
 import type { Target, UpstreamRequest } from '../provider.ts'
+import { createRefusals, isForGateway, type Refusals, withoutCounterpart } from '../refusals.ts'
 import { encodeMessages } from './messages.ts'
 import { modelOf, type Traits, traitsOf } from './models.ts'
 import { encodeTools, jsonFormat, type Toolbox, textFormat, toolNames, withJsonTool } from './tools.ts'
 import { type Fields, isFields, text } from './wire.ts'
 
 /** OpenAI parameters without a counterpart, and the values that ask for nothing. */
-const UNSUPPORTED: Readonly<Record<string, (value: unknown) => boolean>> = {
-  n: (value) => value === 1,
-  logprobs: (value) => value === false,
-  top_logprobs: (value) => value === 0,
-  seed: () => false,
-  frequency_penalty: (value) => value === 0,
-  presence_penalty: (value) => value === 0,
-  logit_bias: (value) => isFields(value) && Object.keys(value).length === 0,
-  modalities: (value) => Array.isArray(value) && value.every((mode) => mode === 'text'),
-  audio: () => false,
-  prediction: () => false,
-  verbosity: (value) => value === 'medium',
-  functions: (value) => Array.isArray(value) && value.length === 0,
-  function_call: (value) => value === 'auto' || value === 'none',
-  web_search_options: () => false,
-}
+const UNSUPPORTED = withoutCounterpart(
+  'n',
+  'logprobs',
+  'top_logprobs',
+  'seed',
+  'frequency_penalty',
+  'presence_penalty',
+  'logit_bias',
+  'modalities',
+  'audio',
+  'prediction',
+  'verbosity',
+  'functions',
+  'function_call',
+  'web_search_options',
+)
 
 /** Translated by name below. */
 const TRANSLATED = new Set([
@@ -72,9 +71,6 @@ const HINTS = new Set([
   'prompt_cache_retention',
   'prompt_cache_options',
 ])
-
-/** Kinds of gateway fields that are known by how they begin. */
-const GATEWAY_PREFIXES = ['litellm_', '_litellm', 'mock_', 'aws_']
 
 /** OpenAI's tiers in Bedrock's words; those it has not are left to the account's default. */
 const TIERS: Readonly<Record<string, string>> = { default: 'default', priority: 'priority', flex: 'flex', reserved: 'reserved' }
@@ -166,13 +162,10 @@ function screen({ anthropic: _, ...canonical }: ChatRequest, target: Target, ref
     else if (asksNothing !== undefined) {
       if (isAllowed(name, canonical, target)) fields[name] = value
       else if (!asksNothing(value)) refusals.refuse(name)
-    } else if (!isForGateway(name, value) || target.allowedOpenaiParams.includes(name)) fields[name] = value
+    } else if (!(isForGateway(name, value, HINTS) || name.startsWith('aws_')) || target.allowedOpenaiParams.includes(name))
+      fields[name] = value
   }
   return { request, own, fields }
-}
-
-function isForGateway(name: string, value: unknown): boolean {
-  return HINTS.has(name) || isGatewayField(name, value) || GATEWAY_PREFIXES.some((prefix) => name.startsWith(prefix))
 }
 
 /** `thinking` and `reasoning_effort` in the words of the model's maker. */

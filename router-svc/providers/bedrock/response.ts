@@ -1,9 +1,11 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatResponse, ResponseMessage, ThinkingBlock, ToolCall } from '../../canonical/chat.ts'
+import { type Reading, readingOf } from '../anthropic/answer.ts'
 import { jsonObject, sourceOf } from '../json.ts'
 import type { DecodeContext, Headers } from '../provider.ts'
-import { finishReason, isServerTool, messageFields, type Reading, readingOf, serviceTier, thinkingBlock } from './answer.ts'
+import { finishReason, isServerTool, messageFields, serviceTier, thinkingBlock } from './answer.ts'
 import { decodeError } from './errors.ts'
+import { toolNames } from './tools.ts'
 import { decodeUsage } from './usage.ts'
 import { type Fields, isFields, JSON_TOOL, text } from './wire.ts'
 
@@ -25,7 +27,7 @@ export function decodeResponse(body: Uint8Array, headers: Headers, context: Deco
   const message = isFields(output) ? output['message'] : undefined
   const blocks = isFields(message) ? message['content'] : undefined
   if (!Array.isArray(blocks)) throw new GatewayError('provider_malformed', 'The answer holds no content blocks.')
-  const reading = readingOf(context.request)
+  const reading = readingOf(context.request, toolNames(context.request))
   const parts: Parts = { text: '', json: null, reasoning: '', thinking: [], calls: [], citations: [], kept: [] }
   for (const block of blocks) if (isFields(block)) collect(parts, block, reading)
   const finish = finishReason(text(answer['stopReason']), parts.calls.length, parts.json !== null)

@@ -1,11 +1,13 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { SseEvent } from '../../../shared/http/sse.ts'
 import type { ChatChunk, ChatDelta, FinishReason, ThinkingBlock } from '../../canonical/chat.ts'
+import { type Reading, readingOf } from '../anthropic/answer.ts'
 import { EXCEPTION } from '../aws-exception.ts'
 import { eventObject, parsedInput } from '../json.ts'
 import type { DecodeContext, StreamDecoder } from '../provider.ts'
-import { finishReason, isServerTool, messageFields, type Reading, readingOf, serviceTier } from './answer.ts'
+import { finishReason, isServerTool, messageFields, serviceTier } from './answer.ts'
 import { decodeError } from './errors.ts'
+import { toolNames } from './tools.ts'
 import { decodeUsage } from './usage.ts'
 import { type Fields, isFields, JSON_TOOL, text } from './wire.ts'
 
@@ -38,7 +40,7 @@ export class ConverseStream implements StreamDecoder<ChatChunk> {
 
   constructor(context: DecodeContext) {
     this.#context = context
-    this.#reading = readingOf(context.request)
+    this.#reading = readingOf(context.request, toolNames(context.request))
   }
 
   get done(): boolean {

@@ -1,7 +1,7 @@
 import type { ChatRequest, Tool } from '../../canonical/chat.ts'
 import { Sanitiser, toolName } from '../anthropic/names.ts'
-import type { Refusals } from '../anthropic/parameters.ts'
 import { inputSchema, strictSchema } from '../anthropic/schema.ts'
+import type { Refusals } from '../refusals.ts'
 import { cachePoint, refuse } from './content.ts'
 import type { Traits } from './models.ts'
 import { type Fields, isFields, JSON_TOOL, text } from './wire.ts'

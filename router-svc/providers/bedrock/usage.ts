@@ -1,4 +1,5 @@
 import type { Usage } from '../../canonical/chat.ts'
+import { cachedUsage } from '../anthropic/usage.ts'
 import { type Fields, isFields } from './wire.ts'
 
 /**
@@ -8,16 +9,7 @@ import { type Fields, isFields } from './wire.ts'
 export function decodeUsage(raw: Fields): Usage {
   const read = count(raw['cacheReadInputTokens'])
   const written = count(raw['cacheWriteInputTokens'])
-  const prompt = count(raw['inputTokens']) + read + written
-  const completion = count(raw['outputTokens'])
-  const usage: Usage = {
-    prompt_tokens: prompt,
-    completion_tokens: completion,
-    total_tokens: prompt + completion,
-    prompt_tokens_details: { cached_tokens: read, cache_write_tokens: written, cache_creation_tokens: written },
-    cache_creation_input_tokens: written,
-    cache_read_input_tokens: read,
-  }
+  const usage = cachedUsage({ input: count(raw['inputTokens']), read, written, output: count(raw['outputTokens']) })
   const hour = hourWrites(raw['cacheDetails'])
   if (hour > 0 && usage.prompt_tokens_details) {
     const ephemeral1h = Math.min(written, hour)

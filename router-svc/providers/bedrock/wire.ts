@@ -5,12 +5,10 @@
 
 import type { Fields } from '../json.ts'
 
+export { JSON_TOOL } from '../anthropic/wire.ts'
 export { type Fields, isFields, text } from '../json.ts'
 
 export interface Turn {
   role: 'user' | 'assistant'
   content: Fields[]
 }
-
-/** Name of the tool that stands in for structured output on models without it; LiteLLM's name, so that logs read alike. */
-export const JSON_TOOL = 'json_tool_call'

@@ -1,27 +1,27 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest, Tool } from '../../canonical/chat.ts'
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
-import { createRefusals, type Refusals } from '../anthropic/parameters.ts'
 import { type Fields, isFields } from '../json.ts'
 import { dropNamed, isAllowed } from '../openai/parameters.ts'
 import type { Target, UpstreamRequest } from '../provider.ts'
+import { createRefusals, type Refusals, withoutCounterpart } from '../refusals.ts'
 import { encodeMessages } from './messages.ts'
 import { endpointUrl, text } from './wire.ts'
 
 /** OpenAI's parameters without a counterpart, and the values that ask for nothing. */
-const UNSUPPORTED: Readonly<Record<string, (value: unknown) => boolean>> = {
-  n: (value) => value === 1,
-  top_logprobs: (value) => value === 0,
-  logit_bias: (value) => isFields(value) && Object.keys(value).length === 0,
-  parallel_tool_calls: (value) => value === true,
-  modalities: (value) => Array.isArray(value) && value.every((mode) => mode === 'text'),
-  audio: () => false,
-  prediction: () => false,
-  verbosity: (value) => value === 'medium',
-  web_search_options: () => false,
-  functions: (value) => Array.isArray(value) && value.length === 0,
-  function_call: (value) => value === 'auto' || value === 'none',
-}
+const UNSUPPORTED = withoutCounterpart(
+  'n',
+  'top_logprobs',
+  'logit_bias',
+  'parallel_tool_calls',
+  'modalities',
+  'audio',
+  'prediction',
+  'verbosity',
+  'web_search_options',
+  'functions',
+  'function_call',
+)
 
 /** Its absence changes nothing a client can see. */
 const HINTS = new Set([

@@ -2,7 +2,7 @@ import { type Fields, jsonObject, sourceOf } from '../json.ts'
 import type { ErrorReader } from '../openai/response.ts'
 import type { Headers } from '../provider.ts'
 
-export { type Fields, isFields, text } from '../json.ts'
+export { text } from '../json.ts'
 
 /** The v2 API: https://docs.cohere.com/reference/chat and https://docs.cohere.com/reference/embed. */
 const PATHS = { chat: '/v2/chat', embed: '/v2/embed' } as const

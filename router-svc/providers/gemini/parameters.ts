@@ -1,18 +1,11 @@
 import type { ChatRequest } from '../../canonical/chat.ts'
-import { isGatewayField } from '../../canonical/gateway-fields.ts'
-import type { Refusals } from '../anthropic/parameters.ts'
 import { dropNamed, isAllowed } from '../openai/parameters.ts'
 import type { Target } from '../provider.ts'
+import { isForGateway, type Refusals, withoutCounterpart } from '../refusals.ts'
 import { type Fields, isFields } from './wire.ts'
 
 /** OpenAI parameters without a counterpart, and the values that ask for nothing. */
-const UNSUPPORTED: Readonly<Record<string, (value: unknown) => boolean>> = {
-  logit_bias: (value) => isFields(value) && Object.keys(value).length === 0,
-  prediction: () => false,
-  verbosity: (value) => value === 'medium',
-  functions: (value) => Array.isArray(value) && value.length === 0,
-  function_call: (value) => value === 'auto' || value === 'none',
-}
+const UNSUPPORTED = withoutCounterpart('logit_bias', 'prediction', 'verbosity', 'functions', 'function_call')
 
 /** Translated by name in request.ts and its neighbours. */
 const TRANSLATED = new Set([
@@ -75,8 +68,6 @@ const GENERATION = new Set([
   'enableEnhancedCivicAnswers',
 ])
 
-const GATEWAY_PREFIXES = ['litellm_', '_litellm', 'mock_']
-
 export interface Screened {
   /** The request without dropped parameters. */
   request: ChatRequest
@@ -100,16 +91,12 @@ export function screen(canonical: ChatRequest, target: Target, refusals: Refusal
     else if (asksNothing !== undefined) {
       if (isAllowed(name, canonical, target)) rest[name] = value
       else if (!asksNothing(value)) refusals.refuse(name)
-    } else if (isForGateway(name, value) && !target.allowedOpenaiParams.includes(name)) continue
+    } else if (isForGateway(name, value, HINTS) && !target.allowedOpenaiParams.includes(name)) continue
     else if (camel === 'generationConfig' && isFields(value)) Object.assign(generation, camelKeys(value))
     else if (GENERATION.has(camel)) generation[camel] = value
     else rest[camel] = value
   }
   return { request, generation, rest }
-}
-
-function isForGateway(name: string, value: unknown): boolean {
-  return HINTS.has(name) || isGatewayField(name, value) || GATEWAY_PREFIXES.some((prefix) => name.startsWith(prefix))
 }
 
 function camelKeys(fields: Fields): Fields {

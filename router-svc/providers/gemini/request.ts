@@ -1,7 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest } from '../../canonical/chat.ts'
-import { createRefusals, type Refusals } from '../anthropic/parameters.ts'
 import type { Target, UpstreamRequest } from '../provider.ts'
+import { createRefusals, type Refusals } from '../refusals.ts'
 import { encodeMessages } from './messages.ts'
 import { type Traits, traitsOf } from './models.ts'
 import { screen } from './parameters.ts'

@@ -31,6 +31,8 @@ const IMPORTERS: Record<string, readonly string[]> = {
   'uWebSockets.js': ['edge/server.ts'],
   'gpt-tokenizer': ['router-svc/count-tokens.ts'],
   '@smithy/': ['shared/http/aws-signature.ts'],
+  '@aws-sdk/': ['router-svc/credentials/aws-chain.ts'],
+  'google-auth-library': ['router-svc/credentials/google.ts'],
   '@hono/': ['accounting-svc/http.ts', 'accounting-svc/routes/route.ts'],
   hono: ['accounting-svc/http.ts', 'accounting-svc/routes/route.ts'],
   'swagger-ui-dist': ['accounting-svc/routes/openapi.ts'],

@@ -52,6 +52,9 @@ describe('the credential of Azure', () => {
         asked.push(grant.request(0))
         return (now) => (now === 0 ? Promise.resolve('fetched') : 'held')
       },
+      kept: () => {
+        throw new Error('only tokens of a grant are asked for')
+      },
     }
     const { client_secret: _, ...part } = application
     for (const [settings, env, key] of [

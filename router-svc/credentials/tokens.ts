@@ -18,6 +18,14 @@ export interface Tokens {
    * `provider_authentication` when it is refused, and with what befell the connection when there is no answer.
    */
   of(grant: Grant): (now: number) => string | Promise<string>
+  /** The same for anything else that expires and is fetched another way; `id` tells such things apart. Rejects with what `fetch` rejects with. */
+  kept<Value>(id: string, fetch: (now: number, http: HttpClient) => Promise<Held<Value>>): (now: number) => Value | Promise<Value>
+}
+
+export interface Held<Value> {
+  value: Value
+  /** Unix milliseconds. */
+  expires: number
 }
 
 /** Milliseconds before expiry from which on a new one is fetched, and from which on the old one is not used any more. */
@@ -33,31 +41,24 @@ const LIMITS = { limit: 10_000, maxBytes: 1_000_000 }
  * States of one: none → fetching → held → renewing (the old one is given out meanwhile) → held; a failure leaves what was before.
  */
 export function createTokens({ http }: { http: HttpClient }): Tokens {
-  const known = new Map<string, (now: number) => string | Promise<string>>()
-  return {
-    of(grant) {
-      let token = known.get(grant.id)
-      if (token === undefined) {
-        token = renewed((now) => fetchToken(http, grant, now))
-        known.set(grant.id, token)
-      }
-      return token
-    },
+  const known = new Map<string, (now: number) => unknown>()
+  const kept: Tokens['kept'] = <Value>(id: string, fetch: (now: number, http: HttpClient) => Promise<Held<Value>>) => {
+    let value = known.get(id)
+    if (value === undefined) {
+      value = renewed((now) => fetch(now, http))
+      known.set(id, value)
+    }
+    return value as (now: number) => Value | Promise<Value>
   }
+  return { kept, of: (grant) => kept(`grant ${grant.id}`, (now) => fetchToken(http, grant, now)) }
 }
 
-interface Held {
-  token: string
-  /** Unix milliseconds. */
-  expires: number
-}
-
-function renewed(fetch: (now: number) => Promise<Held>): (now: number) => string | Promise<string> {
-  let held: Held | null = null
-  let fetching: Promise<Held> | null = null
+function renewed<Value>(fetch: (now: number) => Promise<Held<Value>>): (now: number) => Value | Promise<Value> {
+  let held: Held<Value> | null = null
+  let fetching: Promise<Held<Value>> | null = null
   let tried = Number.NEGATIVE_INFINITY
 
-  const renew = (now: number): Promise<Held> => {
+  const renew = (now: number): Promise<Held<Value>> => {
     tried = now
     fetching ??= fetch(now)
       .then((fresh) => {
@@ -71,14 +72,14 @@ function renewed(fetch: (now: number) => Promise<Held>): (now: number) => string
   }
 
   return (now) => {
-    if (held === null || now >= held.expires - TOO_LATE) return renew(now).then(({ token }) => token)
+    if (held === null || now >= held.expires - TOO_LATE) return renew(now).then(({ value }) => value)
     // It still holds: nobody waits for the new one, and its failure is told when it is needed.
     if (now >= held.expires - AHEAD && now >= tried + AGAIN) renew(now).catch(() => undefined)
-    return held.token
+    return held.value
   }
 }
 
-async function fetchToken(http: HttpClient, grant: Grant, now: number): Promise<Held> {
+async function fetchToken(http: HttpClient, grant: Grant, now: number): Promise<Held<string>> {
   const { url, form } = grant.request(now)
   const headers = { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' }
   const body = new URLSearchParams(form).toString()
@@ -87,7 +88,8 @@ async function fetchToken(http: HttpClient, grant: Grant, now: number): Promise<
   const token = fields['access_token']
   // Seconds; some write them as text.
   const life = Number(fields['expires_in'])
-  if (answer.status < 300 && typeof token === 'string' && token !== '' && life > 0) return { token, expires: now + life * 1000 }
+  if (answer.status < 300 && typeof token === 'string' && token !== '' && life > 0)
+    return { value: token, expires: now + life * 1000 }
   if (answer.status >= 500)
     throw new GatewayError('provider_unavailable', `${grant.issuer} gave no token: HTTP ${answer.status}.`)
   throw new GatewayError('provider_authentication', `${grant.issuer} gave no token: HTTP ${answer.status}${reasonOf(fields)}.`)

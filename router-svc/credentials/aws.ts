@@ -1,38 +1,65 @@
 import type { Deployment } from '../../proto/deployment.ts'
 import type { AwsCredentials } from '../../shared/http/aws-signature.ts'
 import { modelOf, REGION } from '../providers/bedrock/models.ts'
+import { type AwsSource, SESSION } from './aws-source.ts'
 import type { Credential } from './credential.ts'
 import type { CredentialDeps, CredentialMaker } from './index.ts'
-
-/** Ways to get keys that need calls of their own, by the setting that asks for them. */
-const UNSERVED: readonly (readonly [string, string])[] = [
-  ['aws_role_name', 'roles to assume'],
-  ['aws_web_identity_token', 'web identities'],
-  ['aws_profile_name', 'profiles'],
-]
 
 /** An AWS host that tells its region: `bedrock-runtime.eu-west-1.amazonaws.com`, `vpce-….bedrock-runtime.eu-west-1.vpce.amazonaws.com`. */
 const REGIONAL_HOST =
   /(?:^|\.)[a-z0-9-]+\.([a-z]{2,4}(?:-[a-z]+)+-\d)\.(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|api\.aws)$/
 
+/** One of AWS's services as a credential knows it. */
+interface Service {
+  /** In the signature's scope. */
+  name: string
+  /** First labels of its host, before the region's. */
+  host: string
+  /** The setting and the variable that hold another base URL. */
+  endpoint: readonly [string, string]
+  /** Takes API keys as bearer tokens. */
+  bearer: boolean
+}
+
 /**
  * Bedrock's credential: an API key as a bearer token, or a signature over each request with access keys. What the deployment says beats the
  * environment. The region is that of the host a request goes to, where the host tells it.
  */
-export const bedrockCredential: CredentialMaker = (deployment, deps) => {
-  const endpoint = setting(deployment, 'aws_bedrock_runtime_endpoint', deps) || deps.env['AWS_BEDROCK_RUNTIME_ENDPOINT'] || ''
-  const region = regionOf(deployment, deps.env) || regionOfHost(deployment.apiBase ?? endpoint)
-  if (region === '') return { problem: 'no AWS region is configured (aws_region_name, AWS_REGION_NAME or AWS_REGION)' }
-  if (!REGION.test(region)) return { problem: `aws_region_name "${region}" is not the name of a region` }
-  const base = (endpoint || `https://bedrock-runtime.${region}.${domainOf(region)}`).replace(/\/+$/, '')
-  const access = accessOf(deployment, deps)
-  if ('problem' in access) return access
-  if ('token' in access) return { base, headers: () => ({ authorization: `Bearer ${access.token}` }) }
-  return { base, ...signing('bedrock', region, access) }
+export const bedrockCredential: CredentialMaker = credentialFor({
+  name: 'bedrock',
+  host: 'bedrock-runtime',
+  endpoint: ['aws_bedrock_runtime_endpoint', 'AWS_BEDROCK_RUNTIME_ENDPOINT'],
+  bearer: true,
+})
+
+/** SageMaker's: a signature, always. */
+export const sagemakerCredential: CredentialMaker = credentialFor({
+  name: 'sagemaker',
+  host: 'runtime.sagemaker',
+  endpoint: ['sagemaker_base_url', 'AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME'],
+  bearer: false,
+})
+
+function credentialFor(service: Service): CredentialMaker {
+  return (deployment, deps) => {
+    const [named, variable] = service.endpoint
+    const endpoint = setting(deployment, named, deps) || deps.env[variable] || ''
+    const region = regionOf(deployment, deps.env) || regionOfHost(deployment.apiBase ?? endpoint)
+    if (region === '') return { problem: 'no AWS region is configured (aws_region_name, AWS_REGION_NAME or AWS_REGION)' }
+    if (!REGION.test(region)) return { problem: `aws_region_name "${region}" is not the name of a region` }
+    const base = (endpoint || `https://${service.host}.${region}.${domainOf(region)}`).replace(/\/+$/, '')
+    const access = accessOf(deployment, deps, region, service.bearer)
+    if ('problem' in access) return access
+    if ('token' in access) return { base, headers: () => ({ authorization: `Bearer ${access.token}` }) }
+    return { base, ...signing(service.name, region, access.keys) }
+  }
 }
 
+/** Keys at a time in Unix milliseconds. */
+type Keys = (now: number) => AwsCredentials | Promise<AwsCredentials>
+
 /** Signs what identifies a request and its content; any other header may be changed by a proxy on the way. */
-function signing(service: string, region: string, credentials: AwsCredentials): Credential {
+function signing(service: string, region: string, keys: Keys): Credential {
   // About 50 ms of a router’s start, for those alone that have such a deployment; no call waits for it. The first call tells of a failure.
   const loading = import('../../shared/http/aws-signature.ts')
   loading.catch(() => undefined)
@@ -40,31 +67,70 @@ function signing(service: string, region: string, credentials: AwsCredentials): 
     async headers(request, now) {
       const headers: Record<string, string> = {}
       for (const [name, value] of Object.entries(request.headers))
-        if (name === 'content-type' || name.startsWith('x-amz-')) headers[name] = value
+        if (name === 'content-type' || name.startsWith('x-amz')) headers[name] = value
       const signed = { method: request.method, url: request.url, headers, body: request.body }
-      const { signAws } = await loading
+      const [{ signAws }, credentials] = await Promise.all([loading, keys(now)])
       return signAws(signed, { service, region: regionOfHost(request.url) || region, credentials, now })
     },
   }
 }
 
-/** Keys or a token: the deployment's own, else the environment's. */
-function accessOf(deployment: Deployment, deps: CredentialDeps): AwsCredentials | { token: string } | { problem: string } {
-  for (const [name, words] of UNSERVED) {
-    if (setting(deployment, name, deps) !== '')
-      return { problem: `${name}: ${words} of AWS are not served yet; give aws_access_key_id and aws_secret_access_key` }
-  }
-  if (deployment.apiKey !== null && deps.key !== null) return { token: deps.key }
+/**
+ * An API key or access keys: the deployment's own (a web identity before a role, a role before a profile, a profile before keys, as LiteLLM has
+ * it), else the environment's.
+ */
+function accessOf(
+  deployment: Deployment,
+  deps: CredentialDeps,
+  region: string,
+  bearer: boolean,
+): { keys: Keys } | { token: string } | { problem: string } {
+  if (bearer && deployment.apiKey !== null && deps.key !== null) return { token: deps.key }
   const own = keys((name) => setting(deployment, name.toLowerCase(), deps))
-  if (own !== null) return own
-  if (deps.key !== null) return { token: deps.key }
-  return (
-    keys((name) => deps.env[name] ?? '') ?? {
+  if (own !== null && 'problem' in own) return own
+  const source = sourceOf(deployment, deps, region, own)
+  if ('problem' in source) return source
+  const asked = source.role !== null || source.profile !== null
+  if (!asked && own !== null) return { keys: () => own }
+  if (!asked && bearer && deps.key !== null) return { token: deps.key }
+  const shared = asked ? null : keys((name) => deps.env[name] ?? '')
+  if (shared !== null) return 'problem' in shared ? shared : { keys: () => shared }
+  const { tokens, env } = deps
+  if (tokens === undefined)
+    return {
       problem:
-        'no AWS credentials are configured (aws_access_key_id and aws_secret_access_key, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ' +
-        'or an API key: api_key or AWS_BEARER_TOKEN_BEDROCK)',
+        'no AWS credentials are configured (aws_access_key_id and aws_secret_access_key, aws_role_name, aws_profile_name, ' +
+        'AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or an API key: api_key or AWS_BEARER_TOKEN_BEDROCK)',
     }
-  )
+  // The library is AWS's own and large: only who fetches keys loads it.
+  return {
+    keys: tokens.kept(`aws ${JSON.stringify(source)}`, async (now, http) => {
+      const { fetchAwsKeys } = await import('./aws-chain.ts')
+      return fetchAwsKeys(source, env, now, http)
+    }),
+  }
+}
+
+function sourceOf(
+  deployment: Deployment,
+  deps: CredentialDeps,
+  region: string,
+  own: AwsCredentials | null,
+): AwsSource | { problem: string } {
+  const named = (name: string): string | null => setting(deployment, name, deps) || null
+  const arn = named('aws_role_name')
+  const webIdentity = named('aws_web_identity_token')
+  if (arn === null && webIdentity !== null) return { problem: 'aws_role_name is missing beside aws_web_identity_token' }
+  const session = named('aws_session_name') ?? SESSION
+  if (!/^[\w+=,.@-]{2,64}$/.test(session)) return { problem: 'aws_session_name must be 2 to 64 of letters, digits and _+=,.@-' }
+  return {
+    region,
+    profile: named('aws_profile_name'),
+    role: arn === null ? null : { arn, session, externalId: named('aws_external_id') },
+    webIdentity,
+    keys: own,
+    stsEndpoint: named('aws_sts_endpoint'),
+  }
 }
 
 /** Null when none is set. One of the two alone says so. */

@@ -79,6 +79,9 @@ describe('the credential of Azure', () => {
         asked.push(grant)
         return () => 't'
       },
+      kept: () => {
+        throw new Error('only tokens of a grant are asked for')
+      },
     }
     const deployment = { apiKey: null, settings: { azure_scope: 'https://ai.azure.com/.default' } } as unknown as Deployment
     const env = { ...fromEnv, AZURE_AUTHORITY_HOST: 'https://login.microsoftonline.us/' }

@@ -1,8 +1,9 @@
 import type { Deployment } from '../../proto/deployment.ts'
 import type { Auth, CredentialKind } from '../providers/provider.ts'
-import { bedrockCredential } from './aws.ts'
+import { bedrockCredential, sagemakerCredential } from './aws.ts'
 import { azureCredential } from './azure.ts'
 import type { Credential } from './credential.ts'
+import { googleCredential } from './google.ts'
 import type { Tokens } from './tokens.ts'
 
 export interface CredentialDeps {
@@ -21,7 +22,9 @@ export type CredentialMaker = (deployment: Deployment, deps: CredentialDeps) => 
 /** One line a kind. */
 const MAKERS: Partial<Readonly<Record<CredentialKind, CredentialMaker>>> = {
   'aws-bedrock': bedrockCredential,
+  'aws-sagemaker': sagemakerCredential,
   azure: azureCredential,
+  google: googleCredential,
 }
 
 /** What a deployment proves itself with, or why it cannot. */

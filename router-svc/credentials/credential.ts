@@ -7,6 +7,8 @@ import type { UpstreamRequest } from '../providers/provider.ts'
 export interface Credential {
   /** Where requests go when nobody gives a base URL and the provider's depends on what this knows: AWS's on the region. No trailing slash. */
   readonly base?: string
+  /** The base URL somebody gave, made whole with what this knows: Google's project and location behind a bare host. */
+  baseOver?(given: string): string
   /**
    * Headers to add to the request, the last thing before it is sent. Throws or rejects with GatewayError `provider_authentication` that says
    * what is missing, never a secret. `now`: Unix milliseconds.

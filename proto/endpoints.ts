@@ -1,8 +1,31 @@
 /** What an endpoint asks of a model. An adapter offers some of these. */
-export type Mode = 'chat' | 'completion' | 'embedding'
+export type Mode =
+  | 'chat'
+  | 'completion'
+  | 'embedding'
+  | 'rerank'
+  | 'moderation'
+  | 'image'
+  | 'image_edit'
+  | 'image_variation'
+  | 'speech'
+  | 'transcription'
+  | 'translation'
 
 /** The protocol a client speaks on an endpoint; each is one file in router-svc/dialects. */
-export type DialectName = 'openai-chat' | 'openai-completion' | 'openai-embedding' | 'anthropic'
+export type DialectName =
+  | 'openai-chat'
+  | 'openai-completion'
+  | 'openai-embedding'
+  | 'anthropic'
+  | 'rerank'
+  | 'openai-moderation'
+  | 'openai-image'
+  | 'openai-image-edit'
+  | 'openai-image-variation'
+  | 'openai-speech'
+  | 'openai-transcription'
+  | 'openai-translation'
 
 /** One client-facing inference endpoint. */
 export interface Endpoint {
@@ -15,7 +38,12 @@ export interface Endpoint {
   aliases: string[]
   mode: Mode
   dialect: DialectName
-  body: 'json'
+  /** `form`: `multipart/form-data` with files; JSON is taken too. */
+  body: 'json' | 'form'
+  /** The model of requests that name none. */
+  defaultModel?: string
+  /** The path itself asks for a stream. */
+  streams?: true
 }
 
 /**
@@ -58,6 +86,82 @@ export const ENDPOINTS = [
     mode: 'chat',
     dialect: 'anthropic',
     body: 'json',
+  },
+  {
+    name: 'arerank',
+    method: 'POST',
+    path: '/v1/rerank',
+    aliases: ['/v2/rerank'],
+    mode: 'rerank',
+    dialect: 'rerank',
+    body: 'json',
+  },
+  {
+    name: 'amoderation',
+    method: 'POST',
+    path: '/v1/moderations',
+    aliases: [],
+    mode: 'moderation',
+    dialect: 'openai-moderation',
+    body: 'json',
+    defaultModel: 'omni-moderation-latest',
+  },
+  {
+    name: 'aimage_generation',
+    method: 'POST',
+    path: '/v1/images/generations',
+    aliases: ['/openai/deployments/{model}/images/generations', '/engines/{model}/images/generations'],
+    mode: 'image',
+    dialect: 'openai-image',
+    body: 'json',
+    defaultModel: 'dall-e-2',
+  },
+  {
+    name: 'aimage_edit',
+    method: 'POST',
+    path: '/v1/images/edits',
+    aliases: ['/openai/deployments/{model}/images/edits'],
+    mode: 'image_edit',
+    dialect: 'openai-image-edit',
+    body: 'form',
+    defaultModel: 'dall-e-2',
+  },
+  {
+    name: 'aimage_variation',
+    method: 'POST',
+    path: '/v1/images/variations',
+    aliases: [],
+    mode: 'image_variation',
+    dialect: 'openai-image-variation',
+    body: 'form',
+    defaultModel: 'dall-e-2',
+  },
+  {
+    name: 'aspeech',
+    method: 'POST',
+    path: '/v1/audio/speech',
+    aliases: ['/openai/deployments/{model}/audio/speech'],
+    mode: 'speech',
+    dialect: 'openai-speech',
+    body: 'json',
+  },
+  {
+    name: 'atranscription',
+    method: 'POST',
+    path: '/v1/audio/transcriptions',
+    aliases: ['/openai/deployments/{model}/audio/transcriptions'],
+    mode: 'transcription',
+    dialect: 'openai-transcription',
+    body: 'form',
+  },
+  {
+    name: 'atranslation',
+    method: 'POST',
+    path: '/v1/audio/translations',
+    aliases: ['/openai/deployments/{model}/audio/translations'],
+    mode: 'translation',
+    dialect: 'openai-translation',
+    body: 'form',
   },
 ] as const satisfies readonly Endpoint[]
 

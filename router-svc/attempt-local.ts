@@ -8,12 +8,13 @@ import {
   closeAttempt,
   openAttempt,
   type StreamOutput,
-} from './attempt.ts'
+} from './attempt-result.ts'
 import { answeringModel, type Call } from './call.ts'
 import type { Usage } from './canonical/chat.ts'
 import { tokensOf } from './canonical/usage.ts'
 import { isLocal as isLocalProvider, type LocalProvider, type LocalStep, mock, mockRequested } from './providers/mock.ts'
 import { type ChunkEncoder, estimate } from './read-stream.ts'
+import { bytesOf } from './read-unary.ts'
 import { chunkEncoder } from './readers.ts'
 import type { Route } from './runtime.ts'
 import { requestFor } from './upstream-request.ts'
@@ -97,10 +98,11 @@ class LocalTry {
     await this.#wait(made.delay)
     if (made.kind === 'failure') throw made.error
     const shown = call.capture === null ? made.response : call.capture.response(made.response)
-    const body = Buffer.from(call.dialect.encodeResponse(shown, answeringModel(call)))
+    const body = bytesOf(call.dialect.encodeResponse(shown, answeringModel(call), call.request))
+    const contentType = call.dialect.contentType?.(shown, call.request) ?? 'application/json'
     this.#record.firstTokenAt = clock.now()
     const record = closeAttempt(this.#record, this.#deps, 'success', null, usageOf(made.response.usage))
-    return { kind: 'answered', record, headers: {}, body }
+    return { kind: 'answered', record, headers: {}, body, contentType }
   }
 
   async #stream(steps: Iterable<LocalStep>): Promise<AttemptResult> {

@@ -1,60 +1,29 @@
 import type { Attempt, TokenUsage } from '../proto/usage.ts'
-import type { Clock, DeadlineWheel, Timer } from '../shared/clock.ts'
-import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
-import type { HttpClient, OutgoingCall, ResponseSink } from '../shared/http/client.ts'
+import type { Timer } from '../shared/clock.ts'
+import { GatewayError, toGatewayError } from '../shared/errors.ts'
+import type { OutgoingCall, ResponseSink } from '../shared/http/client.ts'
+import { converse, proved } from './attempt-converse.ts'
+import {
+  type AttemptDeps,
+  type AttemptResult,
+  type AttemptTimeouts,
+  breaksOff,
+  closeAttempt,
+  neverSent,
+  openAttempt,
+  type StreamOutput,
+} from './attempt-result.ts'
 import type { Call } from './call.ts'
 import { roughTokens } from './count-tokens.ts'
 import type { Credential } from './credentials/credential.ts'
-import type { Continuation } from './failover/continuation.ts'
 import { isStream } from './framing.ts'
 import { inProviderWords } from './providers/error-status.ts'
-import type { Headers } from './providers/provider.ts'
+import type { Headers, UpstreamRequest } from './providers/provider.ts'
 import { estimate, type StreamReader } from './read-stream.ts'
 import type { UnaryReader } from './read-unary.ts'
-import { streamReader, unaryReader } from './readers.ts'
+import { forwardedBytes, streamReader, unaryReader } from './readers.ts'
 import type { Route } from './runtime.ts'
-import { adapterOf, encodeUpstream, type Sent } from './upstream-request.ts'
-
-/** How one try on one deployment ended. The record says what it cost whichever way. */
-export type AttemptResult =
-  /** A whole answer, not yet sent. */
-  | { kind: 'answered'; record: Attempt; headers: Headers; body: Uint8Array }
-  /** Every byte of a stream went to the reply; only its proper end is missing. */
-  | { kind: 'streamed'; record: Attempt; last: string }
-  | FailedAttempt
-  | { kind: 'cancelled'; record: Attempt }
-
-export interface FailedAttempt {
-  kind: 'failed'
-  record: Attempt
-  error: GatewayError
-  /** Part of a stream is already with the client. */
-  committed: boolean
-  headers: Headers
-  /** Tells the client of a failure in the middle of its stream, in its dialect; once. Null = nothing of it was sent. */
-  tell: ((error: GatewayError) => string) | null
-  /** Where another attempt may go on; null = nowhere safe. */
-  continuation: Continuation | null
-}
-
-/** Where a stream's bytes go; the reply, seen from the attempt. */
-export interface StreamOutput {
-  start(record: Attempt, headers: Headers): void
-  write(bytes: Uint8Array): boolean
-}
-
-export interface AttemptDeps {
-  http: HttpClient
-  clock: Clock
-  wheel: DeadlineWheel
-}
-
-export interface AttemptTimeouts {
-  /** Whole attempt, first byte, silence; milliseconds. */
-  total: number
-  firstByte: number
-  silence: number
-}
+import { adapterOf, conversationOf, encodeUpstream, type Sent } from './upstream-request.ts'
 
 /** A timer this late, in milliseconds, did not run because nothing did. */
 const ASLEEP = 250
@@ -72,21 +41,6 @@ const BROKEN: ReadonlySet<GatewayError['code']> = new Set<GatewayError['code']>(
 ])
 /** An answer that is not a stream must fit in memory. */
 const ANSWER_LIMIT = 256 * 1024 * 1024
-
-/** A fresh record of an attempt about to start. */
-export function openAttempt(route: Route, index: number, now: number): Attempt {
-  return {
-    index,
-    deploymentId: route.deployment.id,
-    provider: route.provider.name,
-    model: route.model,
-    apiBase: route.apiBase,
-    startedAt: now,
-    firstTokenAt: null,
-    endedAt: now,
-    outcome: 'failure',
-  }
-}
 
 /**
  * One try on one deployment: encode, credential, call, decode. Never rejects: every way it can end is a result.
@@ -108,6 +62,19 @@ export function attempt(
   }
   return new Promise((resolve) => {
     try {
+      const several = conversationOf(call, route, deps.clock.now())
+      if (several !== null) {
+        const { sent, conversation } = several
+        const last = async (upstream: UpstreamRequest, left: number): Promise<AttemptResult> => {
+          const request = await proved(route, upstream, deps.clock.now())
+          const limits = { ...timeouts, total: left, firstByte: Math.min(left, timeouts.firstByte) }
+          return new Promise((done) => {
+            new Try(deps, call, route, record, limits, output, done).send({ ...sent, upstream: request })
+          })
+        }
+        resolve(converse(deps, call, route, { record, timeouts, sent, conversation, last }))
+        return
+      }
       const sent = encodeUpstream(call, route)
       const trying = new Try(deps, call, route, record, timeouts, output, resolve)
       if (route.credential === null) trying.send(sent)
@@ -117,31 +84,6 @@ export function attempt(
       resolve(neverSent(record, deps, error))
     }
   })
-}
-
-function neverSent(record: Attempt, deps: AttemptDeps, error: GatewayError): FailedAttempt {
-  const closed = closeAttempt(record, deps, 'failure', error)
-  return { kind: 'failed', record: closed, error, committed: false, headers: {}, tell: null, continuation: null }
-}
-
-/** Whether an error in the middle of an answer is one another deployment need not have: a refusal of the content or of ours is final. */
-export function breaksOff(error: GatewayError): boolean {
-  return error.retryable && error.code.startsWith('provider_')
-}
-
-/** Completes a record: when, how, and what it used. */
-export function closeAttempt(
-  record: Attempt,
-  deps: AttemptDeps,
-  outcome: Attempt['outcome'],
-  error: GatewayError | null,
-  usage?: TokenUsage,
-): Attempt {
-  record.endedAt = deps.clock.now()
-  record.outcome = outcome
-  if (error !== null) record.error = toWire(error)
-  if (usage !== undefined) record.usage = usage
-  return record
 }
 
 /**
@@ -225,7 +167,7 @@ class Try implements ResponseSink {
     }
     this.#http = this.#deps.http.send(
       {
-        method: 'POST',
+        method: upstream.method,
         url: upstream.url,
         headers: upstream.headers,
         body: upstream.body,
@@ -243,7 +185,9 @@ class Try implements ResponseSink {
     this.#headers = headers
     if (status >= 400) return
     try {
-      if (!this.#call.stream) this.#unary = unaryReader(this.#call, this.#route, this.#sent as Sent, this.#deps.clock.now())
+      const forwarded = forwardedBytes(this.#call, this.#route, this.#sent as Sent, headers, this.#deps.clock.now())
+      if (forwarded !== null) this.#stream = forwarded
+      else if (!this.#call.stream) this.#unary = unaryReader(this.#call, this.#route, this.#sent as Sent, this.#deps.clock.now())
       else if (isStream(adapterOf(this.#call, this.#route).framing ?? 'sse', headers['content-type'] ?? '')) {
         this.#stream = streamReader(this.#call, this.#route, this.#sent as Sent, this.#deps.clock.now())
       }
@@ -329,7 +273,7 @@ class Try implements ResponseSink {
     if (!this.#committed) {
       this.#committed = true
       this.#call.upstreamTime += this.#deps.clock.monotonic() - this.#begun
-      this.#output.start(this.#record, this.#headers)
+      this.#output.start(this.#record, this.#headers, stream.contentType)
     }
     const more = this.#output.write(bytes)
     this.#call.ticket?.progress(stream.outputTokens)
@@ -350,7 +294,12 @@ class Try implements ResponseSink {
   }
 
   #succeedUnary(reader: UnaryReader): void {
-    const { body, usage, reportedModel } = reader.read(join(this.#parts, this.#collected), this.#headers)
+    const {
+      body,
+      usage,
+      reportedModel,
+      contentType = 'application/json',
+    } = reader.read(join(this.#parts, this.#collected), this.#headers)
     if (reportedModel !== null) this.#record.reportedModel = reportedModel
     this.#record.firstTokenAt = this.#deps.clock.now()
     this.#call.upstreamTime += this.#deps.clock.monotonic() - this.#begun
@@ -359,6 +308,7 @@ class Try implements ResponseSink {
       record: closeAttempt(this.#record, this.#deps, 'success', null, usage),
       headers: this.#headers,
       body,
+      contentType,
     })
   }
 

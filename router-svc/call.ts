@@ -9,8 +9,7 @@ import type { Clock } from '../shared/clock.ts'
 import type { Cost } from '../shared/cost.ts'
 import { GatewayError } from '../shared/errors.ts'
 import type { Ticket } from './admission/ticket.ts'
-import type { Dialect } from './dialects/dialect.ts'
-import { dialects } from './dialects/index.ts'
+import { type AnyDialect, dialects } from './dialects/index.ts'
 import type { Continuation } from './failover/continuation.ts'
 import type { CallAffinity } from './routing/affinity.ts'
 import type { RequestFallbacks } from './routing/fallback.ts'
@@ -21,7 +20,7 @@ export interface Call {
   readonly message: CallMessage
   readonly identity: Identity
   readonly endpoint: Endpoint
-  readonly dialect: Dialect
+  readonly dialect: AnyDialect
   readonly incoming: IncomingStream
   /** Unix milliseconds, and the monotonic start for durations. */
   readonly startedAt: number
@@ -169,14 +168,15 @@ const CREDENTIAL_FIELDS = ['api_base', 'base_url', 'api_key', 'user_config'] as 
 export type DecodeSettings = Pick<RuntimeSettings, 'allowClientSideCredentials' | 'alwaysIncludeStreamUsage' | 'customerHeaders'>
 
 /**
- * Reads the body: JSON object → canonical request. Throws GatewayError `invalid_json`, `bad_request` or `unsafe_parameter` naming what is
+ * Reads the body: JSON object (or the fields of a form) → canonical request. Throws GatewayError `invalid_json`, `bad_request` or `unsafe_parameter` naming what is
  * wrong; the text of the body is never echoed.
  */
-export function decode(call: Call, raw: Uint8Array, settings: DecodeSettings): void {
+export function decode(call: Call, raw: Uint8Array, settings: DecodeSettings, form: Record<string, unknown> | null = null): void {
   call.raw = raw
-  const parsed = withExtra(parseObject(raw))
+  const parsed = withExtra(form ?? parseObject(raw))
   for (const name of CREDENTIAL_FIELDS) if (parsed[name] != null) throw unsafe(name, settings)
   if (call.message.pathModel !== undefined) parsed['model'] = call.message.pathModel
+  else if (parsed['model'] == null && call.endpoint.defaultModel !== undefined) parsed['model'] = call.endpoint.defaultModel
   else if (typeof parsed['model'] !== 'string' || parsed['model'] === '') {
     throw new GatewayError('bad_request', 'The field "model" is required and must be a non-empty string.', { param: 'model' })
   }
@@ -185,7 +185,7 @@ export function decode(call: Call, raw: Uint8Array, settings: DecodeSettings): v
   call.modelGroup = call.requestedModel
   call.decoded = call.dialect.decodeRequest(parsed) as Record<string, unknown>
   call.request = call.decoded
-  call.stream = parsed['stream'] === true
+  call.stream = call.endpoint.streams ?? parsed['stream'] === true
   const streamOptions = parsed['stream_options']
   const asked = isObject(streamOptions) ? streamOptions['include_usage'] : undefined
   // A client that says false means it, whatever the operator wants for those who say nothing.

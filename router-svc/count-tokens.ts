@@ -66,7 +66,7 @@ function cutRuns(text: string): string {
 /** All text of a request's messages, prompt or input, for counting. */
 export function promptText(request: Readonly<Record<string, unknown>>): string {
   const parts: string[] = []
-  collect(request['messages'] ?? request['prompt'] ?? request['input'], parts)
+  collect(request['messages'] ?? request['prompt'] ?? request['input'] ?? [request['query'], request['documents']], parts)
   if (request['tools'] !== undefined) parts.push(JSON.stringify(request['tools']))
   return parts.join('\n')
 }

@@ -5,12 +5,13 @@ import type { StoredAnswer } from '../shared/idempotency/store.ts'
 import type { Log } from '../shared/log.ts'
 import type { Admission } from './admission/admission.ts'
 import { answerHeaders, costHeaders, errorHeaders } from './answer-headers.ts'
-import type { AttemptResult } from './attempt.ts'
+import type { AttemptResult } from './attempt-result.ts'
 import { replayCached } from './cache/replay.ts'
 import type { ResponseCache } from './cache/response-cache.ts'
 import type { CacheTurn } from './cache/turn.ts'
 import { type Call, decode, openCall } from './call.ts'
 import { checkRequest } from './check-request.ts'
+import { readForm } from './form.ts'
 import type { Idempotency } from './idempotency.ts'
 import { Reply } from './reply.ts'
 import { usageEvent } from './report.ts'
@@ -61,7 +62,9 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
   let turn: CacheTurn | null = null
   try {
     const runtime = deps.runtime()
-    decode(call, incoming.body ?? (await incoming.collect(runtime.settings.maxRequestBytes)), runtime.settings)
+    const body = incoming.body ?? (await incoming.collect(runtime.settings.maxRequestBytes))
+    const form = call.endpoint.body === 'form' ? await readForm(body, call.message.headers['content-type']) : null
+    decode(call, body, runtime.settings, form)
     checkRequest(call, runtime.settings)
     readRouting(call, runtime, deps.random)
     const resolution = resolve(call, runtime)
@@ -135,7 +138,7 @@ function answer(
     if (result.kind === 'answered') {
       const headers = answerHeaders(call, route, result.headers, now)
       costHeaders(headers, call, cost)
-      headers['content-type'] = 'application/json'
+      headers['content-type'] = result.contentType
       reply.whole(200, headers, result.body)
     } else if (result.kind === 'streamed') reply.end(result.last)
   }

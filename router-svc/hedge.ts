@@ -1,6 +1,6 @@
 import type { IncomingStream } from '../shared/bus/bus.ts'
 import type { Clock } from '../shared/clock.ts'
-import { type AttemptResult, openAttempt, type StreamOutput } from './attempt.ts'
+import { type AttemptResult, openAttempt, type StreamOutput } from './attempt-result.ts'
 import type { Call } from './call.ts'
 import type { Route } from './runtime.ts'
 

@@ -35,6 +35,8 @@ export interface StreamReader {
   /** Where another attempt may go on now that the stream is dead; null = nowhere, it would not be safe. */
   continuation(): Continuation | null
   readonly reportedModel: string | null
+  /** Where it is not that of the dialect's streams. */
+  readonly contentType?: string
 }
 
 export interface ChunkWatch {

@@ -15,6 +15,8 @@ export interface UnaryAnswer {
   body: Uint8Array
   usage: TokenUsage
   reportedModel: string | null
+  /** Absent = JSON. */
+  contentType?: string
 }
 
 export interface UnaryReader {
@@ -31,20 +33,36 @@ export function decodeContext(call: Call, route: Route, sent: Sent, now: number)
 export function translatingUnary(call: Call, route: Route, sent: Sent, now: number): UnaryReader {
   return {
     read(body, headers) {
-      const response = adapterOf(call, route).decodeResponse(body, headers, decodeContext(call, route, sent, now)) as {
-        usage?: Usage | null
-        model?: string
-        service_tier?: string
-      }
-      if (sent.names !== null) restoreNames(response as ChatResponse, sent.names)
-      const shown = call.capture === null ? response : call.capture.response(response)
-      const bytes = Buffer.from(call.dialect.encodeResponse(shown, answeringModel(call)))
-      const reported =
-        response.usage === undefined || response.usage === null ? null : tokensOf(response.usage, response.service_tier)
-      const usage = reported === null || countsNothing(reported) ? estimate(roughTokens(textLength(response))) : reported
-      return { body: bytes, usage, reportedModel: response.model ?? null }
+      return answerOf(call, sent, adapterOf(call, route).decodeResponse(body, headers, decodeContext(call, route, sent, now)))
     },
   }
+}
+
+/** A canonical answer in the client's dialect, and what it cost. */
+export function answerOf(call: Call, sent: Sent, decoded: unknown): UnaryAnswer {
+  const response = decoded as {
+    usage?: Usage | null
+    model?: string
+    service_tier?: string
+    billing?: TokenUsage
+  }
+  if (sent.names !== null) restoreNames(response as ChatResponse, sent.names)
+  const shown = call.capture === null ? response : call.capture.response(response)
+  const bytes = bytesOf(call.dialect.encodeResponse(shown, answeringModel(call), sent.request))
+  const reportedModel = response.model ?? null
+  const contentType = call.dialect.contentType?.(shown, sent.request)
+  if (response.billing !== undefined || contentType !== undefined) {
+    const answer = { body: bytes, usage: response.billing ?? estimate(0), reportedModel }
+    return contentType === undefined ? answer : { ...answer, contentType }
+  }
+  const reported =
+    response.usage === undefined || response.usage === null ? null : tokensOf(response.usage, response.service_tier)
+  const usage = reported === null || countsNothing(reported) ? estimate(roughTokens(textLength(response))) : reported
+  return { body: bytes, usage, reportedModel }
+}
+
+export function bytesOf(body: string | Uint8Array): Uint8Array {
+  return typeof body === 'string' ? Buffer.from(body) : body
 }
 
 /** Characters of the model's own words in an answer whose provider reported no usage. */

@@ -10,7 +10,7 @@ import { SentText } from './failover/sent-text.ts'
 import { forwardResponse, PassThroughStream } from './pass-through.ts'
 import { forwardMessage, MessagesPassThrough } from './pass-through-anthropic.ts'
 import { restoringNames } from './providers/plain-chat.ts'
-import type { StreamDecoder } from './providers/provider.ts'
+import type { Forwarded, Headers, StreamDecoder } from './providers/provider.ts'
 import { ChunkEncoder, countsNothing, estimate, type StreamReader, TranslatingReader } from './read-stream.ts'
 import { decodeContext, translatingUnary, type UnaryReader } from './read-unary.ts'
 import type { Route } from './runtime.ts'
@@ -19,6 +19,14 @@ import { adapterOf, passes, prefillOf, type Sent } from './upstream-request.ts'
 /** How the answer of this attempt is read. `now`: Unix milliseconds. */
 export function unaryReader(call: Call, route: Route, sent: Sent, now: number): UnaryReader {
   return passes(call, adapterOf(call, route)) ? forwardingUnary(call, route, sent, now) : translatingUnary(call, route, sent, now)
+}
+
+/** What goes to the client as it comes; null = the answer is read. `now`: Unix milliseconds. */
+export function forwardedBytes(call: Call, route: Route, sent: Sent, headers: Headers, now: number): StreamReader | null {
+  const adapter = adapterOf(call, route)
+  if (adapter.forward === undefined || call.capture !== null) return null
+  const forwarded = adapter.forward(headers, decodeContext(call, route, sent, now))
+  return forwarded === null ? null : new ForwardedBytes(forwarded)
 }
 
 /** How the stream of this attempt is read. `now`: Unix milliseconds. Throws GatewayError `unsupported_endpoint`. */
@@ -66,6 +74,50 @@ function forwardingStream(call: Call, route: Route): StreamReader {
   const readError = route.provider.decodeError
   return new MessagesPassThrough({ model: answeringModel(call), readError, keepText: failsOver(call) })
 }
+
+/** Bytes nobody translates. A failure in their midst cannot be told, only cut off. */
+class ForwardedBytes implements StreamReader {
+  readonly done = false
+  readonly outputTokens = 0
+  readonly reportedModel = null
+  readonly contentType: string
+  firstToken = false
+  readonly #forwarded: Forwarded
+
+  constructor(forwarded: Forwarded) {
+    this.#forwarded = forwarded
+    this.contentType = forwarded.contentType
+  }
+
+  push(bytes: Uint8Array): Uint8Array {
+    this.#forwarded.see?.(bytes)
+    this.firstToken = true
+    return bytes
+  }
+
+  finish(): Uint8Array {
+    this.#forwarded.end?.()
+    return NOTHING
+  }
+
+  usage(): TokenUsage {
+    return this.#forwarded.usage()
+  }
+
+  last(): string {
+    return ''
+  }
+
+  errorEvent(): string {
+    return ''
+  }
+
+  continuation(): null {
+    return null
+  }
+}
+
+const NOTHING = new Uint8Array(0)
 
 class ForwardingReader implements StreamReader {
   readonly #stream: PassThroughStream

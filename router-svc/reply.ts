@@ -1,6 +1,6 @@
 import type { StartHead } from '../proto/call.ts'
 import { WIRE_VERSION } from '../proto/version.ts'
-import type { GatewayError } from '../shared/errors.ts'
+import { type GatewayError, toWire } from '../shared/errors.ts'
 import type { Call } from './call.ts'
 import type { Recording } from './idempotency.ts'
 
@@ -56,10 +56,14 @@ export class Reply {
     this.#close(last, true)
   }
 
-  /** A failure: a plain error answer while silent, `event` (an error in the client's dialect) once the stream is open. */
+  /**
+   * A failure: a plain error answer while silent, `event` (an error in the client's dialect) once the stream is open; bytes that have no such
+   * event are cut off, so that nobody takes them for whole.
+   */
   fail(error: GatewayError, headers: Record<string, string>, event: string): void {
     if (this.#open) {
-      this.#close(event, false)
+      if (event !== '') this.#close(event, false)
+      else if (!this.#over) this.#finish(false, () => this.#call.incoming.fail(toWire(error)))
       return
     }
     const all = { 'content-type': 'application/json', ...headers }

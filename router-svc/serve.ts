@@ -1,5 +1,5 @@
 import { GatewayError, toGatewayError } from '../shared/errors.ts'
-import type { AttemptResult, FailedAttempt } from './attempt.ts'
+import type { AttemptResult, FailedAttempt } from './attempt-result.ts'
 import { answeringModel, type Call } from './call.ts'
 import { brokenOff } from './failover/resume.ts'
 import type { Reply } from './reply.ts'

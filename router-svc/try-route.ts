@@ -4,8 +4,9 @@ import { costOf } from '../shared/cost.ts'
 import type { GatewayError } from '../shared/errors.ts'
 import { type Admission, mustEnter } from './admission/admission.ts'
 import { answerHeaders } from './answer-headers.ts'
-import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, attempt, openAttempt, type StreamOutput } from './attempt.ts'
+import { attempt } from './attempt.ts'
 import { attemptLocal, isLocal } from './attempt-local.ts'
+import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, openAttempt, type StreamOutput } from './attempt-result.ts'
 import type { Call } from './call.ts'
 import { promptText, type TokenCounter } from './count-tokens.ts'
 import { hedged } from './hedge.ts'
@@ -73,11 +74,11 @@ function note(deps: TryDeps, call: Call, route: Route): null | Promise<null> {
 
 function outputOf(deps: TryDeps, call: Call, route: Route, reply: Reply): StreamOutput {
   return {
-    start(record, headers) {
+    start(record, headers, contentType = call.dialect.streamType) {
       // A continuation goes on in the stream that is open.
       if (call.resume !== null) return
       const head = {
-        'content-type': call.dialect.streamType,
+        'content-type': contentType,
         'cache-control': 'no-cache',
         ...answerHeaders(call, route, headers, deps.clock.monotonic()),
       }

@@ -7,7 +7,7 @@ import { forwardMessages } from './pass-through-anthropic.ts'
 import type { AnthropicAdapter } from './providers/anthropic/index.ts'
 import type { Sanitiser } from './providers/anthropic/names.ts'
 import { plainChat } from './providers/plain-chat.ts'
-import type { Adapter, Prefill, Target, UpstreamRequest } from './providers/provider.ts'
+import type { Adapter, Conversation, Prefill, Target, UpstreamRequest } from './providers/provider.ts'
 import type { Route } from './runtime.ts'
 
 type AnyAdapter = Adapter<Record<string, unknown>, unknown, unknown>
@@ -44,8 +44,8 @@ export function encodeUpstream(call: Call, route: Route): Sent {
   let names: Sanitiser | null = null
   let upstream: UpstreamRequest
   if (!passes(call, adapter)) {
-    if (request['anthropic'] !== undefined && adapter.takesAnthropic !== true) {
-      const plain = plainChat(request as ChatRequest)
+    const plain = inPlainWords(adapter, request)
+    if (plain !== null) {
       request = plain.request
       names = plain.names
     }
@@ -59,6 +59,31 @@ export function encodeUpstream(call: Call, route: Route): Sent {
   if (betas !== undefined && headers['anthropic-beta'] !== betas) headers['anthropic-beta'] += `,${betas}`
   return { request, upstream: { ...upstream, headers }, names }
 }
+
+/** What of Anthropic's protocol the adapter does not know, said otherwise; null = nothing. */
+function inPlainWords(adapter: AnyAdapter, request: Record<string, unknown>): Pick<Sent, 'request' | 'names'> | null {
+  if (request['anthropic'] === undefined || adapter.takesAnthropic === true) return null
+  return plainChat(request as ChatRequest)
+}
+
+/** What is said to the provider where one request does not do; null = one does. `now`: Unix milliseconds. */
+export function conversationOf(
+  call: Call,
+  route: Route,
+  now: number,
+): { sent: Sent; conversation: Conversation<unknown> } | null {
+  const adapter = adapterOf(call, route)
+  if (adapter.converse === undefined) return null
+  const asked = requestFor(call, route)
+  const { request, names } = inPlainWords(adapter, asked) ?? { request: asked, names: null }
+  const context = { id: `chatcmpl-${call.message.callId}`, created: Math.floor(now / 1000), model: route.model, request }
+  const conversation = adapter.converse(request, targetFor(call, route), context)
+  if (conversation === null) return null
+  return { sent: { request, upstream: NOT_SENT, names }, conversation }
+}
+
+/** In the place of the one request there is not. */
+const NOT_SENT: UpstreamRequest = { method: 'POST', url: '', headers: {}, body: '' }
 
 /** The canonical request as this deployment gets it. Parameters of the deployment stand in where the client sent none. */
 export function requestFor(call: Call, route: Route): Record<string, unknown> {

@@ -27,21 +27,24 @@ export interface EstimateSettings {
   modelOutput: number | null
 }
 
+/** What answers without tokens, or with few. */
+const SILENT: ReadonlySet<Mode> = new Set<Mode>(['embedding', 'rerank', 'moderation', 'speech', 'image_variation'])
+
 /** Pure. `request` is the canonical request. */
 export function estimate(request: Readonly<Record<string, unknown>>, mode: Mode, settings: EstimateSettings): Estimate {
   const weight = { bytes: 0, media: 0, messages: 0 }
   const { messages } = request
   if (Array.isArray(messages)) weight.messages = messages.length
-  weigh(messages ?? request['prompt'] ?? request['input'], weight)
+  weigh(messages ?? request['prompt'] ?? request['input'] ?? [request['query'], request['documents']], weight)
   if (request['tools'] !== undefined) weigh(request['tools'], weight)
   const beside = weight.media * MEDIA_TOKENS + weight.messages * MESSAGE_TOKENS
   const asked = count(request['max_completion_tokens']) ?? count(request['max_tokens'])
-  const output = mode === 'embedding' ? 0 : (asked ?? Math.min(settings.output, settings.modelOutput ?? settings.output))
+  const output = SILENT.has(mode) ? 0 : (asked ?? Math.min(settings.output, settings.modelOutput ?? settings.output))
   return {
     inputTokens: Math.ceil(weight.bytes / BYTES_PER_TOKEN) + beside,
     inputTokensAtMost: Math.ceil(weight.bytes / BYTES_PER_TOKEN_AT_MOST) + beside,
     outputTokens: output * (count(request['n']) ?? 1),
-    bounded: mode === 'embedding' || asked !== null,
+    bounded: SILENT.has(mode) || asked !== null,
   }
 }
 

@@ -4,17 +4,19 @@ import type { Protocol } from '../providers/provider.ts'
 
 /**
  * What clients speak: client ⇄ canonical. Pure; one file each, listed in index.ts.
- * `Request`, `Response` and `Chunk` are the canonical types of the dialect's mode.
+ * `Request`, `Response` and `Chunk` are the canonical types of the dialect's mode, `Body` what a whole answer is made as.
  */
-export interface Dialect<Request = unknown, Response = unknown, Chunk = unknown> {
+export interface Dialect<Request = unknown, Response = unknown, Chunk = unknown, Body extends string | Uint8Array = string> {
   readonly name: DialectName
   readonly mode: Mode
-  /** The provider protocol whose bytes this dialect's clients can read as they are. */
-  readonly protocol: Protocol
+  /** The provider protocol whose bytes this dialect's clients can read as they are; null = none is forwarded unread. */
+  readonly protocol: Protocol | null
   /** Checks the shape strictly where it matters and names what is wrong. Throws GatewayError `bad_request` with `param`. Unknown fields survive. */
   decodeRequest(body: Record<string, unknown>): Request
-  /** The body bytes for the client, `model` restamped with `model`. */
-  encodeResponse(response: Response, model: string): string
+  /** The body for the client, `model` restamped with `model`. `request`: as `decodeRequest` made it. */
+  encodeResponse(response: Response, model: string, request?: Request): Body
+  /** Content type of that body; absent = JSON. */
+  contentType?(response: Response, request: Request): string
   /** A stateful encoder of a stream; each call returns the bytes for the client, possibly empty. */
   encodeStream(options: StreamOptions): StreamEncoder<Chunk>
   /** JSON body of an error before the answer started. */

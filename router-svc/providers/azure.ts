@@ -1,17 +1,14 @@
-import type { Mode } from '../../proto/endpoints.ts'
 import type { ProviderRow } from '../../shared/catalog/providers.ts'
 import type { ChatChunk } from '../canonical/chat.ts'
 import { type Address, foundryAddress, openaiAddress } from './azure/url.ts'
 import { isFields } from './json.ts'
 import { type ParameterRule, parameterRule, refuseUnsupported } from './openai/parameters.ts'
-import type { RequestEncoder } from './openai/request.ts'
+import { OPENAI_PATHS, type RequestEncoder } from './openai/request.ts'
 import { type OpenAIAdapter, openai } from './openai.ts'
 import type { Adapter, Provider, StreamDecoder, Target } from './provider.ts'
 
 type AddressOf = (target: Target, route: string) => Address
 type Fields = Record<string, unknown>
-
-const ROUTES: Readonly<Record<Mode, string>> = { chat: '/chat/completions', completion: '/completions', embedding: '/embeddings' }
 
 /** Azure OpenAI and Foundry: OpenAI's protocol under Azure's addresses, credentials, and dates of what is understood. */
 export function azure(name: string, row: ProviderRow): Provider {
@@ -40,7 +37,7 @@ function addressed<Request, Response, Chunk>(
   const addressFor = (target: Target): Address => {
     let address = addresses.get(target)
     if (address === undefined) {
-      address = addressOf(target, ROUTES[mode])
+      address = addressOf(target, OPENAI_PATHS[mode])
       addresses.set(target, address)
     }
     return address

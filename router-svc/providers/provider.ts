@@ -1,9 +1,16 @@
+import type { Deployment } from '../../proto/deployment.ts'
 import type { Mode } from '../../proto/endpoints.ts'
+import type { TokenUsage } from '../../proto/usage.ts'
 import type { GatewayError } from '../../shared/errors.ts'
 import type { SseEvent } from '../../shared/http/sse.ts'
 import type { ChatChunk, ChatRequest, ChatResponse, Usage } from '../canonical/chat.ts'
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../canonical/completion.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
+import type { ImageEditRequest, ImageRequest, ImageResponse, ImageVariationRequest } from '../canonical/image.ts'
+import type { ModerationRequest, ModerationResponse } from '../canonical/moderation.ts'
+import type { RerankRequest, RerankResponse } from '../canonical/rerank.ts'
+import type { SpeechRequest, SpeechResponse } from '../canonical/speech.ts'
+import type { TranscriptionRequest, TranscriptionResponse } from '../canonical/transcription.ts'
 
 /**
  * What upstreams speak. Everything here is pure: values in, values out; time, ids and credentials are arguments or are applied
@@ -23,6 +30,14 @@ export interface Provider {
   readonly chat?: Adapter<ChatRequest, ChatResponse, ChatChunk>
   readonly completion?: Adapter<CompletionRequest, CompletionResponse, CompletionChunk>
   readonly embedding?: Adapter<EmbeddingRequest, EmbeddingResponse, never>
+  readonly rerank?: Adapter<RerankRequest, RerankResponse, never>
+  readonly moderation?: Adapter<ModerationRequest, ModerationResponse, never>
+  readonly image?: Adapter<ImageRequest, ImageResponse, never>
+  readonly image_edit?: Adapter<ImageEditRequest, ImageResponse, never>
+  readonly image_variation?: Adapter<ImageVariationRequest, ImageResponse, never>
+  readonly speech?: Adapter<SpeechRequest, SpeechResponse, never>
+  readonly transcription?: Adapter<TranscriptionRequest, TranscriptionResponse, never>
+  readonly translation?: Adapter<TranscriptionRequest, TranscriptionResponse, never>
   /** Reads an answer of status ≥ 400 (or an error object inside a 200). The one place that provider's error text is understood. */
   decodeError(status: number, headers: Headers, body: string): GatewayError
   /** How it goes on with an answer whose beginning it is given; null or absent = only if told to. `request`: without the beginning. */
@@ -31,6 +46,15 @@ export interface Provider {
   readonly ownRouting?: true
   /** Answers itself, without a network: the mock. */
   readonly local?: true
+  /** How it serves one model, where its models speak different protocols. Asked once a route; absent = all alike, by the name they have. */
+  serve?(model: string, deployment: Pick<Deployment, 'baseModel' | 'settings' | 'info'>): ServedModel
+}
+
+export interface ServedModel {
+  /** Null = the provider that was asked. */
+  provider: Provider | null
+  /** The name upstream, without what chose the protocol. */
+  model: string
 }
 
 /**
@@ -48,7 +72,7 @@ export type Framing = 'sse' | 'lines' | 'aws'
 export type Auth =
   | { type: 'bearer'; optional?: true }
   /** `bearerPrefix`: keys that begin so are OAuth tokens and go as `authorization: Bearer` after all. */
-  | { type: 'header'; name: string; prefix?: string; bearerPrefix?: string }
+  | { type: 'header'; name: string; prefix?: string; bearerPrefix?: string; optional?: true }
   | { type: 'none' }
   /** By router-svc/credentials: signatures over requests, tokens that expire. */
   | { type: 'made'; kind: CredentialKind }
@@ -84,7 +108,7 @@ export interface Target {
 
 /** The exact HTTP request to send, without the credential. */
 export interface UpstreamRequest {
-  method: 'POST'
+  method: 'POST' | 'GET' | 'PUT' | 'DELETE'
   /** Absolute URL. */
   url: string
   headers: Record<string, string>
@@ -115,6 +139,46 @@ export interface Adapter<Request, Response, Chunk> {
   readonly framing?: Framing
   /** A decoder with its own state; absent when the mode never streams. */
   decodeStream?(context: DecodeContext): StreamDecoder<Chunk>
+  /**
+   * Whether the bytes of this answer (status < 400) are the client's as they come: sound, events that client and provider write alike.
+   * Null = it is collected and decoded. Never asked where `encodeRequest` was not (`converse`).
+   */
+  forward?(headers: Headers, context: DecodeContext): Forwarded | null
+  /**
+   * For answers that take several requests: jobs that are polled, inputs beyond what one request may hold. Yields what to send next, gets the
+   * answers (status < 400; a refusal ends the attempt through `decodeError`), returns the canonical answer, or the request whose answer is the
+   * stream or the answer. Null = one request does, by `encodeRequest`.
+   */
+  converse?(request: Request, target: Target, context: DecodeContext): Conversation<Response> | null
+}
+
+/** Bytes on their way to the client, looked at only to bill them. */
+export interface Forwarded {
+  /** Of the answer to the client. */
+  contentType: string
+  /** Sees every part before it goes out; throws GatewayError where the provider tells of a failure in it. */
+  see?(bytes: Uint8Array): void
+  /** The bytes are not whole: called at the end of input, throws `provider_truncated`. */
+  end?(): void
+  /** What is billed, as far as it is known now. */
+  usage(): TokenUsage
+}
+
+export type Conversation<Response> = Generator<Ask, Response | { last: UpstreamRequest }, UpstreamAnswer[]>
+
+/** Requests sent together, after a pause. Answers come in their order. */
+export interface Ask {
+  send: UpstreamRequest[]
+  /** Refusals are given too, instead of ending the attempt. */
+  refusals?: true
+  /** Milliseconds before they are sent; default 0. */
+  after?: number
+}
+
+export interface UpstreamAnswer {
+  status: number
+  headers: Headers
+  body: Uint8Array
 }
 
 /**

@@ -10,8 +10,9 @@ import { costOf } from '../../shared/cost.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { Log } from '../../shared/log.ts'
 import { estimate } from '../admission/estimate.ts'
-import { type AttemptDeps, type AttemptResult, attempt, openAttempt, type StreamOutput } from '../attempt.ts'
+import { attempt } from '../attempt.ts'
 import { attemptLocal, isLocal } from '../attempt-local.ts'
+import { type AttemptDeps, type AttemptResult, openAttempt, type StreamOutput } from '../attempt-result.ts'
 import { type Call, decode, openCall } from '../call.ts'
 import { InternalStream } from '../internal-call.ts'
 import { intent, usageEvent } from '../report.ts'
@@ -155,12 +156,12 @@ export function createHealthChecks(deps: HealthCheckDeps): HealthChecks {
   }
 
   function callFor(route: Route, settings: RuntimeSettings): Call {
-    const { endpoint, body, timeout } = minimalRequest(route)
+    const { endpoint, body, form, timeout } = minimalRequest(route)
     const metadata = { health_check: true }
-    const request = { identity: IDENTITY, endpoint, body, metadata, deadline: timeout }
+    const request = { identity: IDENTITY, endpoint, body: form === null ? body : {}, metadata, deadline: timeout }
     const stream = new InternalStream(deps.newId(), request, () => undefined)
     const call = openCall(stream, clock)
-    decode(call, stream.body, settings)
+    decode(call, stream.body, settings, form)
     call.modelGroup = route.deployment.modelGroup
     return call
   }

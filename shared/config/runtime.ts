@@ -48,7 +48,19 @@ const DEFAULT_HOLD_OUTPUT = 4096
 /** Megabytes of a request body: long contexts with images and audio fit. */
 const DEFAULT_REQUEST_SIZE = 128
 
-const MODES: readonly string[] = ['chat', 'completion', 'embedding'] satisfies Mode[]
+/** `model_info.mode` as LiteLLM writes it (surface reference §4.2). */
+const MODES: Readonly<Record<string, Mode>> = {
+  chat: 'chat',
+  responses: 'chat',
+  completion: 'completion',
+  embedding: 'embedding',
+  rerank: 'rerank',
+  moderation: 'moderation',
+  image_generation: 'image',
+  image_edit: 'image_edit',
+  audio_speech: 'speech',
+  audio_transcription: 'transcription',
+}
 
 /** Parameters that hold secrets: sealed wherever they end up. */
 const SECRET_PARAM = /(secret|password|token|credentials|_key)$/
@@ -367,7 +379,7 @@ function pricesOf(
 }
 
 function modeOf(mode: string | null | undefined): Mode | null {
-  return mode != null && MODES.includes(mode) ? (mode as Mode) : null
+  return mode != null && Object.hasOwn(MODES, mode) ? (MODES[mode] as Mode) : null
 }
 
 function milliseconds(seconds: number | null | undefined): number | null {

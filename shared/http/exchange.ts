@@ -1,5 +1,5 @@
 import { GatewayError } from '../errors.ts'
-import type { HttpClient, OutgoingRequest } from './client.ts'
+import type { HttpClient, OutgoingCall, OutgoingRequest } from './client.ts'
 
 /** A whole answer, whatever its status. */
 export interface Exchanged {
@@ -11,12 +11,12 @@ export interface Exchanged {
 
 /**
  * One small request and its whole answer. Rejects with GatewayError when there is none within `limit` milliseconds of silence, or when it is larger than
- * `maxBytes`.
+ * `maxBytes`. `opened` gets the call, to abort it: then nothing comes any more.
  */
 export function exchange(
   http: HttpClient,
   request: Omit<OutgoingRequest, 'headersTimeout' | 'bodyTimeout'>,
-  { limit, maxBytes }: { limit: number; maxBytes: number },
+  { limit, maxBytes, opened }: { limit: number; maxBytes: number; opened?: (call: OutgoingCall) => void },
 ): Promise<Exchanged> {
   return new Promise((resolve, reject) => {
     const parts: Uint8Array[] = []
@@ -42,5 +42,6 @@ export function exchange(
         failed: reject,
       },
     )
+    opened?.(call)
   })
 }

@@ -3,12 +3,26 @@ import type { ProviderRow } from '../../../shared/catalog/providers.ts'
 import type { Message, Tool } from '../../canonical/chat.ts'
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
 import type { Target, UpstreamRequest } from '../provider.ts'
+import { ADDRESSES, type Place } from './addresses.ts'
 import { mapped, messageSteps, toolSteps } from './messages.ts'
 import { dropNamed, dropQuietly, isAllowed, mayDrop, type ParameterRule, parameterRule, refuseUnsupported } from './parameters.ts'
 
 type Fields = Record<string, unknown>
 
-const PATHS: Readonly<Record<Mode, string>> = { chat: '/chat/completions', completion: '/completions', embedding: '/embeddings' }
+/** Where OpenAI serves each mode, below its base. Rankings it has none: the others' usual place. */
+export const OPENAI_PATHS: Readonly<Record<Mode, string>> = {
+  chat: '/chat/completions',
+  completion: '/completions',
+  embedding: '/embeddings',
+  rerank: '/rerank',
+  moderation: '/moderations',
+  image: '/images/generations',
+  image_edit: '/images/edits',
+  image_variation: '/images/variations',
+  speech: '/audio/speech',
+  transcription: '/audio/transcriptions',
+  translation: '/audio/translations',
+}
 
 /** Encodes requests of one mode for one provider; a row's rules are read when it is made. */
 export interface RequestEncoder {
@@ -28,10 +42,12 @@ export function requestEncoder(mode: Mode, row: ProviderRow): RequestEncoder {
   const dropped = (row.drop ?? []).map(parameterRule)
   const onMessage = messageSteps(row)
   const onTool = toolSteps(row)
+  const placed = row.addressing === undefined ? null : ADDRESSES[row.addressing]
+  const placeOf = (target: Target): Place => (placed === null ? { base: target.base, model: target.model } : placed(target, row))
 
   const shape = (request: Readonly<Fields>, target: Target): Fields => {
     const body = ownFields(request, row.ownRouting)
-    body['model'] = modelName(target.model, row)
+    body['model'] = modelName(placeOf(target).model, row)
     streamOptions(body, mode, row)
     dropNamed(body, request, target)
     dropQuietly(body, dropped)
@@ -47,13 +63,11 @@ export function requestEncoder(mode: Mode, row: ProviderRow): RequestEncoder {
   }
 
   const headers = { 'content-type': 'application/json', ...row.headers }
-  const path = row.paths?.[mode] ?? PATHS[mode]
-  const send = (target: Target, body: string | Uint8Array, to: string): UpstreamRequest => ({
-    method: 'POST',
-    url: upstreamUrl(target.base, to, row.version),
-    headers: { ...headers },
-    body,
-  })
+  const path = row.paths?.[mode] ?? OPENAI_PATHS[mode]
+  const send = (target: Target, body: string | Uint8Array, to: string): UpstreamRequest => {
+    const { base, url } = placeOf(target)
+    return { method: 'POST', url: url ?? upstreamUrl(base, to, row.version), headers: { ...headers }, body }
+  }
   return {
     shape,
     wrap: (target, body) => send(target, body, path),

@@ -1,0 +1,134 @@
+import type { Attempt } from '../proto/usage.ts'
+import { GatewayError, toGatewayError } from '../shared/errors.ts'
+import type { OutgoingCall } from '../shared/http/client.ts'
+import { exchange } from '../shared/http/exchange.ts'
+import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, closeAttempt } from './attempt-result.ts'
+import type { Call } from './call.ts'
+import { inProviderWords } from './providers/error-status.ts'
+import type { Ask, Conversation, Headers, UpstreamAnswer, UpstreamRequest } from './providers/provider.ts'
+import { answerOf } from './read-unary.ts'
+import type { Route } from './runtime.ts'
+import type { Sent } from './upstream-request.ts'
+
+/** One of many answers must fit in memory; bytes. */
+const ANSWER_LIMIT = 256 * 1024 * 1024
+
+export interface ConverseOptions {
+  record: Attempt
+  timeouts: AttemptTimeouts
+  /** What was asked, for whoever encodes the answer; `upstream` is the last request that was sent. */
+  sent: Sent
+  conversation: Conversation<unknown>
+  /** Goes on as one request does: the answer to it is the stream, or the answer. `left`: milliseconds. */
+  last(upstream: UpstreamRequest, left: number): Promise<AttemptResult>
+}
+
+/**
+ * One try of several requests: what the adapter yields is sent, what came is given back, until it has the answer or names the request that
+ * will. Never rejects. Pauses are cut short, and requests under way aborted, when the call is stopped or its time is over.
+ */
+export async function converse(deps: AttemptDeps, call: Call, route: Route, options: ConverseOptions): Promise<AttemptResult> {
+  const { record, timeouts, sent, conversation } = options
+  const { clock } = deps
+  const begun = clock.monotonic()
+  const running = new Set<OutgoingCall>()
+  let end: (error: GatewayError) => void = () => undefined
+  const ended = new Promise<never>((_, reject) => {
+    end = reject
+  })
+  ended.catch(() => undefined)
+  const timer = deps.wheel.set(timeouts.total, () =>
+    end(new GatewayError('provider_timeout', `the attempt took longer than ${timeouts.total / 1000} s`)),
+  )
+  call.stop = () => end(new GatewayError('cancelled'))
+  call.end = end
+  let headers: Headers = {}
+
+  const answers = async ({ send, after = 0, refusals }: Ask): Promise<UpstreamAnswer[]> => {
+    if (after > 0) await Promise.race([ended, pause(deps, after)])
+    const given = await Promise.race([ended, Promise.all(send.map((upstream) => one(deps, route, upstream, running)))])
+    for (const { status, headers: named, body } of given) {
+      headers = named
+      if (status >= 400 && refusals !== true) throw route.provider.decodeError(status, named, Buffer.from(body).toString('utf8'))
+    }
+    return given
+  }
+
+  let last: UpstreamRequest | null = null
+  try {
+    let step = conversation.next([])
+    while (step.done !== true) step = conversation.next(await answers(step.value))
+    if (isLast(step.value)) last = step.value.last
+    else {
+      const { body, usage, reportedModel, contentType = 'application/json' } = answerOf(call, sent, step.value)
+      if (reportedModel !== null) record.reportedModel = reportedModel
+      record.firstTokenAt = clock.now()
+      return { kind: 'answered', record: closeAttempt(record, deps, 'success', null, usage), headers, body, contentType }
+    }
+  } catch (thrown) {
+    const error = inProviderWords(toGatewayError(thrown), route.provider.name)
+    if (error.code === 'cancelled') return { kind: 'cancelled', record: closeAttempt(record, deps, 'cancelled', null) }
+    const closed = closeAttempt(record, deps, 'failure', error)
+    return { kind: 'failed', record: closed, error, committed: false, headers, tell: null, continuation: null }
+  } finally {
+    timer.cancel()
+    for (const outgoing of running) outgoing.abort()
+    call.stop = null
+    call.end = null
+    call.upstreamTime += clock.monotonic() - begun
+  }
+  return options.last(last, Math.max(1, timeouts.total - (clock.monotonic() - begun)))
+}
+
+function isLast(value: unknown): value is { last: UpstreamRequest } {
+  return typeof value === 'object' && value !== null && 'last' in value
+}
+
+async function one(
+  deps: AttemptDeps,
+  route: Route,
+  upstream: UpstreamRequest,
+  running: Set<OutgoingCall>,
+): Promise<UpstreamAnswer> {
+  const { method, url, headers, body } = await proved(route, upstream, deps.clock.now())
+  let outgoing: OutgoingCall | null = null
+  const opened = (made: OutgoingCall): void => {
+    outgoing = made
+    running.add(made)
+  }
+  const request = { method, url, headers, ...(body === '' ? {} : { body }) }
+  try {
+    // Silence and slowness are the attempt's to judge.
+    return await exchange(deps.http, request, { limit: 0, maxBytes: ANSWER_LIMIT, opened })
+  } finally {
+    if (outgoing !== null) running.delete(outgoing)
+  }
+}
+
+/** The request with what proves who calls, where its address is one of the provider's own: an answer may name any. */
+export async function proved(route: Route, upstream: UpstreamRequest, now: number): Promise<UpstreamRequest> {
+  if (!isOwn(route.target.base, upstream.url)) return upstream
+  const request = { ...upstream, headers: { ...upstream.headers, ...route.headers } }
+  if (route.credential === null) return request
+  return { ...request, headers: { ...request.headers, ...(await route.credential.headers(request, now)) } }
+}
+
+/** The same origin, or another host of the same domain over TLS. */
+function isOwn(base: string, url: string): boolean {
+  if (!URL.canParse(base) || !URL.canParse(url)) return false
+  const own = new URL(base)
+  const asked = new URL(url)
+  if (own.origin === asked.origin) return true
+  return asked.protocol === 'https:' && own.protocol === 'https:' && domainOf(own.hostname) === domainOf(asked.hostname)
+}
+
+/** The last two labels; of an address or a single name all of it. Providers' own domains are no public suffixes. */
+function domainOf(host: string): string {
+  return /^[\d.]+$|:/.test(host) ? host : host.split('.').slice(-2).join('.')
+}
+
+function pause({ clock }: AttemptDeps, milliseconds: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.after(milliseconds, resolve)
+  })
+}

@@ -1,0 +1,44 @@
+import { isUploadedFile, type UploadedFile } from '../canonical/uploaded-file.ts'
+import { invalid } from './request-fields.ts'
+
+/** Forms know only text: the fields that are numbers, flags or lists, as such. Throws GatewayError `bad_request` naming the field. */
+export function typedFields(
+  body: Readonly<Record<string, unknown>>,
+  kinds: Readonly<Record<string, 'number' | 'boolean' | 'list'>>,
+): Record<string, unknown> {
+  const typed: Record<string, unknown> = { ...body }
+  for (const name in kinds) {
+    const value = typed[name]
+    if (value === undefined || value === null) continue
+    if (kinds[name] === 'list') typed[name] = Array.isArray(value) ? value : [value]
+    else if (typeof value === 'string') typed[name] = kinds[name] === 'number' ? numberOf(name, value) : flagOf(name, value)
+  }
+  return typed
+}
+
+function numberOf(name: string, text: string): number {
+  const number = Number(text)
+  if (text.trim() === '' || !Number.isFinite(number)) throw invalid(name, 'number', text)
+  return number
+}
+
+function flagOf(name: string, text: string): boolean {
+  const flag = text.toLowerCase()
+  if (flag === 'true' || flag === '1') return true
+  if (flag === 'false' || flag === '0') return false
+  throw invalid(name, 'boolean', text)
+}
+
+/** Files under one name, at least one. Throws GatewayError `bad_request`. */
+export function filesOf(body: Readonly<Record<string, unknown>>, name: string): UploadedFile[] {
+  const value = body[name]
+  const files = Array.isArray(value) ? value : value === undefined || value === null ? [] : [value]
+  if (files.length === 0) throw invalid(name, 'file', undefined)
+  if (!files.every(isUploadedFile))
+    throw invalid(
+      name,
+      'file',
+      files.find((file) => !isUploadedFile(file)),
+    )
+  return files
+}

@@ -90,9 +90,12 @@ export function compileRuntime(snapshot: RuntimeSnapshot, given: CompileDeps): R
   }
 }
 
-function compileRoute(deployment: Deployment, model: string, deps: CompileDeps & Pick<RuntimeSnapshot, 'settings'>): Route {
-  const provider = deps.providers.get(deployment.provider)
-  if (provider === undefined) throw new Error(`deployment ${deployment.id}: unknown provider ${deployment.provider}`)
+function compileRoute(deployment: Deployment, asked: string, deps: CompileDeps & Pick<RuntimeSnapshot, 'settings'>): Route {
+  const known = deps.providers.get(deployment.provider)
+  if (known === undefined) throw new Error(`deployment ${deployment.id}: unknown provider ${deployment.provider}`)
+  const served = known.serve?.(asked, deployment)
+  const provider = served?.provider ?? known
+  const model = served?.model ?? asked
   let base = deployment.apiBase ?? firstSet(deps.env, provider.baseNames ?? [])?.replace(/\/+$/, '') ?? provider.base
   const key = deployment.apiKey !== null ? deps.sealer.open(deployment.apiKey) : (firstSet(deps.env, provider.keyNames) ?? null)
   const headers: Record<string, string> = {}
@@ -112,7 +115,7 @@ function compileRoute(deployment: Deployment, model: string, deps: CompileDeps &
       }
       if (base === null) problem ??= `no api_base is configured for ${deployment.provider}`
     } else if (key === null) {
-      if (auth.type !== 'none' && !(auth.type === 'bearer' && auth.optional === true)) {
+      if (auth.type !== 'none' && auth.optional !== true) {
         problem ??= `no API key is configured (api_key, or ${provider.keyNames[0] ?? 'an environment variable'})`
       }
     } else if (auth.type === 'header' && (auth.bearerPrefix === undefined || !key.startsWith(auth.bearerPrefix))) {

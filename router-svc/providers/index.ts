@@ -4,6 +4,7 @@ import { azure } from './azure.ts'
 import { bedrock } from './bedrock/index.ts'
 import { cohere } from './cohere/index.ts'
 import { completionOverChat } from './completion-from-chat.ts'
+import { fim } from './fim.ts'
 import { gemini } from './gemini/index.ts'
 import { huggingface } from './huggingface.ts'
 import { jina } from './jina.ts'
@@ -27,6 +28,7 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   mock: () => mock,
   ollama,
   huggingface,
+  fim,
 }
 
 /** Every provider of the table, each made when first asked for and kept. */

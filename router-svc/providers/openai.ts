@@ -7,7 +7,7 @@ import { decodeError } from './openai/error.ts'
 import { type RequestEncoder, requestEncoder } from './openai/request.ts'
 import { decodeChat, decodeCompletion, decodeEmbedding, type ErrorReader } from './openai/response.ts'
 import { chatStream, completionStream } from './openai/stream.ts'
-import type { Adapter, Prefill, Protocol, Provider } from './provider.ts'
+import type { Adapter, Auth, Prefill, Protocol, Provider } from './provider.ts'
 
 /** An adapter whose requests may be made from the client's own bytes (router-svc/pass-through.ts). */
 export interface OpenAIAdapter<Request, Response, Chunk> extends Adapter<Request, Response, Chunk> {
@@ -26,7 +26,7 @@ export function openai(name: string, row: ProviderRow): Provider {
       : completionOverChat(chat)
   return {
     name,
-    auth: row.keyless ? { type: 'bearer', optional: true } : { type: 'bearer' },
+    auth: authOf(row),
     base: row.base,
     keyNames: row.keys,
     ...(row.bases === undefined ? {} : { baseNames: row.bases }),
@@ -36,6 +36,14 @@ export function openai(name: string, row: ProviderRow): Provider {
     ...(modes.includes('embedding') ? { embedding: embeddingAdapter(row, readError) } : {}),
     ...(row.prefill === undefined ? {} : { prefill: ({ base }) => prefillAt(base, row) }),
     decodeError: readError,
+  }
+}
+
+/** `keyHeader` of a row, else a bearer token; optional where the row works without. */
+export function authOf(row: ProviderRow): Auth {
+  return {
+    ...(row.keyHeader === undefined ? { type: 'bearer' } : { type: 'header', ...row.keyHeader }),
+    ...(row.keyless ? { optional: true } : {}),
   }
 }
 

@@ -142,6 +142,17 @@ describe('resolve', () => {
     expect(() => group({}, { 'x-portkey-metadata': 'paid' })).toThrow('x-portkey-metadata must hold a JSON object')
   })
 
+  it('says of a provider that is gone when it went and what to use instead', () => {
+    for (const [model, words] of [
+      ['palm/text-bison', /2024-10.*gemini/],
+      ['github/gpt-4o', /2026-07-30/],
+      ['custom/mine', /Python/],
+    ] as const)
+      expect(() => resolved([named('gpt')], model)).toThrow(
+        expect.objectContaining({ code: 'unknown_model', status: 400, message: expect.stringMatching(words) }),
+      )
+  })
+
   it('takes no name of Object.prototype for an alias, a group or a suffix', () => {
     for (const model of ['constructor', '__proto__', 'toString', 'gpt:toString'])
       expect(() => resolved([named('gpt')], model)).toThrow(expect.objectContaining({ code: 'unknown_model' }))

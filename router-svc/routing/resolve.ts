@@ -1,3 +1,4 @@
+import { unavailable } from '../../shared/catalog/unavailable.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import { mayCall } from '../../shared/model-access.ts'
 import type { Call } from '../call.ts'
@@ -120,9 +121,11 @@ function byDefault(call: Call, runtime: RouterRuntime): Resolution | null {
 }
 
 function unknown(call: Call, asked: string): GatewayError {
+  const gone = unavailable(asked.split('/', 1)[0] as string)
+  const advice = gone === null ? 'Call `/v1/models` to view available models for your key' : `It cannot be served: ${gone}`
   return new GatewayError(
     'unknown_model',
-    `${call.endpoint.path.replace('/v1', '')}: Invalid model name passed in model=${asked}. Call \`/v1/models\` to view available models for your key.`,
+    `${call.endpoint.path.replace('/v1', '')}: Invalid model name passed in model=${asked}. ${advice}.`,
     { param: 'model' },
   )
 }

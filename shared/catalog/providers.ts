@@ -1,4 +1,6 @@
 import type { Mode } from '../../proto/endpoints.ts'
+import { COMPATIBLE } from './compatible-providers.ts'
+import { ALL, CHAT_AND_COMPLETION, CHAT_AND_EMBEDDING, EXTRAS, LEGACY } from './provider-lists.ts'
 
 /**
  * One provider as data. Every field is read in one place of router-svc/providers; a compatible provider that needs none of the
@@ -18,6 +20,7 @@ export interface ProviderRow {
     | 'voyage'
     | 'jina'
     | 'bedrock'
+    | 'fim'
   /** Without trailing slash; null = the operator must give `api_base`. */
   base: string | null
   /** Environment variables that hold the key; the first one set wins. */
@@ -28,7 +31,9 @@ export interface ProviderRow {
   versions?: readonly string[]
   /** Works without a key (local servers); one that is configured is sent all the same. */
   keyless?: true
-  /** Its key belongs to another row, which is the one to offer when the key is found in the environment. */
+  /** How the key is sent where it is no bearer token; the name lower case, the prefix put before the key as it is. */
+  keyHeader?: { name: string; prefix?: string }
+  /** Its key belongs to another row, which is the one to offer when the key is found in the environment; or nobody may use it unasked. */
   sharesKey?: true
   /** Endpoints it serves; default chat only. A text completion without one of its own goes through chat. */
   modes?: readonly Mode[]
@@ -36,6 +41,8 @@ export interface ProviderRow {
   paths?: Partial<Record<Mode, string>>
   /** Appended to a base that does not end with it: operators write `http://localhost:11434` for Ollama. */
   version?: string
+  /** How the address follows from base and model, where it is not base and path (router-svc/providers/openai/addresses.ts). */
+  addressing?: 'baseten' | 'clarifai' | 'datarobot' | 'gradient' | 'ragflow'
   /** Constant request headers, names lower case. */
   headers?: Readonly<Record<string, string>>
   /** Put before a model name that holds no slash. */
@@ -93,10 +100,6 @@ export interface ProviderRow {
  */
 export type Deviation = 'finish_reason' | 'reasoning' | 'usage' | 'content' | 'tool_calls' | 'role'
 
-const ALL: readonly Mode[] = ['chat', 'completion', 'embedding']
-const CHAT_AND_COMPLETION: readonly Mode[] = ['chat', 'completion']
-const CHAT_AND_EMBEDDING: readonly Mode[] = ['chat', 'embedding']
-
 /** A server an operator runs, speaking OpenAI's protocol through vLLM. */
 const VLLM = {
   protocol: 'openai',
@@ -153,7 +156,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   gemini: {
     protocol: 'gemini',
     base: 'https://generativelanguage.googleapis.com/v1beta',
-    keys: ['GEMINI_API_KEY', 'GOOGLE_API_KEY'],
+    keys: ['GEMINI_API_KEY', 'GOOGLE_API_KEY', 'PALM_API_KEY'],
     bases: ['GEMINI_API_BASE'],
     modes: CHAT_AND_EMBEDDING,
   },
@@ -202,6 +205,16 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     bases: ['OPENAI_BASE_URL', 'OPENAI_API_BASE'],
     sharesKey: true,
     modes: ['completion'],
+    unsupported: [
+      ...LEGACY,
+      'tools',
+      'tool_choice',
+      'response_format',
+      'parallel_tool_calls',
+      'modalities',
+      'audio',
+      'reasoning_effort',
+    ],
   },
 
   // Whatever speaks the protocol.
@@ -422,16 +435,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     bases: ['CEREBRAS_API_BASE'],
     modes: CHAT_AND_COMPLETION,
     drop: ['service_tier', 'parallel_tool_calls'],
-    unsupported: [
-      'frequency_penalty',
-      'presence_penalty',
-      'functions',
-      'function_call',
-      'logit_bias',
-      'n>1',
-      'audio',
-      'modalities',
-    ],
+    unsupported: ['frequency_penalty', 'presence_penalty', 'functions', 'function_call', 'logit_bias', 'n>1', ...EXTRAS],
     deviates: ['reasoning', 'tool_calls'],
   },
   sambanova: {
@@ -452,8 +456,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
       'top_logprobs',
       'n>1',
       'seed',
-      'audio',
-      'modalities',
+      ...EXTRAS,
     ],
     deviates: ['reasoning', 'tool_calls'],
   },
@@ -644,136 +647,8 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     deviates: ['usage'],
   },
 
-  // Hosted and plain.
-  abliteration: { protocol: 'openai', base: 'https://api.abliteration.ai/v1', keys: ['ABLITERATION_API_KEY'] },
-  aihubmix: {
-    protocol: 'openai',
-    base: 'https://aihubmix.com/v1',
-    keys: ['AIHUBMIX_API_KEY'],
-    bases: ['AIHUBMIX_API_BASE'],
-    modes: ALL,
-  },
-  aiml: {
-    protocol: 'openai',
-    base: 'https://api.aimlapi.com/v1',
-    keys: ['AIML_API_KEY', 'AIMLAPI_KEY'],
-    bases: ['AIML_API_BASE'],
-    modes: CHAT_AND_EMBEDDING,
-  },
-  apertis: {
-    protocol: 'openai',
-    base: 'https://api.stima.tech/v1',
-    keys: ['STIMA_API_KEY'],
-    modes: CHAT_AND_EMBEDDING,
-    maxTokensName: 'max_tokens',
-  },
-  baseten: {
-    protocol: 'openai',
-    base: 'https://inference.baseten.co/v1',
-    keys: ['BASETEN_API_KEY'],
-    bases: ['BASETEN_API_BASE'],
-    modes: CHAT_AND_EMBEDDING,
-    maxTokensName: 'max_tokens',
-  },
-  chutes: {
-    protocol: 'openai',
-    base: 'https://llm.chutes.ai/v1',
-    keys: ['CHUTES_API_KEY'],
-    modes: ALL,
-    maxTokensName: 'max_tokens',
-  },
-  compactifai: { protocol: 'openai', base: 'https://api.compactif.ai/v1', keys: ['COMPACTIFAI_API_KEY'] },
-  crusoe: {
-    protocol: 'openai',
-    base: 'https://managed-inference-api-proxy.crusoecloud.com/v1',
-    keys: ['CRUSOE_API_KEY'],
-    bases: ['CRUSOE_API_BASE'],
-    maxTokensName: 'max_tokens',
-  },
-  empower: {
-    protocol: 'openai',
-    base: 'https://app.empower.dev/api/v1',
-    keys: ['EMPOWER_API_KEY'],
-    bases: ['EMPOWER_API_BASE'],
-  },
-  friendliai: {
-    protocol: 'openai',
-    base: 'https://api.friendli.ai/serverless/v1',
-    keys: ['FRIENDLI_TOKEN', 'FRIENDLIAI_API_KEY'],
-    bases: ['FRIENDLI_API_BASE'],
-    modes: CHAT_AND_COMPLETION,
-  },
-  galadriel: {
-    protocol: 'openai',
-    base: 'https://api.galadriel.com/v1',
-    keys: ['GALADRIEL_API_KEY'],
-    bases: ['GALADRIEL_API_BASE'],
-  },
-  gmi: { protocol: 'openai', base: 'https://api.gmi-serving.com/v1', keys: ['GMI_API_KEY'] },
-  helicone: { protocol: 'openai', base: 'https://ai-gateway.helicone.ai', keys: ['HELICONE_API_KEY'] },
-  llamagate: {
-    protocol: 'openai',
-    base: 'https://api.llamagate.dev/v1',
-    keys: ['LLAMAGATE_API_KEY'],
-    modes: CHAT_AND_EMBEDDING,
-    maxTokensName: 'max_tokens',
-  },
-  minimax: {
-    protocol: 'openai',
-    base: 'https://api.minimax.io/v1',
-    keys: ['MINIMAX_API_KEY'],
-    bases: ['MINIMAX_API_BASE'],
-  },
-  'nano-gpt': {
-    protocol: 'openai',
-    base: 'https://nano-gpt.com/api/v1',
-    keys: ['NANOGPT_API_KEY'],
-    modes: ALL,
-    maxTokensName: 'max_tokens',
-  },
-  poe: { protocol: 'openai', base: 'https://api.poe.com/v1', keys: ['POE_API_KEY'], maxTokensName: 'max_tokens' },
-  salad_cloud: { protocol: 'openai', base: 'https://ai.salad.cloud/v1', keys: ['SALAD_CLOUD_API_KEY'] },
-  scaleway: {
-    protocol: 'openai',
-    base: 'https://api.scaleway.ai/v1',
-    keys: ['SCW_SECRET_KEY'],
-    modes: CHAT_AND_EMBEDDING,
-  },
-  synthetic: {
-    protocol: 'openai',
-    base: 'https://api.synthetic.new/openai/v1',
-    keys: ['SYNTHETIC_API_KEY'],
-    modes: ALL,
-    maxTokensName: 'max_tokens',
-  },
-  veniceai: {
-    protocol: 'openai',
-    base: 'https://api.venice.ai/api/v1',
-    keys: ['VENICE_AI_API_KEY'],
-    modes: CHAT_AND_EMBEDDING,
-  },
-  vercel_ai_gateway: {
-    protocol: 'openai',
-    base: 'https://ai-gateway.vercel.sh/v1',
-    keys: ['VERCEL_AI_GATEWAY_API_KEY', 'VERCEL_OIDC_TOKEN'],
-    bases: ['VERCEL_AI_GATEWAY_API_BASE'],
-    modes: CHAT_AND_EMBEDDING,
-    deviates: ['reasoning'],
-  },
-  wandb: {
-    protocol: 'openai',
-    base: 'https://api.inference.wandb.ai/v1',
-    keys: ['WANDB_API_KEY'],
-    bases: ['WANDB_API_BASE'],
-    modes: CHAT_AND_EMBEDDING,
-    maxTokensName: 'max_tokens',
-  },
-  xiaomi_mimo: {
-    protocol: 'openai',
-    base: 'https://api.xiaomimimo.com/v1',
-    keys: ['XIAOMI_MIMO_API_KEY'],
-    maxTokensName: 'max_tokens',
-  },
+  // More that speak OpenAI's protocol, most of them hosted.
+  ...COMPATIBLE,
 }
 
 /** The row of a provider name, or undefined. */

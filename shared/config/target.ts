@@ -1,5 +1,6 @@
 import type { Catalog } from '../catalog/catalog.ts'
 import { PROVIDERS } from '../catalog/providers.ts'
+import { unavailable } from '../catalog/unavailable.ts'
 import { KNOWN_PROVIDERS } from './known.ts'
 import { nearest } from './nearest.ts'
 
@@ -53,6 +54,8 @@ function named(provider: string, model: string, where: string): ModelTarget {
       return { kind: 'unknown', problem: `names the provider "${provider}" but no model; write ${provider}/<model>` }
     return { kind: 'served', provider, model }
   }
+  const gone = unavailable(provider)
+  if (gone !== null) return { kind: 'unknown', problem: `cannot be served: ${gone}` }
   if (KNOWN_PROVIDERS.has(provider)) return { kind: 'unserved', provider }
   return { kind: 'unknown', problem: `${where} names the provider "${provider}", which is not known; ${suggestion(provider)}` }
 }

@@ -1,5 +1,6 @@
 import { type ProviderRow, providerRow } from '../../shared/catalog/providers.ts'
 import { anthropic } from './anthropic/index.ts'
+import { responsesUrl } from './azure/url.ts'
 import { azure } from './azure.ts'
 import { bedrock } from './bedrock/index.ts'
 import { cohere } from './cohere/index.ts'
@@ -12,15 +13,16 @@ import { mock } from './mock.ts'
 import { ollama } from './ollama/index.ts'
 import { openai } from './openai.ts'
 import type { Provider } from './provider.ts'
+import { withResponses } from './responses/index.ts'
 import { voyage } from './voyage.ts'
 
 /** One line a protocol; a provider is a row of the table that names one. */
 const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: ProviderRow) => Provider>> = {
-  openai,
+  openai: (name, row) => withResponses(openai(name, row), row),
   anthropic: (_name, row) => anthropic(row),
   gemini,
-  azure,
-  'azure-ai': azure,
+  azure: (name, row) => withResponses(azure(name, row), row, responsesUrl),
+  'azure-ai': (name, row) => withResponses(azure(name, row), row, responsesUrl),
   bedrock,
   cohere,
   jina,

@@ -52,6 +52,23 @@ export function foundryAddress(target: Target, route: string): Address {
   return { url: withVersion(url, withRoute(start, route), version), dated: null }
 }
 
+/** The first date that knows the Responses API. */
+const RESPONSES_SINCE = '2025-03-01'
+
+/**
+ * The Responses API stands beside the deployments, which its requests name as their model: `{base}/openai/responses?api-version=…` of a date
+ * that knows it, else `{base}/openai/v1/responses`.
+ */
+export function responsesUrl(target: Target): string {
+  const url = new URL(target.base)
+  const root = url.pathname.replace(/\/openai(?:\/.*)?$|\/models(?:\/.*)?$|\/+$/, '').replace(ROUTES, '')
+  const given = url.searchParams.get('api-version') ?? target.apiVersion
+  const dated = given !== null && !url.pathname.includes('/openai/v1') && /^\d{4}-/.test(given) && given >= RESPONSES_SINCE
+  if (dated) return withVersion(url, `${root}/openai/responses`, given)
+  url.searchParams.delete('api-version')
+  return undated(url, `${root}/openai/v1`, '/responses', given).url
+}
+
 function undated(url: URL, path: string, route: string, version: string | null): Address {
   const preview = version === 'preview' || version === 'latest' ? 'preview' : null
   return { url: withVersion(url, withRoute(path, route), url.searchParams.get('api-version') ?? preview), dated: null }

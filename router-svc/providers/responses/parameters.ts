@@ -1,0 +1,74 @@
+import type { ChatRequest } from '../../canonical/chat.ts'
+import { type Fields, isFields } from '../json.ts'
+import { dropNamed, isAllowed } from '../openai/parameters.ts'
+import type { Target } from '../provider.ts'
+import { isForGateway, type Refusals, withoutCounterpart } from '../refusals.ts'
+
+/** What chat has and this protocol has not, and the values that ask for nothing. */
+const UNSUPPORTED: Readonly<Record<string, (value: unknown) => boolean>> = {
+  ...withoutCounterpart(
+    'n',
+    'seed',
+    'frequency_penalty',
+    'presence_penalty',
+    'logit_bias',
+    'modalities',
+    'audio',
+    'prediction',
+    'functions',
+    'function_call',
+  ),
+  stop: (value) => value === '' || (Array.isArray(value) && value.length === 0),
+  // An answer fetched later is no answer to a chat.
+  background: (value) => value === false,
+}
+
+/** Said in other words by request.ts. */
+const TRANSLATED = new Set([
+  'model',
+  'messages',
+  'stream',
+  'stream_options',
+  'max_tokens',
+  'max_completion_tokens',
+  'tools',
+  'tool_choice',
+  'web_search_options',
+  'response_format',
+  'verbosity',
+  'text',
+  'reasoning_effort',
+  'reasoning',
+  'logprobs',
+  'include',
+  'store',
+  'input',
+  'instructions',
+])
+
+export interface Screened {
+  /** What is to be translated, without dropped parameters. */
+  request: ChatRequest
+  /** What both protocols call the same, this protocol's own, and what the operator allowed. */
+  rest: Fields
+}
+
+/** Sorts the parameters; `extra_body` is unpacked among them. A null means absent. */
+export function screen(canonical: ChatRequest, target: Target, refusals: Refusals): Screened {
+  const given: Fields = { ...canonical, ...(isFields(canonical['extra_body']) ? canonical['extra_body'] : {}) }
+  dropNamed(given, canonical, target)
+  const request: ChatRequest = { model: canonical.model, messages: canonical.messages }
+  const rest: Fields = {}
+  for (const [name, value] of Object.entries(given)) {
+    if (value === null || value === undefined) continue
+    const asksNothing = UNSUPPORTED[name]
+    if (TRANSLATED.has(name)) request[name] = value
+    else if (asksNothing !== undefined) {
+      if (isAllowed(name, canonical, target)) rest[name] = value
+      else if (!asksNothing(value)) refusals.refuse(name)
+    } else if (!isForGateway(name, value, NO_HINTS)) rest[name] = value
+  }
+  return { request, rest }
+}
+
+const NO_HINTS: ReadonlySet<string> = new Set()

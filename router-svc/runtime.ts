@@ -111,7 +111,7 @@ function compileRoute(deployment: Deployment, asked: string, deps: CompileDeps &
       if ('problem' in made) problem ??= made.problem
       else {
         credential = made
-        base ??= made.base ?? null
+        base = base === null ? (made.base ?? null) : (made.baseOver?.(base) ?? base)
       }
       if (base === null) problem ??= `no api_base is configured for ${deployment.provider}`
     } else if (key === null) {

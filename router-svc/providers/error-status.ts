@@ -20,6 +20,7 @@ export const STATUS_CODES: Readonly<Record<number, ErrorCode>> = {
 
 /** `OpenAIException`, `GroqException`, `Together_aiException`: as LiteLLM spells them. */
 export function exceptionName(provider: string): string {
+  if (provider.startsWith('vertex_ai')) return 'VertexAIException'
   return provider === 'openai' ? 'OpenAIException' : `${provider.charAt(0).toUpperCase()}${provider.slice(1)}Exception`
 }
 

@@ -14,6 +14,7 @@ import { ollama } from './ollama/index.ts'
 import { openai } from './openai.ts'
 import type { Provider } from './provider.ts'
 import { withResponses } from './responses/index.ts'
+import { vertex } from './vertex/index.ts'
 import { voyage } from './voyage.ts'
 
 /** One line a protocol; a provider is a row of the table that names one. */
@@ -24,6 +25,7 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   azure: (name, row) => withResponses(azure(name, row), row, responsesUrl),
   'azure-ai': (name, row) => withResponses(azure(name, row), row, responsesUrl),
   bedrock,
+  vertex,
   cohere,
   jina,
   voyage,

@@ -11,6 +11,7 @@ export interface ProviderRow {
     | 'openai'
     | 'anthropic'
     | 'gemini'
+    | 'vertex'
     | 'mock'
     | 'azure'
     | 'azure-ai'
@@ -158,6 +159,22 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     base: 'https://generativelanguage.googleapis.com/v1beta',
     keys: ['GEMINI_API_KEY', 'GOOGLE_API_KEY', 'PALM_API_KEY'],
     bases: ['GEMINI_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+  },
+  // Google's cloud: the base follows project and location; a key, or tokens (router-svc/credentials/google.ts).
+  vertex_ai: {
+    protocol: 'vertex',
+    base: null,
+    keys: ['VERTEXAI_API_KEY', 'VERTEX_API_KEY'],
+    bases: ['VERTEXAI_API_BASE', 'VERTEX_API_BASE'],
+    modes: CHAT_AND_EMBEDDING,
+  },
+  vertex_ai_beta: {
+    protocol: 'vertex',
+    base: null,
+    keys: ['VERTEXAI_API_KEY', 'VERTEX_API_KEY'],
+    bases: ['VERTEXAI_API_BASE', 'VERTEX_API_BASE'],
+    sharesKey: true,
     modes: CHAT_AND_EMBEDDING,
   },
   mock: { protocol: 'mock', base: null, keys: [], keyless: true, modes: ALL },

@@ -21,17 +21,23 @@ const ANSWER_ROOM = 4096
  * `unsupported_parameter` naming every parameter the model does not know (unless they may be dropped).
  */
 export function encodeRequest(canonical: ChatRequest, target: Target): UpstreamRequest {
+  const { body, betas, version } = encodeMessage(canonical, target)
+  return wrapped(JSON.stringify(body), version, betas, target)
+}
+
+/** The body alone, the betas it needs or is to have (a header's value, empty = none), and the version. Throws as `encodeRequest` does. */
+export function encodeMessage(canonical: ChatRequest, target: Target): { body: MessagesRequest; betas: string; version: string } {
   const refusals = createRefusals(canonical, target)
   const { request, rest } = screen(canonical, target, refusals)
   const asked = askedBetas(request, target)
   const body = encodeBody(request, rest, target, refusals, hasSystemTurns(asked))
   refusals.check()
-  return wrapped(JSON.stringify(body), version(request, target), betaHeader(asked, neededBetas(body)), target)
+  return { body, betas: betaHeader(asked, neededBetas(body)), version: versionOf(request, target) }
 }
 
 /** The request around a body that a client wrote in this protocol, and whose betas it knows itself. `own`: that client's fields. */
 export function wrapBody(body: Uint8Array, own: Fields, target: Target): UpstreamRequest {
-  return wrapped(body, version(own, target), betaHeader(askedBetas(own, target), []), target)
+  return wrapped(body, versionOf(own, target), betaHeader(askedBetas(own, target), []), target)
 }
 
 function wrapped(body: string | Uint8Array, version: string, betas: string, target: Target): UpstreamRequest {
@@ -146,7 +152,7 @@ function stopSequences(stop: ChatRequest['stop']): string[] {
   return given.filter((entry): entry is string => typeof entry === 'string' && entry.trim() !== '')
 }
 
-function version(request: Fields, target: Target): string {
+function versionOf(request: Fields, target: Target): string {
   const configured = text(request['anthropic_version'] ?? target.settings['anthropic_version'], target.apiVersion ?? '')
   return /^\d{4}-\d{2}-\d{2}$/.test(configured) ? configured : ANTHROPIC_VERSION
 }

@@ -154,7 +154,7 @@ function compileRoute(deployment: Deployment, asked: string, deps: CompileDeps &
       additionalDropParams: deployment.additionalDropParams,
       allowedOpenaiParams: deployment.allowedOpenaiParams,
       maxOutputTokens: deployment.maxOutputTokens ?? facts?.maxOutputTokens ?? null,
-      settings: deployment.settings,
+      settings: credential?.settings === undefined ? deployment.settings : { ...credential.settings, ...deployment.settings },
       clientHeaders: {},
     },
   }

@@ -9,6 +9,8 @@ export interface Credential {
   readonly base?: string
   /** The base URL somebody gave, made whole with what this knows: Google's project and location behind a bare host. */
   baseOver?(given: string): string
+  /** What the environment says and the adapter must know, under the names of settings; a deployment's own win. */
+  readonly settings?: Readonly<Record<string, unknown>>
   /**
    * Headers to add to the request, the last thing before it is sent. Throws or rejects with GatewayError `provider_authentication` that says
    * what is missing, never a secret. `now`: Unix milliseconds.

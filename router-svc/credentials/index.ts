@@ -2,9 +2,13 @@ import type { Deployment } from '../../proto/deployment.ts'
 import type { Auth, CredentialKind } from '../providers/provider.ts'
 import { bedrockCredential, sagemakerCredential } from './aws.ts'
 import { azureCredential } from './azure.ts'
+import { cloudflareCredential } from './cloudflare.ts'
 import type { Credential } from './credential.ts'
+import { databricksCredential } from './databricks.ts'
 import { googleCredential } from './google.ts'
+import { snowflakeCredential } from './snowflake.ts'
 import type { Tokens } from './tokens.ts'
+import { watsonxCredential } from './watsonx.ts'
 
 export interface CredentialDeps {
   /** `api_key` of the deployment, or of the provider's environment variable; null = none. */
@@ -25,6 +29,10 @@ const MAKERS: Partial<Readonly<Record<CredentialKind, CredentialMaker>>> = {
   'aws-sagemaker': sagemakerCredential,
   azure: azureCredential,
   google: googleCredential,
+  watsonx: watsonxCredential,
+  databricks: databricksCredential,
+  snowflake: snowflakeCredential,
+  cloudflare: cloudflareCredential,
 }
 
 /** What a deployment proves itself with, or why it cannot. */

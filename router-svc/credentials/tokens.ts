@@ -9,7 +9,12 @@ export interface Grant {
   /** Who gives it, for messages (`Entra ID`). */
   issuer: string
   /** `now`: Unix milliseconds. */
-  request(now: number): { url: string; form: Readonly<Record<string, string>> }
+  request(now: number): {
+    url: string
+    form: Readonly<Record<string, string>>
+    /** For issuers that take the client by Basic authentication alone. */
+    headers?: Readonly<Record<string, string>>
+  }
 }
 
 export interface Tokens {
@@ -80,8 +85,8 @@ function renewed<Value>(fetch: (now: number) => Promise<Held<Value>>): (now: num
 }
 
 async function fetchToken(http: HttpClient, grant: Grant, now: number): Promise<Held<string>> {
-  const { url, form } = grant.request(now)
-  const headers = { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' }
+  const { url, form, headers: own } = grant.request(now)
+  const headers = { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json', ...own }
   const body = new URLSearchParams(form).toString()
   const answer = await exchange(http, { method: 'POST', url, headers, body }, LIMITS)
   const fields = fieldsOf(answer.body.toString('utf8'))
@@ -97,7 +102,7 @@ async function fetchToken(http: HttpClient, grant: Grant, now: number): Promise<
 
 /** The issuer's code alone: its sentences name tenants and applications. */
 function reasonOf(fields: Readonly<Record<string, unknown>>): string {
-  const error = /^[\w-]{1,64}$/.exec(String(fields['error'] ?? ''))?.[0]
+  const error = /^[\w-]{1,64}$/.exec(String(fields['error'] ?? fields['errorCode'] ?? ''))?.[0]
   const code = /\bAADSTS\d+\b/.exec(String(fields['error_description'] ?? ''))?.[0]
   const parts = [error, code].filter((part) => part !== undefined)
   return parts.length === 0 ? '' : ` (${parts.join(', ')})`

@@ -3,8 +3,10 @@ import { anthropic } from './anthropic/index.ts'
 import { responsesUrl } from './azure/url.ts'
 import { azure } from './azure.ts'
 import { bedrock } from './bedrock/index.ts'
+import { cloudflare } from './cloudflare.ts'
 import { cohere } from './cohere/index.ts'
 import { completionOverChat } from './completion-from-chat.ts'
+import { databricks } from './databricks/index.ts'
 import { fim } from './fim.ts'
 import { gemini } from './gemini/index.ts'
 import { huggingface } from './huggingface.ts'
@@ -14,8 +16,10 @@ import { ollama } from './ollama/index.ts'
 import { openai } from './openai.ts'
 import type { Provider } from './provider.ts'
 import { withResponses } from './responses/index.ts'
+import { snowflake } from './snowflake.ts'
 import { vertex } from './vertex/index.ts'
 import { voyage } from './voyage.ts'
+import { watsonx, watsonxText } from './watsonx/index.ts'
 
 /** One line a protocol; a provider is a row of the table that names one. */
 const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: ProviderRow) => Provider>> = {
@@ -33,6 +37,11 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   ollama,
   huggingface,
   fim,
+  watsonx,
+  'watsonx-text': watsonxText,
+  databricks,
+  snowflake,
+  cloudflare,
 }
 
 /** Every provider of the table, each made when first asked for and kept. */

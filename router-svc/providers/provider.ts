@@ -78,7 +78,15 @@ export type Auth =
   | { type: 'made'; kind: CredentialKind }
 
 /** One file each in router-svc/credentials. */
-export type CredentialKind = 'aws-bedrock' | 'aws-sagemaker' | 'google' | 'azure'
+export type CredentialKind =
+  | 'aws-bedrock'
+  | 'aws-sagemaker'
+  | 'google'
+  | 'azure'
+  | 'watsonx'
+  | 'databricks'
+  | 'snowflake'
+  | 'cloudflare'
 
 /** The protocols whose bytes may pass through when client and provider speak the same one. */
 export type Protocol = 'openai-chat' | 'openai-completion' | 'openai-embedding' | 'anthropic'

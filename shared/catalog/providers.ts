@@ -1,5 +1,6 @@
 import type { Mode } from '../../proto/endpoints.ts'
 import { COMPATIBLE } from './compatible-providers.ts'
+import { PLATFORMS } from './platform-providers.ts'
 import { ALL, CHAT_AND_COMPLETION, CHAT_AND_EMBEDDING, EXTRAS, LEGACY } from './provider-lists.ts'
 
 /**
@@ -22,6 +23,11 @@ export interface ProviderRow {
     | 'jina'
     | 'bedrock'
     | 'fim'
+    | 'watsonx'
+    | 'watsonx-text'
+    | 'databricks'
+    | 'snowflake'
+    | 'cloudflare'
   /** Without trailing slash; null = the operator must give `api_base`. */
   base: string | null
   /** Environment variables that hold the key; the first one set wins. */
@@ -663,6 +669,9 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     drop: ['user'],
     deviates: ['usage'],
   },
+
+  // Platforms with credentials of their own.
+  ...PLATFORMS,
 
   // More that speak OpenAI's protocol, most of them hosted.
   ...COMPATIBLE,

@@ -33,7 +33,8 @@ export const KNOWN_PARAMS = words(`
   max_file_size_mb configurable_clientside_auth_params use_in_pass_through auto_router_config auto_router_config_path
   auto_router_default_model auto_router_embedding_model complexity_router_config complexity_router_default_model
   adaptive_router_config adaptive_router_default_model quality_router_config quality_router_default_model vector_store_id
-  milvus_text_field milvus_db_name milvus_partition_names model_info mock_tool_calls mock_timeout mock_delay`)
+  milvus_text_field milvus_db_name milvus_partition_names model_info mock_tool_calls mock_timeout mock_delay
+  token zen_api_key account_id`)
 
 export const KNOWN_LITELLM_SETTINGS = words(`
   success_callback failure_callback callbacks input_callback service_callback service_callbacks audit_log_callbacks

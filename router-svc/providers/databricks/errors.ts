@@ -1,0 +1,36 @@
+import type { GatewayError } from '../../../shared/errors.ts'
+import { isFields } from '../json.ts'
+import { decodeError as decodeOpenAI } from '../openai/error.ts'
+import type { Headers } from '../provider.ts'
+
+/** Statuses of its codes, for errors that come inside a 200. */
+const STATUS: Readonly<Record<string, number>> = {
+  BAD_REQUEST: 400,
+  INVALID_PARAMETER_VALUE: 400,
+  PERMISSION_DENIED: 403,
+  RESOURCE_DOES_NOT_EXIST: 404,
+  ENDPOINT_NOT_FOUND: 404,
+  REQUEST_LIMIT_EXCEEDED: 429,
+  INTERNAL_ERROR: 500,
+  TEMPORARILY_UNAVAILABLE: 503,
+}
+
+/** Reads `{error_code, message}`, or what the model behind an endpoint said in OpenAI's form. */
+export function decodeError(provider: string, status: number, headers: Headers, body: string): GatewayError {
+  const error = errorOf(body)
+  if (error === null) return decodeOpenAI(provider, status, headers, body)
+  const known = STATUS[error.code]
+  const given = status < 400 && known !== undefined ? known : status
+  return decodeOpenAI(provider, given, headers, JSON.stringify({ error }))
+}
+
+function errorOf(body: string): { code: string; message: unknown } | null {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(body)
+  } catch {
+    return null
+  }
+  if (!isFields(parsed) || typeof parsed['error_code'] !== 'string') return null
+  return { code: parsed['error_code'], message: parsed['message'] }
+}

@@ -97,7 +97,7 @@ describe('a call to Bedrock', () => {
     for (const [settings, words] of [
       [{ aws_region_name: 'eu-west-1' }, 'no AWS credentials'],
       [{ aws_access_key_id: 'a', aws_secret_access_key: 'b' }, 'no AWS region'],
-      [{ aws_region_name: 'eu-west-1', aws_role_name: 'arn:aws:iam::1:role/x' }, 'not served yet'],
+      [{ aws_region_name: 'eu-west-1', aws_web_identity_token: 'x' }, 'aws_role_name is missing'],
     ] as const) {
       const { sent, call } = make([claude({ settings })], { numRetries: 0 })
       const client = call(chat)

@@ -1,11 +1,14 @@
 import type { ChatChunk, ChatRequest, ChatResponse } from '../../canonical/chat.ts'
+import { completionOverChat } from '../completion-from-chat.ts'
 import type { Adapter, Provider } from '../provider.ts'
+import { CLAUDE } from './claude.ts'
+import { EMBEDDING } from './embedding.ts'
 import { decodeError } from './errors.ts'
-import { traitsOf } from './models.ts'
+import { traitsFor, traitsOf } from './models.ts'
 import { encodeRequest } from './request.ts'
 import { decodeResponse } from './response.ts'
 import { ConverseStream } from './stream.ts'
-import { isFields } from './wire.ts'
+import { isFields, text } from './wire.ts'
 
 /** What this adapter reads of a row of the provider table. */
 export interface BedrockRow {
@@ -21,21 +24,34 @@ const CHAT: Adapter<ChatRequest, ChatResponse, ChatChunk> = {
   decodeStream: (context) => new ConverseStream(context),
 }
 
-/** AWS Bedrock through Converse and ConverseStream; its base depends on the region, which the credential knows. */
+/**
+ * AWS Bedrock: chats through Converse, or through InvokeModel where the model's name asks for it or the client's protocol is the maker's own; its
+ * base depends on the region, which the credential knows.
+ */
 export function bedrock(name: string, row: BedrockRow): Provider {
-  return {
+  const provider: Provider = {
     name,
     auth: { type: 'made', kind: 'aws-bedrock' },
     base: null,
     keyNames: row.keys,
     chat: CHAT,
-    prefill: (target, request) => (traitsOf(target.model).claude?.prefill === true && !thinks(request) ? 'native' : null),
+    embedding: EMBEDDING,
+    prefill: (target, request) => (traitsFor(target).claude?.prefill === true && !thinks(request) ? 'native' : null),
     decodeError,
+  }
+  const claude: Provider = { ...provider, chat: CLAUDE, completion: completionOverChat(CLAUDE) }
+  return {
+    ...provider,
+    serve: (model, { baseModel, settings }) => {
+      const names = `${model} ${baseModel ?? ''} ${text(settings['base_model'])}`
+      return { provider: traitsOf(names).claude === null ? null : claude, model }
+    },
   }
 }
 
 /** Whether a request asks for thinking: Claude takes no beginning of an answer then. */
-function thinks({ reasoning_effort: effort, thinking }: ChatRequest): boolean {
+function thinks({ reasoning_effort: effort, thinking: said, anthropic }: ChatRequest): boolean {
+  const thinking = said ?? anthropic?.['thinking']
   if (typeof effort === 'string' && effort !== 'none' && effort !== 'disable') return true
   return isFields(thinking) && thinking['type'] !== 'disabled'
 }

@@ -1,4 +1,6 @@
 import { type Traits as ClaudeTraits, traitsOf as claudeTraits } from '../anthropic/models.ts'
+import { text } from '../json.ts'
+import type { Target } from '../provider.ts'
 
 /** What a model behind Converse takes, by its id. The API has no cheap way to ask, and a wrong guess is a 400. */
 export interface Traits {
@@ -50,22 +52,34 @@ export function traitsOf(model: string): Traits {
   return OTHER
 }
 
+/** Those of a deployment's model: an ARN of a profile or an import does not tell what model it is, `base_model` may. */
+export function traitsFor(target: Target): Traits {
+  return traitsOf(namesOf(target))
+}
+
+/** All a deployment says of what model it is. */
+export function namesOf({ model, baseModel, settings }: Target): string {
+  return `${model} ${baseModel ?? ''} ${text(settings['base_model'])}`.trim()
+}
+
 /** What LiteLLM lets operators write before the model's own id: the API to use, a region, the kind of an imported model. */
 const ROUTES = new Set(['converse', 'converse_like', 'invoke', 'llama', 'deepseek_r1', 'qwen2', 'qwen3', 'openai', 'nova'])
 /** `eu-west-1`, `us-gov-east-1`, `eusc-de-east-1`. */
 export const REGION = /^[a-z]{2,4}(?:-[a-z]+)+-\d$/
 
-/** The id Bedrock knows the model by, and the region its name holds, or null. */
-export function modelOf(name: string): { id: string; region: string | null } {
+/** The id Bedrock knows the model by, the region its name holds or null, and the route written before it; empty = none. */
+export function modelOf(name: string): { id: string; region: string | null; route: string } {
   let id = name
   let region: string | null = null
+  let route = ''
   for (let slash = id.indexOf('/'); slash > 0 && !id.startsWith('arn:'); slash = id.indexOf('/')) {
     const step = id.slice(0, slash)
     if (REGION.test(step)) region = step
-    else if (!ROUTES.has(step)) break
+    else if (ROUTES.has(step)) route = step
+    else break
     id = id.slice(slash + 1)
   }
   // ARNs of Bedrock's own models leave the account out, never the region.
   const arn = /^arn:[a-z-]+:[a-z]+:([a-z0-9-]+):/.exec(id)
-  return { id, region: arn?.[1] ?? region }
+  return { id, region: arn?.[1] ?? region, route }
 }

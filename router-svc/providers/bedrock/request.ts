@@ -1,4 +1,3 @@
-import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest } from '../../canonical/chat.ts'
 import { withCachePoints } from '../anthropic/cache-points.ts'
 import { encodeThinking } from '../anthropic/thinking.ts'
@@ -6,8 +5,9 @@ import { dropNamed, isAllowed } from '../openai/parameters.ts'
 import type { Target, UpstreamRequest } from '../provider.ts'
 import { createRefusals, isForGateway, type Refusals, withoutCounterpart } from '../refusals.ts'
 import { encodeMessages } from './messages.ts'
-import { modelOf, type Traits, traitsOf } from './models.ts'
+import { type Traits, traitsFor } from './models.ts'
 import { encodeTools, jsonFormat, type Toolbox, textFormat, toolNames, withJsonTool } from './tools.ts'
+import { modelUrl } from './url.ts'
 import { type Fields, isFields, text } from './wire.ts'
 
 /** OpenAI parameters without a counterpart, and the values that ask for nothing. */
@@ -93,21 +93,10 @@ interface Screened {
 export function encodeRequest(canonical: ChatRequest, target: Target): UpstreamRequest {
   const refusals = createRefusals(canonical, target)
   const screened = screen(canonical, target, refusals)
-  const { id, region } = modelOf(text(target.settings['model_id'], target.model))
-  // An ARN of a profile or an import does not tell what model it is; the deployment's name may.
-  const traits = traitsOf(`${target.model} ${text(target.settings['base_model'])}`)
-  const body = encodeBody(screened, target, traits, refusals)
+  const body = encodeBody(screened, target, traitsFor(target), refusals)
   refusals.check()
-  const action = screened.request.stream === true ? 'converse-stream' : 'converse'
-  const url = `${baseOf(target.base, region)}/model/${encodeURIComponent(id)}/${action}`
+  const url = modelUrl(target, screened.request.stream === true ? 'converse-stream' : 'converse')
   return { method: 'POST', url, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
-}
-
-/** The base of the deployment, in the region that the model's name holds where it holds one. */
-function baseOf(base: string, region: string | null): string {
-  if (base === '') throw new GatewayError('bad_request', 'litellm.BadRequestError: the deployment needs an AWS region.')
-  if (region === null) return base.replace(/\/+$/, '')
-  return base.replace(/^(https:\/\/bedrock-runtime(?:-fips)?\.)[^.]+(\.amazonaws\.com)/, `$1${region}$2`).replace(/\/+$/, '')
 }
 
 function encodeBody({ request, own, fields }: Screened, target: Target, traits: Traits, refusals: Refusals): Fields {

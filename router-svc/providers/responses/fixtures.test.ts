@@ -4,13 +4,10 @@ import { type Fields, isFields } from '../json.ts'
 import { decodeError } from '../openai/error.ts'
 import { cuts, type Decoded, decodePieces } from '../provider.suite.ts'
 import type { DecodeContext } from '../provider.ts'
+import { ADAPTER } from './encode.testkit.ts'
 import { fold } from './fold.testkit.ts'
-import { responsesChat } from './index.ts'
 import { allRecordings, haveRecordings, type Recording } from './recordings.testkit.ts'
 
-const adapter = responsesChat({ protocol: 'openai', base: null, keys: [] }, (status, headers, body) =>
-  decodeError('openai', status, headers, body),
-)
 const CONTEXT: DecodeContext = { id: 'made-up', created: 7, model: 'sent', request: {} }
 const recordings = allRecordings()
 
@@ -85,7 +82,7 @@ function comparable(facts: ReturnType<typeof told>) {
 }
 
 function decodeStreamed(stream: string, pieces?: Uint8Array[]): Decoded<Parameters<typeof fold>[0][number]> {
-  const decoder = adapter.decodeStream?.(CONTEXT)
+  const decoder = ADAPTER.decodeStream?.(CONTEXT)
   if (decoder === undefined) throw new Error('no stream')
   return decodePieces(decoder, pieces ?? [Buffer.from(stream)])
 }
@@ -115,7 +112,7 @@ describe.skipIf(!haveRecordings())('recorded answers of /responses', () => {
   })
 
   it.each(whole)('%s is a chat of the same words, calls and counts', (_name, { body }) => {
-    const chat = adapter.decodeResponse(Buffer.from(body ?? ''), {}, CONTEXT)
+    const chat = ADAPTER.decodeResponse(Buffer.from(body ?? ''), {}, CONTEXT)
     const facts = told(JSON.parse(body ?? '') as Fields)
     expect(comparable(answered(chat))).toEqual(comparable(facts))
     if (facts.kept) expect(answered(chat).kept).toBe(true)

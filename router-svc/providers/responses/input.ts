@@ -90,7 +90,8 @@ function replay(kept: Fields[], said: string, calls: Map<string, ToolCall>, mess
         const end = sliced ? at + (Number(length) || 0) : said.length
         const piece = said.slice(at, end)
         at = end
-        if (piece !== '') progress.items.push(messageItem(owned(rest), piece))
+        // One that was empty from the start may be what the reasoning before it led to.
+        if (piece !== '' || (sliced && whole)) progress.items.push(messageItem(owned(rest), piece))
         break
       }
       case 'function_call':
@@ -122,7 +123,7 @@ function replay(kept: Fields[], said: string, calls: Map<string, ToolCall>, mess
 function messageItem(item: Fields, piece: string): InputItem {
   const phase = item['phase'] === undefined ? {} : { phase: item['phase'] }
   if (text(item['id']) === '') return { role: 'assistant', content: piece, ...phase }
-  const content = [{ type: 'output_text', text: piece, annotations: [] }]
+  const content = [{ type: 'output_text', text: piece, annotations: [], logprobs: [] }]
   return { status: 'completed', ...item, type: 'message', role: 'assistant', content } as InputItem
 }
 

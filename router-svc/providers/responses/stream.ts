@@ -116,7 +116,8 @@ class ResponsesStream implements StreamDecoder<ChatChunk> {
 
   #envelope(fields: Fields): void {
     const { response } = fields
-    if (!isFields(response)) return
+    // What chunks went out with stays.
+    if (!isFields(response) || this.#saidRole) return
     this.#id = text(response['id'], this.#id)
     this.#created = createdAt(response) ?? this.#created
     this.#model = text(response['model'], this.#model)

@@ -1,3 +1,4 @@
+import { asEndpoint } from '../proto/carried.ts'
 import type { RuntimeSnapshot } from '../proto/deployment.ts'
 import { BEAT_INTERVAL } from '../proto/frames.ts'
 import { PRODUCT_VERSION, readable } from '../proto/version.ts'
@@ -15,7 +16,7 @@ import { createIdentities, type IdentitySettings } from './auth/virtual-key.ts'
 import { answerPreflight, corsHeaders } from './cors.ts'
 import type { Exchange } from './exchange.ts'
 import { answerLiveness, answerReadiness, readiness } from './health.ts'
-import { createInference, readsHeader } from './inference.ts'
+import { createInference, readsHeader, withoutKeys } from './inference.ts'
 import { answerModel, answerModels } from './models.ts'
 import { createObserver } from './observe.ts'
 import { createRefusals } from './refusals.ts'
@@ -97,9 +98,20 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
 
   function handle(exchange: Exchange): void {
     exchange.answerHeaders = ANSWER_HEADERS
-    const target = routeOf(exchange.path)
+    const target = routeOf(exchange.path, exchange.method)
     if (target?.kind === 'inference' && exchange.method === 'POST') void infer(exchange, target.endpoint, target.model)
-    else if (!answerPreflight(exchange)) void answer(exchange, target)
+    else if (target?.kind === 'carried' && target.endpoint.methods.includes(exchange.method)) {
+      const { endpoint, params } = target
+      const { method, path, query } = exchange
+      void infer(exchange, asEndpoint(endpoint), null, {
+        method,
+        path,
+        query: withoutKeys(query),
+        params,
+        pattern: endpoint.path,
+        groups: endpoint.groups,
+      })
+    } else if (!answerPreflight(exchange)) void answer(exchange, target)
   }
 
   async function answer(exchange: Exchange, target: Target | null): Promise<void> {
@@ -117,6 +129,9 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
 
   async function serve(exchange: Exchange, target: Target): Promise<void> {
     switch (target.kind) {
+      case 'inference':
+      case 'carried':
+        return
       case 'liveness':
         return answerLiveness(exchange, draining)
       case 'readiness':

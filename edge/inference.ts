@@ -44,7 +44,10 @@ export interface ObservedCall {
   end: RelayEnd
 }
 
-export type Infer = (exchange: Exchange, endpoint: Endpoint, pathModel: string | null) => Promise<void>
+export type Infer = (exchange: Exchange, endpoint: Endpoint, pathModel: string | null, carried?: CarriedRoute) => Promise<void>
+
+/** What a carried endpoint needs beside its body, and who may call it. */
+export type CarriedRoute = NonNullable<CallMessage['carried']> & { groups: readonly string[] }
 
 /** Route groups of the dialects that are not OpenAI's. */
 const GROUPS: Readonly<Partial<Record<DialectName, readonly string[]>>> = { anthropic: ANTHROPIC_GROUPS }
@@ -98,7 +101,7 @@ export function createInference(deps: InferenceDeps): Infer {
   const { bus, clock, authenticate, refusals, observe } = deps
   const subject = bus.subjects.call(LANE)
 
-  return async function infer(exchange, endpoint, pathModel) {
+  return async function infer(exchange, endpoint, pathModel, carried) {
     const startedAt = clock.monotonic()
     const id = callId()
     const own = ownCallId(exchange)
@@ -106,7 +109,7 @@ export function createInference(deps: InferenceDeps): Infer {
     let identity: Identity | null = null
     const done = (end: RelayEnd) => observe({ endpoint, identity, duration: clock.monotonic() - startedAt, end })
     try {
-      const found = authenticate(exchange, GROUPS[endpoint.dialect] ?? INFERENCE_GROUPS)
+      const found = authenticate(exchange, carried?.groups ?? GROUPS[endpoint.dialect] ?? INFERENCE_GROUPS)
       identity = found instanceof Promise ? await found : found
       const caller = identity
       const refusal = refusals.find(caller, endpoint.name)
@@ -120,6 +123,7 @@ export function createInference(deps: InferenceDeps): Infer {
       const body = await takeBody(exchange, BODY_INLINE_MAX)
       const head = callMessage(deps, exchange, id, endpoint, pathModel, caller)
       if (own !== null) head.clientCallId = own
+      if (carried !== undefined) carry(head, exchange, carried, deps.settings()?.keyHeaderName?.toLowerCase())
       const relay = new Relay(exchange, {
         onEnd: (end) => {
           settleLost(deps, end)
@@ -161,6 +165,26 @@ function callMessage(
     if (version !== null) message.query = { 'api-version': version }
   }
   return message
+}
+
+/** A carried call takes its request line along, and whatever headers hold no credential. */
+function carry(
+  message: CallMessage,
+  { headers }: Exchange,
+  { groups: _, ...carried }: CarriedRoute,
+  keyHeader: string | undefined,
+): void {
+  message.carried = carried
+  for (const name in headers)
+    if (!CREDENTIAL_HEADERS.has(name) && name !== keyHeader) message.headers[name] ??= headers[name] as string
+}
+
+/** A query without the parameters that hold credentials. */
+export function withoutKeys(query: string): string {
+  return query
+    .split('&')
+    .filter((part) => !/^(?:key|api[-_]?key|access_token)=/i.test(part))
+    .join('&')
 }
 
 function passedHeaders(headers: Readonly<Record<string, string>>, settings: RuntimeSettings | null): Record<string, string> {

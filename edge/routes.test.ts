@@ -23,7 +23,7 @@ describe('a path', () => {
     ['/openai/deployments/a/b/embeddings', 'aembedding a/b'],
     ['/engines/gpt-4o/chat/completions', 'acompletion gpt-4o'],
     ['/engines/100%/completions', 'atext_completion 100%'],
-    ['/openai/deployments//completions', 'admin'],
+    ['/openai/deployments//completions', 'carried'],
     ['/v1/models', 'models'],
     ['/models', 'models'],
     ['/models/', 'models'],

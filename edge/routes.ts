@@ -1,8 +1,10 @@
+import { CARRIED, type CarriedEndpoint } from '../proto/carried.ts'
 import { ENDPOINTS, type Endpoint } from '../proto/endpoints.ts'
 
 /** What a path means here. Everything else is management and goes to accounting. */
 export type Target =
   | { kind: 'inference'; endpoint: Endpoint; model: string | null }
+  | { kind: 'carried'; endpoint: CarriedEndpoint; params: Record<string, string> }
   | { kind: 'models' }
   | { kind: 'model'; model: string }
   | { kind: 'liveness' | 'readiness' | 'metrics' }
@@ -16,6 +18,7 @@ interface Pattern {
 /** Methods of a target; HEAD is GET without a body. */
 export function methodsOf(target: Target): readonly string[] {
   if (target.kind === 'inference') return [target.endpoint.method]
+  if (target.kind === 'carried') return target.endpoint.methods
   return target.kind === 'liveness' || target.kind === 'readiness' ? ['GET', 'HEAD', 'OPTIONS'] : ['GET', 'HEAD']
 }
 
@@ -31,7 +34,10 @@ const FIXED: Readonly<Record<string, Target>> = {
 }
 
 /** The route table: path → target, null for what accounting serves. Built once from the endpoint table. */
-export function createRoutes(endpoints: readonly Endpoint[] = ENDPOINTS): (path: string) => Target | null {
+export function createRoutes(
+  endpoints: readonly Endpoint[] = ENDPOINTS,
+  carried: readonly CarriedEndpoint[] = CARRIED,
+): (path: string, method?: string) => Target | null {
   const exact = new Map<string, Target>(Object.entries(FIXED))
   const patterns: Pattern[] = []
   for (const endpoint of endpoints) {
@@ -47,16 +53,40 @@ export function createRoutes(endpoints: readonly Endpoint[] = ENDPOINTS): (path:
   patterns.sort((a, b) => b.after.length - a.after.length)
   patterns.push({ before: '/v1/models/', after: '', target: modelOf }, { before: '/models/', after: '', target: modelOf })
 
-  const find = (path: string): Target | null => {
+  const shapes = carried.flatMap(shapesOf)
+
+  const find = (path: string, method: string | undefined): Target | null => {
     const fixed = exact.get(path)
     if (fixed !== undefined) return fixed
     for (const { before, after, target } of patterns) {
       const fits = path.startsWith(before) && path.endsWith(after) && path.length > before.length + after.length
       if (fits) return target(decoded(path.slice(before.length, path.length - after.length)))
     }
-    return null
+    let other: Target | null = null
+    for (const { expression, endpoint } of shapes) {
+      const found = expression.exec(path)
+      if (found === null) continue
+      const params = Object.fromEntries(Object.entries(found.groups ?? {}).map(([name, value]) => [name, decoded(value ?? '')]))
+      const target: Target = { kind: 'carried', endpoint, params }
+      // One path may mean another endpoint to another method: `GET /v1/files` lists, `POST` creates.
+      if (method === undefined || endpoint.methods.includes(method)) return target
+      other ??= target
+    }
+    return other
   }
-  return (path) => find(path) ?? (path.endsWith('/') && path.length > 1 ? find(path.slice(0, -1)) : null)
+  return (path, method) => find(path, method) ?? (path.endsWith('/') && path.length > 1 ? find(path.slice(0, -1), method) : null)
+}
+
+/** The path of a carried endpoint as expressions, with `/v1` and without. */
+function shapesOf(endpoint: CarriedEndpoint): { expression: RegExp; endpoint: CarriedEndpoint }[] {
+  const paths = endpoint.path.startsWith('/v1/') ? [endpoint.path, endpoint.path.slice(3)] : [endpoint.path]
+  return paths.map((path) => {
+    const source = path
+      .replace(/[.*+?^$()|[\]\\]/g, '\\$&')
+      .replace(/\{rest\}$/, '(?<rest>.*)')
+      .replace(/\{(\w+)\}/g, '(?<$1>[^/]+)')
+    return { expression: new RegExp(`^${source}$`), endpoint }
+  })
 }
 
 function modelOf(model: string): Target {

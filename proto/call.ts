@@ -1,3 +1,4 @@
+import type { CarriedCall } from './carried.ts'
 import type { Identity } from './identity.ts'
 
 /**
@@ -22,6 +23,8 @@ export interface CallMessage {
   identity: Identity
   /** Lower-case allow-listed request headers (`x-litellm-*`, `traceparent`, `anthropic-beta`, …). Never a credential. */
   headers: Record<string, string>
+  /** Of an endpoint that is carried (carried.ts): which, and what the request line said. */
+  carried?: CarriedCall & { pattern: string }
   /** Query parameters that matter (`api-version`). */
   query?: Record<string, string>
   /** Address of the client as the edge saw it. */

@@ -211,4 +211,6 @@ export interface RuntimeSnapshot {
   deployments: Deployment[]
   settings: RuntimeSettings
   pricing?: Pricing
+  /** Credentials for what providers serve beside their models, by what the settings name them for (`files`, `assistants`, …). */
+  services?: { purpose: string; deployment: Deployment }[]
 }

@@ -116,6 +116,12 @@ export function openCall(incoming: IncomingStream, clock: Clock): Call {
   const message = incoming.head as CallMessage
   const row = endpoint(message.endpoint)
   if (row === undefined) throw new GatewayError('bad_request', `This router does not know the endpoint ${message.endpoint}.`)
+  return newCall(incoming, clock, row)
+}
+
+/** A call of which nothing is read yet. */
+export function newCall(incoming: IncomingStream, clock: Clock, row: Endpoint): Call {
+  const message = incoming.head as CallMessage
   return {
     message,
     identity: message.identity,
@@ -228,7 +234,8 @@ function parseObject(raw: Uint8Array): Record<string, unknown> {
   return parsed
 }
 
-function optionsOf(call: Call, customerHeaders: readonly string[]): CallOptions {
+/** What the request asks of the gateway itself, in its body (`call.parsed`) and headers. */
+export function optionsOf(call: Call, customerHeaders: readonly string[]): CallOptions {
   const { parsed, identity } = call
   const { headers } = call.message
   const metadata = metadataOf(call)

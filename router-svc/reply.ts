@@ -21,11 +21,11 @@ export class Reply {
   }
 
   /** Sends the head of a stream. */
-  start(headers: Record<string, string>, booking?: Uint8Array): void {
+  start(headers: Record<string, string>, booking?: Uint8Array, status = 200): void {
     if (this.#over) return
     this.#open = true
-    this.recording?.start(200, headers)
-    const head: StartHead = { v: WIRE_VERSION, status: 200, headers }
+    this.recording?.start(status, headers)
+    const head: StartHead = { v: WIRE_VERSION, status, headers }
     if (booking !== undefined) head.booking = booking
     if (!this.#call.incoming.closed) this.#call.incoming.start(head)
   }

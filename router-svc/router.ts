@@ -1,4 +1,5 @@
-import type { RuntimeSnapshot } from '../proto/deployment.ts'
+import type { CallMessage } from '../proto/call.ts'
+import type { Deployment, RuntimeSnapshot } from '../proto/deployment.ts'
 import { DEFAULT_ROUTING } from '../proto/routing.ts'
 import { QUEUE } from '../proto/subjects.ts'
 import type { UsageEvent } from '../proto/usage.ts'
@@ -18,6 +19,7 @@ import { createAdmission } from './admission/admission.ts'
 import { createLimitSource } from './admission/limit-source.ts'
 import { createEmbed } from './cache/embed.ts'
 import { createResponseCache, type ResponseCacheDeps } from './cache/response-cache.ts'
+import { createCarry } from './carried/carry.ts'
 import { createTokenCounter } from './count-tokens.ts'
 import { createTokens } from './credentials/tokens.ts'
 import { createHandle } from './handle.ts'
@@ -206,13 +208,28 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     clock,
     wheel,
   })
+  const compile = (deployment: Deployment): Route => {
+    const alone = { ...(published as RuntimeSnapshot), deployments: [deployment] }
+    return compileRuntime(alone, compileDeps).routes[0] as Route
+  }
+  const carry = createCarry({
+    routerId: bus.id,
+    http: deps.http,
+    clock,
+    wheel,
+    codec,
+    sealer: deps.sealer,
+    inForce: () => ({ runtime: runtime as RouterRuntime, snapshot: published as RuntimeSnapshot }),
+    compile,
+    admission,
+    spool,
+    observe,
+    log,
+  })
   const checks = createHealthChecks({
     bus,
     inForce: () => (runtime === null || published === null ? null : { runtime, deployments: published.deployments }),
-    compile: (deployment) => {
-      const alone = { ...(published as RuntimeSnapshot), deployments: [deployment] }
-      return compileRuntime(alone, compileDeps).routes[0] as Route
-    },
+    compile,
     states,
     selector,
     spool,
@@ -240,7 +257,8 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
       return
     }
     inFlight += 1
-    handle(incoming, () => {
+    const serve = (incoming.head as CallMessage).carried === undefined ? handle : carry
+    serve(incoming, () => {
       inFlight -= 1
       if (inFlight === 0) idle?.()
     })

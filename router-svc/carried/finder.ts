@@ -1,0 +1,110 @@
+import type { Deployment, RuntimeSnapshot } from '../../proto/deployment.ts'
+import { GatewayError } from '../../shared/errors.ts'
+import { mayCall } from '../../shared/model-access.ts'
+import type { Call } from '../call.ts'
+import type { Resolution, Route, RouterRuntime } from '../runtime.ts'
+import type { Finder } from './carrier.ts'
+
+export interface FinderDeps {
+  runtime: RouterRuntime
+  /** What is in force, with its services. */
+  snapshot: RuntimeSnapshot
+  /** A route for a deployment that need not be in the runtime. */
+  compile(deployment: Deployment): Route
+}
+
+/** Deployments and credentials for a carried call, as far as its caller may use them. */
+export function createFinder(call: Call, { runtime, snapshot, compile }: FinderDeps): Finder {
+  const { identity } = call
+
+  function allowed(model: string, resolution: Resolution | null): Route {
+    if (!mayCall(identity, [model, runtime.aliased(model)], resolution?.served ?? [])) {
+      throw new GatewayError('model_denied', `The model '${model}' is not available for this API key.`, { param: 'model' })
+    }
+    const route = resolution?.routes.find(({ deployment, problem }) => problem === null && !deployment.blocked)
+    if (route === undefined) {
+      const text =
+        resolution === null ? `Invalid model name passed in model=${model}.` : `No deployment of ${model} can serve now.`
+      throw new GatewayError(resolution === null ? 'unknown_model' : 'no_deployment', text, { param: 'model' })
+    }
+    return route
+  }
+
+  return {
+    runtime,
+    byModel: (model) => {
+      const alias = identity.aliases[model]
+      const name = alias !== undefined && Object.hasOwn(identity.aliases, model) ? alias : model
+      return allowed(name, runtime.resolve(name, identity.teamId))
+    },
+    byDeployment(id) {
+      const service = snapshot.services?.find(({ deployment }) => deployment.id === id)
+      if (service !== undefined) return compile(service.deployment)
+      if (id.startsWith(ENVIRONMENT)) return fromEnvironment(id.slice(ENVIRONMENT.length))
+      const resolution = runtime.resolve(id, identity.teamId)
+      if (resolution?.routes[0]?.deployment.id !== id)
+        throw new GatewayError('not_found', `The deployment that holds this object is gone.`)
+      return allowed(resolution.group, resolution)
+    },
+    byProvider(provider, purpose) {
+      const named = snapshot.services?.find((one) => one.purpose === purpose && one.deployment.provider === provider)
+      if (named !== undefined) return usable(compile(named.deployment), provider)
+      const route = runtime.routes.find((one) => one.deployment.provider === provider && one.problem === null && isOpen(one))
+      return route ?? fromEnvironment(provider)
+    },
+  }
+
+  /** A provider whose key is in the environment alone. */
+  function fromEnvironment(provider: string): Route {
+    return usable(compile({ ...NOBODY, id: `${ENVIRONMENT}${provider}`, provider }), provider)
+  }
+}
+
+const ENVIRONMENT = 'environment/'
+
+function isOpen({ deployment }: Route): boolean {
+  return !deployment.blocked && deployment.team === undefined
+}
+
+function usable(route: Route, provider: string): Route {
+  if (route.problem === null) return route
+  throw new GatewayError('provider_authentication', `litellm.AuthenticationError: ${provider}: ${route.problem}.`)
+}
+
+/** A deployment of no model, for what a provider serves beside its models. */
+const NOBODY: Deployment = {
+  id: '',
+  modelGroup: '',
+  provider: '',
+  model: '',
+  apiBase: null,
+  apiKey: null,
+  organization: null,
+  apiVersion: null,
+  weight: 1,
+  rpm: null,
+  tpm: null,
+  maxParallelRequests: null,
+  order: null,
+  tags: [],
+  timeout: null,
+  streamTimeout: null,
+  maxRetries: null,
+  defaults: {},
+  extraHeaders: {},
+  extraBody: {},
+  dropParams: false,
+  additionalDropParams: [],
+  allowedOpenaiParams: [],
+  mockResponse: null,
+  mode: null,
+  baseModel: null,
+  accessGroups: [],
+  info: {},
+  prices: null,
+  maxInputTokens: null,
+  maxOutputTokens: null,
+  blocked: false,
+  fromDatabase: false,
+  settings: {},
+}

@@ -355,7 +355,8 @@ function pricedAs(
   model: string,
   catalog: Catalog,
 ): { provider: string; model: string } {
-  if (baseModel === null) return { provider, model }
+  // LiteLLM's way to ask for a protocol is no part of the model's name.
+  if (baseModel === null) return { provider, model: model.replace(/^responses\//, '') }
   const target = targetOf(baseModel, null, catalog)
   if (target.kind === 'served') return target
   const slash = baseModel.indexOf('/')

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Target } from '../provider.ts'
-import { foundryAddress, openaiAddress } from './url.ts'
+import { foundryAddress, openaiAddress, responsesUrl } from './url.ts'
 
 const CHAT = '/chat/completions'
 const RESOURCE = 'https://res.openai.azure.com'
@@ -94,5 +94,31 @@ describe('the address of a Foundry model', () => {
     expect(at(`${FOUNDRY}/openai/v1`)).toBe(`${FOUNDRY}/openai/v1/chat/completions`)
     expect(at(FOUNDRY, 'v1')).toBe(`${FOUNDRY}/openai/v1/chat/completions`)
     expect(at(RESOURCE)).toBe(`${RESOURCE}/openai/deployments/dep/chat/completions?api-version=2024-10-21`)
+  })
+})
+
+describe('the address of the Responses API', () => {
+  const at = (base: string, version: string | null = null) => responsesUrl(target(base, version))
+  const v1 = `${RESOURCE}/openai/v1/responses`
+
+  it('is beside the deployments, dated where the date knows it', () => {
+    expect(at(RESOURCE, '2025-04-01-preview')).toBe(`${RESOURCE}/openai/responses?api-version=2025-04-01-preview`)
+    expect(at(`${RESOURCE}/openai/deployments/dep/chat/completions?api-version=2025-04-01-preview`)).toBe(
+      `${RESOURCE}/openai/responses?api-version=2025-04-01-preview`,
+    )
+  })
+
+  it('is the undated one where no date is given, or one from before it was', () => {
+    for (const version of [null, 'v1', '2024-10-21', '2025-02-01-preview']) expect(at(RESOURCE, version)).toBe(v1)
+    for (const base of [`${RESOURCE}/openai`, `${RESOURCE}/openai/v1`, `${RESOURCE}/openai/v1/responses`])
+      expect(at(base)).toBe(v1)
+    expect(at(`${RESOURCE}/openai/v1`, '2025-04-01-preview')).toBe(v1)
+    expect(at(RESOURCE, 'preview')).toBe(`${v1}?api-version=preview`)
+    expect(at(`${FOUNDRY}/models`)).toBe(`${FOUNDRY}/openai/v1/responses`)
+  })
+
+  it('keeps the path of a proxy in front of it', () => {
+    expect(at('https://proxy.example.test/azure/openai/v1')).toBe('https://proxy.example.test/azure/openai/v1/responses')
+    expect(at('https://proxy.example.test/azure')).toBe('https://proxy.example.test/azure/openai/v1/responses')
   })
 })

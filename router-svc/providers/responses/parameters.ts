@@ -55,7 +55,8 @@ export interface Screened {
 
 /** Sorts the parameters; `extra_body` is unpacked among them. A null means absent. */
 export function screen(canonical: ChatRequest, target: Target, refusals: Refusals): Screened {
-  const given: Fields = { ...canonical, ...(isFields(canonical['extra_body']) ? canonical['extra_body'] : {}) }
+  const { responses, ...chat } = canonical
+  const given: Fields = { ...ownWords(responses), ...chat, ...(isFields(canonical['extra_body']) ? canonical['extra_body'] : {}) }
   dropNamed(given, canonical, target)
   const request: ChatRequest = { model: canonical.model, messages: canonical.messages }
   const rest: Fields = {}
@@ -69,6 +70,20 @@ export function screen(canonical: ChatRequest, target: Target, refusals: Refusal
     } else if (!isForGateway(name, value, NO_HINTS)) rest[name] = value
   }
   return { request, rest }
+}
+
+/** What a client of this protocol may say that its chat has no place for. */
+const OWN = ['reasoning', 'include', 'truncation', 'max_tool_calls', 'context_management', 'prompt_cache_options'] as const
+
+/**
+ * Of the request that such a client sent, which stands in `responses.body` beside its chat. Never in place of what limits and guardrails have
+ * seen: input, tools, the output limit.
+ */
+function ownWords(responses: unknown): Fields {
+  const body = isFields(responses) ? responses['body'] : undefined
+  const own: Fields = {}
+  if (isFields(body)) for (const name of OWN) if (body[name] !== undefined) own[name] = body[name]
+  return own
 }
 
 const NO_HINTS: ReadonlySet<string> = new Set()

@@ -86,6 +86,16 @@ describe('a chat as a request of the Responses API', () => {
     expect(refusal({ reasoning_effort: 3 as unknown as string })).toContain('bad_request reasoning_effort')
   })
 
+  it('says what a client of the same protocol said beside its chat, and sends its request not twice', () => {
+    const reasoning = { effort: 'low', summary: 'auto' }
+    const responses = { body: { model: 'x', input: 'other', reasoning, include: ['web_search_call.results'], store: true } }
+    expect(encode({ responses, reasoning_effort: 'low' })).toEqual({
+      ...encode({}),
+      reasoning,
+      include: ['web_search_call.results', 'reasoning.encrypted_content'],
+    })
+  })
+
   it('has its answer format as the format of its text', () => {
     const schema = { type: 'object', properties: {} }
     const json_schema = { name: 'n', schema, strict: true, description: 'd' }

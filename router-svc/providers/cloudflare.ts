@@ -25,11 +25,13 @@ const BY_CODE: Readonly<Record<string, ErrorCode>> = {
  */
 export function cloudflare(name: string, row: ProviderRow): Provider {
   const readError: Provider['decodeError'] = (status, headers, body) => decodeError(name, status, headers, body)
-  const variant: Variant = { row, readError, url: addressOf }
+  const errorIn = (source: string) =>
+    source.includes('"errors"') && listedError(source) !== null ? readError(200, {}, source) : null
+  const variant: Variant = { row, readError, errorIn, url: addressOf }
   return {
     ...madeProvider(name, row, 'cloudflare', readError),
-    chat: unwrapped(chatVariant(variant), readError),
-    embedding: unwrapped(embeddingVariant(variant), readError),
+    chat: unwrapped(chatVariant(variant)),
+    embedding: unwrapped(embeddingVariant(variant)),
   }
 }
 
@@ -48,16 +50,12 @@ function decodeError(provider: string, status: number, headers: Readonly<Record<
 }
 
 /** Its API puts answers into `{result, success, errors}`; those in OpenAI's form mostly come bare. */
-function unwrapped<Request, Response, Chunk>(
-  plain: Adapter<Request, Response, Chunk>,
-  readError: Provider['decodeError'],
-): Adapter<Request, Response, Chunk> {
+function unwrapped<Request, Response, Chunk>(plain: Adapter<Request, Response, Chunk>): Adapter<Request, Response, Chunk> {
   return {
     ...plain,
     decodeResponse(bytes, headers, context) {
       const source = sourceOf(bytes)
       if (!source.includes('"success"')) return plain.decodeResponse(bytes, headers, context)
-      if (listedError(source) !== null) throw readError(200, headers, source)
       return plain.decodeResponse(resultIn(source) ?? bytes, headers, context)
     },
   }

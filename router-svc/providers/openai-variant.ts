@@ -6,11 +6,11 @@ import type { ChatChunk, ChatRequest, ChatResponse } from '../canonical/chat.ts'
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../canonical/completion.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
 import { exceptionName } from './error-status.ts'
-import type { Fields } from './json.ts'
+import { type Fields, sourceOf } from './json.ts'
 import { requestEncoder } from './openai/request.ts'
 import { decodeChat, decodeCompletion, decodeEmbedding, type ErrorReader } from './openai/response.ts'
 import { chatStream, completionStream } from './openai/stream.ts'
-import type { Adapter, CredentialKind, Provider, Target, UpstreamRequest } from './provider.ts'
+import type { Adapter, CredentialKind, Provider, StreamDecoder, Target, UpstreamRequest } from './provider.ts'
 
 /** What a service that borrows OpenAI's forms does its own way. */
 export interface Variant {
@@ -20,6 +20,8 @@ export interface Variant {
   /** Last changes to the body, in place; its members belong to the canonical request, which stays as it is. */
   refine?(body: Fields, target: Target, mode: Mode, request: Readonly<Fields>): void
   readError: ErrorReader
+  /** The error that a whole answer or an event of a stream is, where it is one in another form than OpenAI's. */
+  errorIn?(source: string): GatewayError | null
 }
 
 type ChatAdapter = Adapter<ChatRequest, ChatResponse, ChatChunk>
@@ -31,8 +33,11 @@ export function chatVariant(variant: Variant): ChatAdapter {
   return {
     mode: 'chat',
     encodeRequest: encoderOf(variant, 'chat'),
-    decodeResponse: (body, headers, context) => decodeChat(body, headers, context, row, readError),
-    decodeStream: (context) => chatStream(context, row, readError),
+    decodeResponse(body, headers, context) {
+      throwErrorIn(variant, body)
+      return decodeChat(body, headers, context, row, readError)
+    },
+    decodeStream: (context) => checked(variant, chatStream(context, row, readError)),
   }
 }
 
@@ -41,8 +46,11 @@ export function completionVariant(variant: Variant): CompletionAdapter {
   return {
     mode: 'completion',
     encodeRequest: encoderOf(variant, 'completion'),
-    decodeResponse: (body, headers, context) => decodeCompletion(body, headers, context, row, readError),
-    decodeStream: (context) => completionStream(context, row, readError),
+    decodeResponse(body, headers, context) {
+      throwErrorIn(variant, body)
+      return decodeCompletion(body, headers, context, row, readError)
+    },
+    decodeStream: (context) => checked(variant, completionStream(context, row, readError)),
   }
 }
 
@@ -51,7 +59,10 @@ export function embeddingVariant(variant: Variant): EmbeddingAdapter {
   return {
     mode: 'embedding',
     encodeRequest: encoderOf(variant, 'embedding'),
-    decodeResponse: (body, headers, context) => decodeEmbedding(body, headers, context, row, readError),
+    decodeResponse(body, headers, context) {
+      throwErrorIn(variant, body)
+      return decodeEmbedding(body, headers, context, row, readError)
+    },
   }
 }
 
@@ -85,6 +96,29 @@ export function reclassified(error: GatewayError, provider: string, code: ErrorC
   if (error.providerCode !== undefined) details.providerCode = error.providerCode
   const label = row.class === 'BadRequestError' ? '' : `${row.class}: `
   return new GatewayError(code, `litellm.${row.class}: ${label}${grammar}${said}`, details)
+}
+
+function throwErrorIn({ errorIn }: Variant, body: Uint8Array): void {
+  const error = errorIn?.(sourceOf(body)) ?? null
+  if (error !== null) throw error
+}
+
+function checked<Chunk>({ errorIn }: Variant, inner: StreamDecoder<Chunk>): StreamDecoder<Chunk> {
+  if (errorIn === undefined) return inner
+  return {
+    get done() {
+      return inner.done
+    },
+    get usage() {
+      return inner.usage ?? null
+    },
+    push(event) {
+      const error = errorIn(event.data)
+      if (error !== null) throw error
+      return inner.push(event)
+    },
+    end: () => inner.end(),
+  }
 }
 
 function encoderOf({ row, url, refine }: Variant, mode: Mode) {

@@ -19,9 +19,10 @@ export function snowflake(name: string, row: ProviderRow): Provider {
     const code = error.providerCode ?? ownCode(body)
     return code !== undefined && TOKEN_CODES.has(code) ? reclassified(error, name, 'provider_authentication') : error
   }
+  const errorIn = (source: string) => (isErrorText(source) ? readError(200, {}, source) : null)
   return {
     ...madeProvider(name, row, 'snowflake', readError),
-    chat: chatVariant({ row, readError, url: addressOf, refine: thinkOfClaude }),
+    chat: chatVariant({ row, readError, errorIn, url: addressOf, refine: thinkOfClaude }),
     embedding: embeddingAdapter(row, readError),
   }
 }
@@ -34,6 +35,17 @@ function thinkOfClaude(body: Fields, { model, baseModel }: Target): void {
   if (effort === 'none') return
   body['reasoning'] ??= { effort }
   body['temperature'] ??= 1
+}
+
+/** `{message, code, request_id}`, where an answer or an event would be. */
+function isErrorText(source: string): boolean {
+  if (source.includes('"choices"') || !source.includes('"message"')) return false
+  try {
+    const parsed: unknown = JSON.parse(source)
+    return isFields(parsed) && typeof parsed['message'] === 'string'
+  } catch {
+    return false
+  }
 }
 
 /** Under `error_code` where `code` says something else. */

@@ -24,6 +24,11 @@ export function decodeError(provider: string, status: number, headers: Headers, 
   return decodeOpenAI(provider, given, headers, JSON.stringify({ error }))
 }
 
+/** The error an answer or an event is under a 200, or null. */
+export function errorIn(provider: string, source: string): GatewayError | null {
+  return source.includes('"error_code"') && errorOf(source) !== null ? decodeError(provider, 200, {}, source) : null
+}
+
 function errorOf(body: string): { code: string; message: unknown } | null {
   let parsed: unknown
   try {

@@ -4,7 +4,7 @@ import type { ChatChunk, ChatRequest, ChatResponse } from '../../canonical/chat.
 import { chatVariant, completionVariant, embeddingVariant, madeProvider, type Variant } from '../openai-variant.ts'
 import type { Adapter, Provider, Target } from '../provider.ts'
 import { plainAnswer, readable } from './content.ts'
-import { decodeError } from './errors.ts'
+import { decodeError, errorIn } from './errors.ts'
 import { refineChat } from './request.ts'
 
 /** Databricks's model serving: OpenAI's protocol, but for the thinking of its models and a few parameters. */
@@ -13,6 +13,7 @@ export function databricks(name: string, row: ProviderRow): Provider {
   const variant: Variant = {
     row,
     readError,
+    errorIn: (source) => errorIn(name, source),
     url: addressOf,
     refine(body, target, mode, request) {
       if (mode === 'chat') refineChat(body, target, request as unknown as ChatRequest)

@@ -7,7 +7,7 @@ import { dropNamed, dropQuietly, parameterRule, refuseUnsupported } from '../ope
 import { vectorAs } from '../openai/response.ts'
 import type { Adapter } from '../provider.ts'
 import { placeOf } from './address.ts'
-import { decodeError, throwListed } from './errors.ts'
+import { decodeError, throwErrorIn } from './errors.ts'
 
 /** Placed apart, or the gateway's business: base64 is made here. */
 const PLACED = ['model', 'input', 'encoding_format', 'project_id', 'space_id', 'parameters']
@@ -37,7 +37,7 @@ export function embeddingAdapter(name: string, row: ProviderRow): Adapter<Embedd
     },
     decodeResponse(bytes, headers, context) {
       const source = sourceOf(bytes)
-      throwListed(name, source)
+      throwErrorIn(name, source)
       const answer = jsonObject(source, 'The answer')
       const { results, input_token_count: counted, ...rest } = answer
       if (!Array.isArray(results)) throw decodeError(name, 200, headers, source)

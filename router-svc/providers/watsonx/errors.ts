@@ -20,9 +20,14 @@ export function decodeError(provider: string, status: number, headers: Headers, 
   return code === undefined ? error : reclassified(error, provider, code)
 }
 
-/** Throws the error an answer or an event holds in place of what was asked for. */
-export function throwListed(provider: string, source: string): void {
-  if (source.includes('"errors"') && listedError(source) !== null) throw decodeError(provider, 200, {}, source)
+/** The error an answer or an event holds in place of what was asked for, or null. */
+export function errorIn(provider: string, source: string): GatewayError | null {
+  return source.includes('"errors"') && listedError(source) !== null ? decodeError(provider, 200, {}, source) : null
+}
+
+export function throwErrorIn(provider: string, source: string): void {
+  const error = errorIn(provider, source)
+  if (error !== null) throw error
 }
 
 /** An error inside a 200 tells its status beside the list. */

@@ -1,11 +1,11 @@
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
 import type { ChatChunk, ChatRequest, ChatResponse, Message } from '../../canonical/chat.ts'
-import { type Fields, sourceOf } from '../json.ts'
+import type { Fields } from '../json.ts'
 import { chatVariant, madeProvider } from '../openai-variant.ts'
 import type { Adapter, Provider, StreamDecoder } from '../provider.ts'
 import { placeOf } from './address.ts'
 import { embeddingAdapter } from './embedding.ts'
-import { decodeError, failedFinish, throwListed } from './errors.ts'
+import { decodeError, errorIn, failedFinish } from './errors.ts'
 import { textChat, textCompletion } from './text.ts'
 
 /** watsonx.ai's chats, which are OpenAI's under another address and with a few names of their own, and its embeddings. */
@@ -48,17 +48,17 @@ function chatAdapter(
       body['messages'] = (body['messages'] as Message[]).map(asSystem)
     },
     readError,
+    errorIn: (source) => errorIn(name, source),
   })
   const { decodeStream } = plain
   return {
     ...plain,
     decodeResponse(bytes, headers, context) {
-      throwListed(name, sourceOf(bytes))
       const answer = plain.decodeResponse(bytes, headers, context)
       settleReasons(name, answer.choices)
       return answer
     },
-    ...(decodeStream === undefined ? {} : { decodeStream: (context) => checked(name, decodeStream(context)) }),
+    ...(decodeStream === undefined ? {} : { decodeStream: (context) => settled(name, decodeStream(context)) }),
   }
 }
 
@@ -76,8 +76,8 @@ function settleReasons(name: string, choices: { finish_reason: string | null }[]
   }
 }
 
-/** Errors come as events of any name, and as reasons to finish. */
-function checked(name: string, inner: StreamDecoder<ChatChunk>): StreamDecoder<ChatChunk> {
+/** Some errors come as reasons to finish. */
+function settled(name: string, inner: StreamDecoder<ChatChunk>): StreamDecoder<ChatChunk> {
   return {
     get done() {
       return inner.done
@@ -86,7 +86,6 @@ function checked(name: string, inner: StreamDecoder<ChatChunk>): StreamDecoder<C
       return inner.usage ?? null
     },
     push(event) {
-      throwListed(name, event.data)
       const chunks = inner.push(event)
       for (const chunk of chunks) settleReasons(name, chunk.choices)
       return chunks

@@ -4,7 +4,7 @@ import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../
 import { chatFromCompletion, completionChunkFromChat, completionFromChat } from '../completion-from-chat.ts'
 import { eventObject, type Fields, isFields, jsonObject, sourceOf, text } from '../json.ts'
 import type { Adapter, DecodeContext, StreamDecoder } from '../provider.ts'
-import { decodeError, failedFinish, throwListed } from './errors.ts'
+import { decodeError, failedFinish, throwErrorIn } from './errors.ts'
 import { encodeText } from './text-request.ts'
 
 /** Chats of a model that goes on with text. */
@@ -66,7 +66,7 @@ function count(value: unknown): number {
 
 function decodeText(name: string, body: Uint8Array, context: DecodeContext): ChatResponse {
   const source = sourceOf(body)
-  throwListed(name, source)
+  throwErrorIn(name, source)
   const { results, ...rest } = jsonObject(source, 'The answer')
   const listed = Array.isArray(results) ? (results as unknown[]).filter(isFields) : []
   if (listed.length === 0) throw decodeError(name, 200, {}, source)
@@ -106,7 +106,7 @@ function textStream(name: string, context: DecodeContext): StreamDecoder<ChatChu
     },
     push(event) {
       if (done || event.data === '') return []
-      throwListed(name, event.data)
+      throwErrorIn(name, event.data)
       if (event.event === 'error') throw decodeError(name, 200, {}, event.data)
       const { results, ...rest } = eventObject(event.data)
       const result = Array.isArray(results) ? (results as unknown[])[0] : undefined

@@ -191,6 +191,45 @@ describe('tools', () => {
   })
 })
 
+/** A response object repeats what was asked; in it the API's defaults are filled in. */
+function repeated(body: Fields): Fields {
+  // Where nothing is said of strictness the service closes the schema.
+  const tools = ((body['tools'] ?? []) as Fields[]).map(({ type, name, parameters }) => {
+    const { additionalProperties: _closed, ...schema } = parameters as Fields
+    return { type, name, schema }
+  })
+  const words = body['text'] as { format?: Fields } | undefined
+  const { type = 'text', name, schema } = words?.format ?? {}
+  return {
+    limit: body['max_output_tokens'] ?? null,
+    temperature: body['temperature'] ?? 1,
+    instructions: body['instructions'] ?? null,
+    choice: body['tool_choice'] ?? 'auto',
+    format: { type, name, schema },
+    tools,
+  }
+}
+
+describe.skipIf(!haveRecordings())('a recorded chat', () => {
+  const chats = allRecordings().filter(({ chat }) => chat !== null)
+
+  it.each(chats.map((one) => [one.name, one] as const))(
+    '%s asks for what its answer repeats',
+    (_name, { chat, body, stream }) => {
+      const last = (stream ?? '').split('\n').findLast((line) => line.startsWith('data: '))
+      const answer = JSON.parse(body ?? last?.slice('data: '.length) ?? '') as Fields
+      const response = (answer['response'] ?? answer) as Fields
+      const { instructions: said, ...asked } = repeated(
+        encode(chat as Partial<ChatRequest>, { dropParams: true, model: 'gpt-4o' }),
+      )
+      const { instructions: heard, ...given } = repeated(response)
+      expect(asked).toEqual(given)
+      // They may have gone as a message.
+      if (heard !== null) expect(said).toEqual(heard)
+    },
+  )
+})
+
 describe.skipIf(!haveRecordings())('by the published description of the API', () => {
   const validate = haveRecordings() ? validatorOf('openai', 'CreateResponse') : () => []
 

@@ -15,6 +15,8 @@ const TYPES: Readonly<Record<Framing, RegExp>> = {
   sse: /text\/event-stream/,
   lines: /json/,
   aws: /vnd\.amazon\.eventstream/,
+  // Whatever it is called: only errors come as JSON.
+  raw: /^(?!application\/(?:problem\+)?json)/,
 }
 
 /** Whether an answer to a stream request is the stream, and not an error or a whole answer in its place. */
@@ -30,6 +32,8 @@ export function eventParser(framing: Framing): EventParser {
       return new LineParser()
     case 'aws':
       return new AwsEventStreamParser()
+    case 'raw':
+      return new TextParser()
   }
 }
 
@@ -67,5 +71,22 @@ class LineParser implements EventParser {
     if (this.#length > LINE_LIMIT)
       throw new GatewayError('provider_malformed', `A line of the stream is longer than ${LINE_LIMIT} bytes.`)
     this.#held.push(bytes)
+  }
+}
+
+/** Text as it comes, a character never cut in two. */
+class TextParser implements EventParser {
+  readonly #decoder = new TextDecoder()
+
+  push(bytes: Uint8Array): SseEvent[] {
+    return this.#event(this.#decoder.decode(bytes, { stream: true }))
+  }
+
+  end(): SseEvent[] {
+    return this.#event(this.#decoder.decode())
+  }
+
+  #event(data: string): SseEvent[] {
+    return data === '' ? [] : [{ event: '', data }]
   }
 }

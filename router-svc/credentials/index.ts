@@ -5,7 +5,10 @@ import { azureCredential } from './azure.ts'
 import { cloudflareCredential } from './cloudflare.ts'
 import type { Credential } from './credential.ts'
 import { databricksCredential } from './databricks.ts'
+import { gigachatCredential } from './gigachat.ts'
+import { copilotCredential } from './github-copilot.ts'
 import { googleCredential } from './google.ts'
+import { predibaseCredential } from './predibase.ts'
 import { snowflakeCredential } from './snowflake.ts'
 import type { Tokens } from './tokens.ts'
 import { watsonxCredential } from './watsonx.ts'
@@ -29,6 +32,9 @@ const MAKERS: Partial<Readonly<Record<CredentialKind, CredentialMaker>>> = {
   'aws-sagemaker': sagemakerCredential,
   azure: azureCredential,
   google: googleCredential,
+  predibase: predibaseCredential,
+  'github-copilot': copilotCredential,
+  gigachat: gigachatCredential,
   watsonx: watsonxCredential,
   databricks: databricksCredential,
   snowflake: snowflakeCredential,

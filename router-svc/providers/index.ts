@@ -1,22 +1,31 @@
 import { type ProviderRow, providerRow } from '../../shared/catalog/providers.ts'
+import { alephAlpha } from './aleph-alpha.ts'
 import { anthropic } from './anthropic/index.ts'
 import { responsesUrl } from './azure/url.ts'
 import { azure } from './azure.ts'
 import { bedrock } from './bedrock/index.ts'
+import { bytez } from './bytez.ts'
 import { cloudflare } from './cloudflare.ts'
 import { cohere } from './cohere/index.ts'
 import { completionOverChat } from './completion-from-chat.ts'
 import { databricks } from './databricks/index.ts'
 import { fim } from './fim.ts'
 import { gemini } from './gemini/index.ts'
+import { gigachat } from './gigachat.ts'
+import { githubCopilot } from './github-copilot.ts'
 import { huggingface } from './huggingface.ts'
 import { jina } from './jina.ts'
+import { langgraph } from './langgraph.ts'
 import { mock } from './mock.ts'
+import { nlpCloud } from './nlp-cloud.ts'
 import { ollama } from './ollama/index.ts'
 import { openai } from './openai.ts'
+import { petals } from './petals.ts'
+import { predibase } from './predibase.ts'
 import type { Provider } from './provider.ts'
 import { withResponses } from './responses/index.ts'
 import { snowflake } from './snowflake.ts'
+import { triton } from './triton.ts'
 import { vertex } from './vertex/index.ts'
 import { voyage } from './voyage.ts'
 import { watsonx, watsonxText } from './watsonx/index.ts'
@@ -37,6 +46,15 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   ollama,
   huggingface,
   fim,
+  triton,
+  predibase,
+  petals,
+  'nlp-cloud': nlpCloud,
+  langgraph,
+  'github-copilot': githubCopilot,
+  gigachat,
+  bytez,
+  'aleph-alpha': alephAlpha,
   watsonx,
   'watsonx-text': watsonxText,
   databricks,

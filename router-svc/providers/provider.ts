@@ -47,7 +47,10 @@ export interface Provider {
   /** Answers itself, without a network: the mock. */
   readonly local?: true
   /** How it serves one model, where its models speak different protocols. Asked once a route; absent = all alike, by the name they have. */
-  serve?(model: string, deployment: Pick<Deployment, 'baseModel' | 'settings' | 'info'>): ServedModel
+  serve?(
+    model: string,
+    deployment: Pick<Deployment, 'baseModel' | 'settings' | 'info'> & Partial<Pick<Deployment, 'apiBase'>>,
+  ): ServedModel
 }
 
 export interface ServedModel {
@@ -64,9 +67,10 @@ export interface ServedModel {
 export type Prefill = 'native' | 'prefix' | 'echo' | 'partial' | 'final'
 
 /**
- * How a stream is cut into events: server-sent events; one JSON document a line (Ollama, Gemini without `alt=sse`); AWS's binary frames.
+ * How a stream is cut into events: server-sent events; one JSON document a line (Ollama, Gemini without `alt=sse`); AWS's binary frames;
+ * not at all, every piece being text of the answer.
  */
-export type Framing = 'sse' | 'lines' | 'aws'
+export type Framing = 'sse' | 'lines' | 'aws' | 'raw'
 
 /** `bearer`: `authorization: Bearer K`. `header`: `<name>: <prefix>K`. `none`: sent only when a key is configured and `name` is set. */
 export type Auth =
@@ -87,6 +91,9 @@ export type CredentialKind =
   | 'databricks'
   | 'snowflake'
   | 'cloudflare'
+  | 'predibase'
+  | 'github-copilot'
+  | 'gigachat'
 
 /** The protocols whose bytes may pass through when client and provider speak the same one. */
 export type Protocol = 'openai-chat' | 'openai-completion' | 'openai-embedding' | 'anthropic'

@@ -2,6 +2,7 @@ import type { Mode } from '../../proto/endpoints.ts'
 import { COMPATIBLE } from './compatible-providers.ts'
 import { PLATFORMS } from './platform-providers.ts'
 import { ALL, CHAT_AND_COMPLETION, CHAT_AND_EMBEDDING, EXTRAS, LEGACY } from './provider-lists.ts'
+import { SMALL } from './small-providers.ts'
 
 /**
  * One provider as data. Every field is read in one place of router-svc/providers; a compatible provider that needs none of the
@@ -23,6 +24,15 @@ export interface ProviderRow {
     | 'jina'
     | 'bedrock'
     | 'fim'
+    | 'aleph-alpha'
+    | 'bytez'
+    | 'gigachat'
+    | 'github-copilot'
+    | 'langgraph'
+    | 'nlp-cloud'
+    | 'petals'
+    | 'predibase'
+    | 'triton'
     | 'watsonx'
     | 'watsonx-text'
     | 'databricks'
@@ -673,6 +683,8 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   // Platforms with credentials of their own.
   ...PLATFORMS,
 
+  // Small ones with protocols of their own.
+  ...SMALL,
   // More that speak OpenAI's protocol, most of them hosted.
   ...COMPATIBLE,
 }

@@ -3,11 +3,11 @@ import type { EmbeddingRequest, EmbeddingResponse } from '../../canonical/embedd
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
 import { errorInside } from '../gemini/errors.ts'
 import { camelCase } from '../gemini/parameters.ts'
-import { type Fields, isFields, jsonValue, sourceOf, text } from '../json.ts'
+import { type Fields, isFields, jsonValue, sourceOf } from '../json.ts'
 import { decodeError } from '../openai/error.ts'
 import { dropNamed } from '../openai/parameters.ts'
 import { vectorAs } from '../openai/response.ts'
-import type { Adapter, DecodeContext, Headers, Target, UpstreamRequest } from '../provider.ts'
+import type { Adapter, Conversation, DecodeContext, Headers, Target, UpstreamRequest } from '../provider.ts'
 import { createModels, GOOGLE_VERSION, methodUrl } from './address.ts'
 import type { Model } from './models.ts'
 
@@ -25,34 +25,76 @@ const TASKS: Readonly<Record<string, string>> = {
 /** Kinds of vectors a multimodal model gives, in the order they are told. */
 const KINDS = ['textEmbedding', 'imageEmbedding', 'videoEmbeddings'] as const
 
+/** What one kind of model is asked, and how many inputs at once. */
+interface Kind {
+  method: 'predict' | 'embedContent'
+  limit: number
+  body(inputs: readonly unknown[], given: Fields): Fields
+}
+
+const TEXT: Kind = { method: 'predict', limit: 250, body: textBody }
+const SINGLE_TEXT: Kind = { ...TEXT, limit: 1 }
+const MULTIMODAL: Kind = { method: 'predict', limit: 1, body: multimodalBody }
+const CONTENT: Kind = { method: 'embedContent', limit: 1, body: contentBody }
+
+/** Requests sent together, where a model takes one input each. */
+const TOGETHER = 16
+
 /**
- * Google's embedding models: texts by `predict`; pictures and films too where the model is multimodal; `embedContent`, one input a call, from the
- * second Gemini of them on. Throws `bad_request` for what the model cannot be asked.
+ * Google's embedding models: texts by `predict`; pictures and films too where the model is multimodal; `embedContent` from the second Gemini of
+ * them on. Inputs beyond what one request takes go in several. Throws `bad_request` for what the model cannot be asked.
  */
 export function googleEmbedding(name: string): Adapter<EmbeddingRequest, EmbeddingResponse, never> {
   const modelOf = createModels()
+
+  const encode = (inputs: readonly unknown[], request: EmbeddingRequest, target: Target): UpstreamRequest => {
+    const model = modelOf(target)
+    const { method, body } = kindOf(model, target)
+    const given: Fields = { ...request }
+    dropNamed(given, request, target)
+    return {
+      method: 'POST',
+      url: methodUrl(target, model, GOOGLE_VERSION, method),
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body(inputs, given)),
+    }
+  }
+
+  function* inTurns(request: EmbeddingRequest, target: Target, context: DecodeContext): Conversation<EmbeddingResponse> {
+    const inputs = inputsOf(request)
+    const { limit } = kindOf(modelOf(target), target)
+    const parts: UpstreamRequest[] = []
+    for (let at = 0; at < inputs.length; at += limit) parts.push(encode(inputs.slice(at, at + limit), request, target))
+    const answers: EmbeddingResponse[] = []
+    for (let at = 0; at < parts.length; at += TOGETHER) {
+      const got = yield { send: parts.slice(at, at + TOGETHER) }
+      for (const { body, headers } of got) answers.push(decodeEmbedding(name, body, headers, context))
+    }
+    return joined(answers, context)
+  }
+
   return {
     mode: 'embedding',
-    encodeRequest: (request, target) => encodeEmbedding(request, target, modelOf(target)),
+    encodeRequest: (request, target) => encode(inputsOf(request), request, target),
     decodeResponse: (body, headers, context) => decodeEmbedding(name, body, headers, context),
+    converse: (request, target, context) =>
+      inputsOf(request).length > kindOf(modelOf(target), target).limit ? inTurns(request, target, context) : null,
   }
 }
 
-function encodeEmbedding(request: EmbeddingRequest, target: Target, model: Model): UpstreamRequest {
-  const given: Fields = { ...request }
-  dropNamed(given, request, target)
-  const inputs: readonly unknown[] = Array.isArray(request.input) ? request.input : [request.input]
-  if (inputs.length === 0) throw refuse('input', 'must hold at least one text')
+function kindOf(model: Model, target: Target): Kind {
   const known = model.publisher === '' ? (target.baseModel ?? '') : model.id
-  const [method, body] = /gemini-embedding-(?:[2-9]|\d\d)/.test(known)
-    ? (['embedContent', contentBody(inputs, given)] as const)
-    : (['predict', known.includes('multimodal') ? multimodalBody(inputs, given) : textBody(inputs, given)] as const)
-  return {
-    method: 'POST',
-    url: methodUrl(target, model, GOOGLE_VERSION, method),
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  }
+  if (/gemini-embedding-(?:[2-9]|\d\d)(?!\d)/.test(known)) return CONTENT
+  if (known.includes('multimodal')) return MULTIMODAL
+  return known.includes('gemini-embedding') ? SINGLE_TEXT : TEXT
+}
+
+function inputsOf({ input }: EmbeddingRequest): readonly unknown[] {
+  const inputs: readonly unknown[] = Array.isArray(input) ? input : [input]
+  if (inputs.length === 0) throw refuse('input', 'must hold at least one text')
+  // By the place in the whole request, not in the part of it that goes with one of several.
+  for (const [index, value] of inputs.entries()) if (!isFields(value)) textAt(value, index)
+  return inputs
 }
 
 function textBody(inputs: readonly unknown[], given: Fields): Fields {
@@ -67,11 +109,10 @@ function textBody(inputs: readonly unknown[], given: Fields): Fields {
 }
 
 function multimodalBody(inputs: readonly unknown[], given: Fields): Fields {
-  return withParameters({ instances: inputs.map(instanceOf) }, 'dimension', given)
+  return withParameters({ instances: inputs.map((value, index) => instanceOf(value, index)) }, 'dimension', given)
 }
 
 function contentBody(inputs: readonly unknown[], given: Fields): Fields {
-  if (inputs.length > 1) throw refuse('input', `must hold one text: the model takes one a call, not ${inputs.length}`)
   const { title } = given
   const task = taskOf(given)
   const body: Fields = { content: { parts: [partOf(inputs[0])] }, ...optionsOf(given) }
@@ -148,6 +189,17 @@ function decodeEmbedding(name: string, body: Uint8Array, headers: Headers, conte
   }
 }
 
+/** Answers to the parts of one request, in their order. */
+function joined(answers: readonly EmbeddingResponse[], context: DecodeContext): EmbeddingResponse {
+  const tokens = answers.reduce((sum, { usage }) => sum + (usage?.prompt_tokens ?? 0), 0)
+  return {
+    object: 'list',
+    data: answers.flatMap(({ data }) => data).map((entry, index) => ({ ...entry, index })),
+    model: context.model,
+    usage: { prompt_tokens: tokens, completion_tokens: 0, total_tokens: tokens },
+  }
+}
+
 function vectorsIn(prediction: Fields): unknown[] {
   const { embeddings } = prediction
   if (isFields(embeddings)) return [embeddings['values']]
@@ -170,5 +222,5 @@ function contentTokens(answer: Fields): number {
 }
 
 function refuse(path: string, problem: string): GatewayError {
-  return new GatewayError('bad_request', `litellm.BadRequestError: ${text(path)} ${problem}.`, { param: path })
+  return new GatewayError('bad_request', `litellm.BadRequestError: ${path} ${problem}.`, { param: path })
 }

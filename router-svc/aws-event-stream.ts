@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib'
 import { GatewayError } from '../shared/errors.ts'
 import type { SseEvent } from '../shared/http/sse.ts'
 import type { EventParser } from './framing.ts'
-import { EXCEPTION } from './providers/aws-exception.ts'
+import { BYTES_PART, EXCEPTION } from './providers/aws-exception.ts'
 
 /**
  * AWS's binary event streams (`application/vnd.amazon.eventstream`). A frame, big-endian: its whole length u32, length of its headers u32,
@@ -87,8 +87,10 @@ function eventOf(frame: Buffer): SseEvent {
       const message = headers.get(':error-message') ?? ''
       return { event: EXCEPTION + (headers.get(':error-code') ?? ''), data: data === '' ? JSON.stringify({ message }) : data }
     }
-    default:
-      return { event: headers.get(':event-type') ?? '', data }
+    default: {
+      const event = headers.get(':event-type') ?? ''
+      return { event, data: event === BYTES_PART ? frame.toString('latin1', start, end) : data }
+    }
   }
 }
 

@@ -3,3 +3,5 @@
  * explains it.
  */
 export const EXCEPTION = 'exception:'
+/** The event whose payload is bytes of somebody else's stream, cut anywhere: its `data` holds one character a byte (Latin-1). */
+export const BYTES_PART = 'PayloadPart'

@@ -100,7 +100,7 @@ function decodeEmbeddings(source: string, context: DecodeContext, errorIn: (text
 }
 
 /** The mean of the vectors of tokens, where a model does not pool itself. */
-function pooled(row: unknown): unknown {
+export function pooled(row: unknown): unknown {
   if (!Array.isArray(row) || !Array.isArray(row[0])) return row
   const tokens = row as number[][]
   return (tokens[0] as number[]).map((_, at) => tokens.reduce((sum, token) => sum + Number(token[at]), 0) / tokens.length)

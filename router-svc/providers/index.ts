@@ -24,6 +24,7 @@ import { petals } from './petals.ts'
 import { predibase } from './predibase.ts'
 import type { Provider } from './provider.ts'
 import { withResponses } from './responses/index.ts'
+import { sagemaker, sagemakerChat } from './sagemaker/index.ts'
 import { snowflake } from './snowflake.ts'
 import { triton } from './triton.ts'
 import { vertex } from './vertex/index.ts'
@@ -38,6 +39,8 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   azure: (name, row) => withResponses(azure(name, row), row, responsesUrl),
   'azure-ai': (name, row) => withResponses(azure(name, row), row, responsesUrl),
   bedrock,
+  sagemaker,
+  'sagemaker-chat': sagemakerChat,
   vertex,
   cohere,
   jina,

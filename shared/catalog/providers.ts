@@ -23,6 +23,8 @@ export interface ProviderRow {
     | 'voyage'
     | 'jina'
     | 'bedrock'
+    | 'sagemaker'
+    | 'sagemaker-chat'
     | 'fim'
     | 'aleph-alpha'
     | 'bytez'
@@ -196,8 +198,45 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   mock: { protocol: 'mock', base: null, keys: [], keyless: true, modes: ALL },
 
   // Amazon's: the base follows the region, requests are signed or carry this key (router-svc/credentials/aws.ts).
-  bedrock: { protocol: 'bedrock', base: null, keys: ['AWS_BEARER_TOKEN_BEDROCK'] },
-  bedrock_converse: { protocol: 'bedrock', base: null, keys: ['AWS_BEARER_TOKEN_BEDROCK'], sharesKey: true },
+  bedrock: { protocol: 'bedrock', base: null, keys: ['AWS_BEARER_TOKEN_BEDROCK'], modes: CHAT_AND_EMBEDDING },
+  bedrock_converse: {
+    protocol: 'bedrock',
+    base: null,
+    keys: ['AWS_BEARER_TOKEN_BEDROCK'],
+    sharesKey: true,
+    modes: CHAT_AND_EMBEDDING,
+  },
+  sagemaker: {
+    protocol: 'sagemaker',
+    base: null,
+    keys: [],
+    keyless: true,
+    modes: ALL,
+    rename: { max_tokens: 'max_new_tokens', n: 'best_of' },
+    unsupported: [
+      ...LEGACY,
+      ...EXTRAS,
+      'tools',
+      'tool_choice',
+      'parallel_tool_calls',
+      'response_format',
+      'reasoning_effort',
+      'thinking',
+      'logprobs',
+      'top_logprobs',
+      'logit_bias',
+      'frequency_penalty',
+      'presence_penalty',
+    ],
+    drop: ['user', 'service_tier', 'store', 'safety_identifier', 'prompt_cache_key', 'prompt_cache_retention'],
+  },
+  sagemaker_chat: {
+    protocol: 'sagemaker-chat',
+    base: null,
+    keys: [],
+    keyless: true,
+    deviates: ['finish_reason', 'usage', 'tool_calls', 'reasoning', 'role'],
+  },
 
   // Microsoft's resale: one resource an operator, so that the base is always given.
   azure: {

@@ -10,21 +10,27 @@ const BY_NAME: Readonly<Record<string, ErrorCode>> = {
   conflictexception: 'provider_conflict',
   expiredtokenexception: 'provider_authentication',
   incompletesignatureexception: 'provider_authentication',
+  internaldependencyexception: 'provider_error',
+  internalfailure: 'provider_error',
   internalserverexception: 'provider_error',
+  internalstreamfailure: 'provider_error',
   invalidclienttokenid: 'provider_authentication',
   invalidsignatureexception: 'provider_authentication',
   missingauthenticationtokenexception: 'provider_authentication',
   modelerrorexception: 'provider_error',
   modelnotreadyexception: 'provider_unavailable',
+  modelstreamerror: 'provider_error',
   modelstreamerrorexception: 'provider_error',
   modeltimeoutexception: 'provider_timeout',
   resourcenotfoundexception: 'provider_not_found',
   servicequotaexceededexception: 'provider_quota',
+  serviceunavailable: 'provider_unavailable',
   serviceunavailableexception: 'provider_unavailable',
   signaturedoesnotmatch: 'provider_authentication',
   throttlingexception: 'provider_rate_limited',
   toomanyrequestsexception: 'provider_rate_limited',
   unrecognizedclientexception: 'provider_authentication',
+  validationerror: 'provider_bad_request',
   validationexception: 'provider_bad_request',
 }
 
@@ -50,6 +56,11 @@ const TEXT_LIMIT = 2000
  * where its text speaks of tokens.
  */
 export function decodeError(status: number, headers: Headers, body: string): GatewayError {
+  return awsError('BedrockException', status, headers, body)
+}
+
+/** The same for any service of AWS. `exception`: what it is called in our words. */
+export function awsError(exception: string, status: number, headers: Headers, body: string): GatewayError {
   const error = parse(body)
   // `Name:http://…` in the header, `namespace#Name` in the body.
   const named = text(headers['x-amzn-errortype']) || text(error?.['__type']) || text(error?.['code'])
@@ -66,7 +77,7 @@ export function decodeError(status: number, headers: Headers, body: string): Gat
     STATUS_CODES[status] === undefined &&
     BY_NAME[name.toLowerCase()] === undefined
   if (own) details.status = status
-  return new GatewayError(code, `litellm.${ERRORS[code].class}: BedrockException - ${shown(status, error, body)}`, details)
+  return new GatewayError(code, `litellm.${ERRORS[code].class}: ${exception} - ${shown(status, error, body)}`, details)
 }
 
 function classify(status: number, name: string, message: string): ErrorCode {

@@ -3,8 +3,17 @@ import { USAGE_FIELDS } from '../../canonical/usage.ts'
 
 type Fields = Record<string, unknown>
 
-/** Fields of a message that an Anthropic provider's answer kept beside its content, and that have places of their own in it. */
-export const PLACED: ReadonlySet<string> = new Set(['content_blocks', 'citations', 'stop_reason', 'stop_sequence'])
+/**
+ * Fields of a message that an Anthropic provider's answer kept beside its content, and that have places of their own in it; and those of another
+ * protocol (`output_items` of the Responses API), which have none.
+ */
+export const PLACED: ReadonlySet<string> = new Set([
+  'content_blocks',
+  'citations',
+  'stop_reason',
+  'stop_sequence',
+  'output_items',
+])
 
 /** Canonical usage in Anthropic's counts: `input_tokens` leaves cache reads and writes out. `tier`: the one that served, where it is known. */
 export function encodeUsage(usage: Usage, tier?: string): Fields {

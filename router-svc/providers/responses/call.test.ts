@@ -86,6 +86,7 @@ describe('a call of a model that speaks only Responses', () => {
     }
     await Promise.all([message.done, completion.done])
     expect(JSON.parse(message.text)).toMatchObject({ type: 'message', content: [{ type: 'text', text: 'hello' }] })
+    expect(message.text).not.toContain('gAAA')
     expect(JSON.parse(completion.text)).toMatchObject({ object: 'text_completion', choices: [{ text: 'hello' }] })
   })
 })

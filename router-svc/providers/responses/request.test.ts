@@ -88,7 +88,8 @@ describe('a chat as a request of the Responses API', () => {
 
   it('says what a client of the same protocol said beside its chat, and sends its request not twice', () => {
     const reasoning = { effort: 'low', summary: 'auto' }
-    const responses = { body: { model: 'x', input: 'other', reasoning, include: ['web_search_call.results'], store: true } }
+    const body = { model: 'x', input: 'other', reasoning, include: ['web_search_call.results'], store: true }
+    const responses = { body, id: null, key: null, unplaced: [] }
     expect(encode({ responses, reasoning_effort: 'low' })).toEqual({
       ...encode({}),
       reasoning,

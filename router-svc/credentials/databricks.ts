@@ -9,13 +9,13 @@ import { settingOf, variableOf } from './settings.ts'
  */
 export const databricksCredential: CredentialMaker = (deployment, deps) => {
   const host = hostOf(deployment, deps.env)
-  const base = host === null ? {} : { base: `${host}/serving-endpoints` }
+  if (host === null) return { problem: 'no workspace is configured (api_base, DATABRICKS_API_BASE or DATABRICKS_HOST)' }
+  const base = { base: `${host}/serving-endpoints` }
   if (deployment.apiKey !== null && deps.key !== null) return { ...base, ...keyed(deps.key) }
   const named = ['client_id', 'client_secret'].map((name) => settingOf(deployment, name, deps))
   const parts = ['DATABRICKS_CLIENT_ID', 'DATABRICKS_CLIENT_SECRET'].map((name, at) => named[at] || variableOf(deps.env, name))
   const [client = '', secret = ''] = parts
   if (client !== '' && secret !== '') {
-    if (host === null) return { problem: 'no workspace is configured (api_base, DATABRICKS_API_BASE or DATABRICKS_HOST)' }
     const made = principal(host, client, secret, deps)
     return 'problem' in made ? made : { ...base, ...made }
   }

@@ -16,7 +16,7 @@ const REQUEST: UpstreamRequest = { method: 'POST', url: 'https://x.test/', heade
 
 interface Given {
   apiKey?: string
-  apiBase?: string
+  apiBase?: string | null
   region?: string
   settings?: Record<string, unknown>
   extraHeaders?: Record<string, string>
@@ -27,7 +27,7 @@ interface Given {
 }
 
 function make(maker: CredentialMaker, given: Given): Credential | { problem: string } {
-  const { apiKey = null, apiBase = null, settings = {}, extraHeaders = {}, region } = given
+  const { apiKey = null, apiBase = 'https://given.test', settings = {}, extraHeaders = {}, region } = given
   const deployment = {
     apiKey,
     apiBase,
@@ -146,6 +146,7 @@ describe('the credential of watsonx.ai', () => {
     expect(problem(watsonxCredential, {})).toContain('WATSONX_APIKEY')
     expect(problem(watsonxCredential, { apiKey: 'hush' })).toBe('tokens of IBM Cloud cannot be fetched here')
     const env = { WATSONX_TOKEN: 'hush' }
+    expect(problem(watsonxCredential, { env, apiBase: null })).toContain('WATSONX_URL')
     expect(problem(watsonxCredential, { env, settings: { watsonx_region_name: 'evil.test/' } })).toContain(
       'not the name of a region',
     )
@@ -180,20 +181,25 @@ describe('the credential of Databricks', () => {
 
   it('is a personal access token of the deployment first, and of the environment after its service principal', async () => {
     const env = { DATABRICKS_CLIENT_ID: 'app', DATABRICKS_CLIENT_SECRET: 's', DATABRICKS_HOST: origin }
-    expect(made(databricksCredential, { apiKey: 'dapi1', settings: application, env, tokens }).headers(REQUEST, 0)).toEqual({
+    const apiBase = null
+    expect(
+      made(databricksCredential, { apiKey: 'dapi1', apiBase, settings: application, env, tokens }).headers(REQUEST, 0),
+    ).toEqual({
       authorization: 'Bearer dapi1',
     })
-    expect(await made(databricksCredential, { key: 'dapi2', env, tokens }).headers(REQUEST, 0)).toEqual({
+    expect(await made(databricksCredential, { key: 'dapi2', apiBase, env, tokens }).headers(REQUEST, 0)).toEqual({
       authorization: 'Bearer fetched',
     })
-    expect(made(databricksCredential, { key: 'dapi2', env: { DATABRICKS_HOST: 'adb-1.7.azuredatabricks.net' } })).toMatchObject({
+    expect(
+      made(databricksCredential, { key: 'dapi2', apiBase, env: { DATABRICKS_HOST: 'adb-1.7.azuredatabricks.net' } }),
+    ).toMatchObject({
       base: 'https://adb-1.7.azuredatabricks.net/serving-endpoints',
     })
   })
 
   it('says what is missing', () => {
     expect(problem(databricksCredential, {})).toContain('DATABRICKS_CLIENT_SECRET')
-    expect(problem(databricksCredential, { settings: application, tokens })).toContain('no workspace')
+    expect(problem(databricksCredential, { apiBase: null, settings: application, tokens })).toContain('no workspace')
     expect(problem(databricksCredential, { settings: { client_id: 'app' }, key: 'k', tokens })).toContain('belong together')
     expect(problem(databricksCredential, { settings: application, apiBase: origin })).toContain('cannot be fetched')
   })
@@ -223,6 +229,10 @@ describe('the credential of Snowflake', () => {
     expect(made(snowflakeCredential, { apiKey: 'k', settings: { account_id: 'my_org-acct' } })).toMatchObject({ base })
     expect(made(snowflakeCredential, { apiKey: 'k', env: { SNOWFLAKE_ACCOUNT_ID: 'my_org-acct' } })).toMatchObject({ base })
     expect(made(snowflakeCredential, { apiKey: 'k' })).not.toHaveProperty('base')
+    expect(problem(snowflakeCredential, { apiKey: 'k', apiBase: null })).toContain('SNOWFLAKE_ACCOUNT_ID')
+    expect(
+      made(snowflakeCredential, { apiKey: 'k', apiBase: null, env: { SNOWFLAKE_API_BASE: 'https://x.test' } }),
+    ).not.toHaveProperty('base')
   })
 })
 
@@ -236,5 +246,6 @@ describe('the credential of Cloudflare', () => {
     ).toContain('/own/')
     expect(made(cloudflareCredential, { key: 'k' })).not.toHaveProperty('base')
     expect(problem(cloudflareCredential, {})).toContain('CLOUDFLARE_API_KEY')
+    expect(problem(cloudflareCredential, { key: 'k', apiBase: null })).toContain('CLOUDFLARE_ACCOUNT_ID')
   })
 })

@@ -13,6 +13,8 @@ export const snowflakeCredential: CredentialMaker = (deployment, deps) => {
   const { key, env } = deps
   if (key === null) return { problem: 'no credential is configured (api_key; SNOWFLAKE_JWT, or SNOWFLAKE_TOKEN)' }
   const account = settingOf(deployment, 'account_id', deps) || variableOf(env, 'SNOWFLAKE_ACCOUNT_ID', 'SNOWFLAKE_ACCOUNT')
+  if (account === '' && (deployment.apiBase ?? variableOf(env, 'SNOWFLAKE_API_BASE')) === '')
+    return { problem: 'no account is configured (account_id or SNOWFLAKE_ACCOUNT_ID, or api_base)' }
   const shared = deployment.apiKey === null && variableOf(env, 'SNOWFLAKE_JWT') === ''
   const marked = key.startsWith(ACCESS_TOKEN)
   const headers: Record<string, string> = { authorization: `Bearer ${marked ? key.slice(ACCESS_TOKEN.length) : key}` }

@@ -5,6 +5,7 @@ import { settingOf, variableOf } from './settings.ts'
 
 const IAM = 'https://iam.cloud.ibm.com/identity/token'
 const API_KEY_GRANT = 'urn:ibm:params:oauth:grant-type:apikey'
+const BASES = ['WATSONX_API_BASE', 'WATSONX_URL', 'WX_URL', 'WML_URL'] as const
 /** IBM's regions: `us-south`, `eu-de`, `jp-tok`. */
 const REGION = /^[a-z]{2}-[a-z]{2,6}$/
 
@@ -17,6 +18,8 @@ export const watsonxCredential: CredentialMaker = (deployment, deps) => {
   if ('problem' in proof) return proof
   const region = regionOf(deployment, deps)
   if (region !== '' && !REGION.test(region)) return { problem: `watsonx_region_name "${region}" is not the name of a region` }
+  if (region === '' && (deployment.apiBase ?? variableOf(deps.env, ...BASES)) === '')
+    return { problem: 'no address is configured (api_base or WATSONX_URL, or watsonx_region_name)' }
   return {
     ...proof,
     ...(region === '' ? {} : { base: `https://${region}.ml.cloud.ibm.com` }),

@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import type { Deployment } from '../../proto/deployment.ts'
-import { answer, chat, deployment, JSON_TYPE, make, STREAM } from '../handle.testkit.ts'
+import type { Deployment, RuntimeSnapshot } from '../../proto/deployment.ts'
+import { DEFAULT_ROUTING } from '../../proto/routing.ts'
+import { testClock } from '../../shared/clock.ts'
+import { createSealer } from '../../shared/config/secrets.ts'
+import { answer, chat, deployment, JSON_TYPE, make, STREAM, settings } from '../handle.testkit.ts'
+import { createStates } from '../routing/states.ts'
+import { compileRuntime } from '../runtime.ts'
+import { createProviders } from './index.ts'
 
 /** A deployment of each, its call as the provider sees it. */
 const CALLS: readonly [Partial<Deployment>, { url: string; headers: Record<string, string>; body: object }][] = [
@@ -79,11 +85,32 @@ describe('a call of a platform', () => {
     expect(client.text.endsWith('data: [DONE]\n\n')).toBe(true)
   })
 
+  it('of watsonx.ai is booked on the project or space of the environment where the deployment names none', () => {
+    const env = { WATSONX_TOKEN: 't', WATSONX_PROJECT_ID: 'p', WATSONX_URL: 'https://w.test/' }
+    const own = { apiBase: null, apiKey: null, provider: 'watsonx' }
+    const deployments = [deployment('one', own), deployment('two', { ...own, settings: { space_id: 's' } })]
+    const states = createStates({ clock: testClock() })
+    states.use(deployments, DEFAULT_ROUTING)
+    const catalog = { prices: () => null, facts: () => null }
+    const snapshot = { v: 1, revision: 1, deployments, settings } as unknown as RuntimeSnapshot
+    const { routes } = compileRuntime(snapshot, {
+      providers: createProviders(),
+      sealer: createSealer(null),
+      env,
+      catalog,
+      states,
+    })
+    expect(routes.map(({ problem, target }) => [problem, target.base, target.settings])).toEqual([
+      [null, 'https://w.test', { project_id: 'p' }],
+      [null, 'https://w.test', { space_id: 's' }],
+    ])
+  })
+
   it.each([
     [{ provider: 'watsonx', apiKey: null }, 'WATSONX_APIKEY'],
-    [{ provider: 'watsonx', apiBase: null, apiKey: null, settings: { token: 't' } }, 'api_base'],
-    [{ provider: 'databricks', apiBase: null }, 'api_base'],
-    [{ provider: 'snowflake', apiBase: null }, 'api_base'],
+    [{ provider: 'watsonx', apiBase: null, apiKey: null, settings: { token: 't' } }, 'watsonx_region_name'],
+    [{ provider: 'databricks', apiBase: null }, 'DATABRICKS_HOST'],
+    [{ provider: 'snowflake', apiBase: null }, 'account_id'],
     [{ provider: 'cloudflare', apiKey: null }, 'CLOUDFLARE_API_KEY'],
   ])('%j is refused with what is missing, before anything is sent', async (fields, missing) => {
     const world = make([deployment('one', fields)], { numRetries: 0 })

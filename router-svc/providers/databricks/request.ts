@@ -1,12 +1,12 @@
 import type { ChatRequest, ContentPart, Message, ThinkingBlock, Tool } from '../../canonical/chat.ts'
-import { traitsOf } from '../anthropic/models.ts'
+import { type Traits, traitsOf } from '../anthropic/models.ts'
 import { encodeThinking } from '../anthropic/thinking.ts'
 import type { Fields } from '../json.ts'
 import type { Target } from '../provider.ts'
 import { createRefusals } from '../refusals.ts'
 
 /** Models whose names say nothing are no Claude; `base_model` says what stands behind an endpoint of one's own. */
-export function isClaude({ model, baseModel }: Target): boolean {
+function isClaude({ model, baseModel }: Target): boolean {
   return (baseModel ?? model).toLowerCase().includes('claude')
 }
 
@@ -21,9 +21,11 @@ export function refineChat(body: Fields, target: Target, request: ChatRequest): 
   if (Array.isArray(body['tools'])) body['tools'] = (body['tools'] as Tool[]).map((tool) => plainTool(tool, claude))
 }
 
-/** Claude takes a budget, or adapts, and knows no effort here: it is LiteLLM's budget for it. */
+/** An effort is LiteLLM's budget for it; Claudes that take none any more adapt. */
 function think(body: Fields, target: Target, request: ChatRequest): void {
-  const traits = traitsOf(target.baseModel ?? target.model)
+  const known = traitsOf(target.baseModel ?? target.model)
+  // What Databricks documents of its chats is the budget.
+  const traits: Traits = known.thinking === 'both' ? { ...known, thinking: 'budget' } : known
   const refusals = createRefusals(request, target)
   const limit = Number(body['max_tokens'] ?? traits.maxOutput)
   const choice = request.tool_choice

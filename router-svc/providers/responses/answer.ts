@@ -52,7 +52,7 @@ function isPageVisit(item: Fields): boolean {
   return isFields(action) && (action['type'] === 'open_page' || action['type'] === 'find_in_page' || action['type'] === 'find')
 }
 
-/** A call of the client's tools; null for any other item. `position` makes an id where the provider gave none. */
+/** A call of the client's tools; null for any other item. */
 export function toolCall(item: OutputItem | Fields, fallbackId: string): ToolCall | null {
   const fields = item as Fields
   const id = text(fields['call_id']) || text(fields['id']) || fallbackId

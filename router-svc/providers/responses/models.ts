@@ -3,8 +3,7 @@
 /** LiteLLM's way to name the protocol in a model: `openai/responses/gpt-5`. */
 const PREFIX = 'responses/'
 
-const ONLY_RESPONSES =
-  /^(?:o\d+-pro|gpt-[5-9][\d.]*-pro|gpt-[5-9][\d.]*-codex|codex-|.*-deep-research|computer-use-preview)(?![a-z])|^codex-/
+const ONLY_RESPONSES = /^(?:codex-|(?:o\d+-pro|gpt-[5-9][\d.]*-(?:pro|codex)|.*-deep-research|computer-use-preview)(?![a-z]))/
 const REASONING = /^(?:o\d|gpt-(?:[5-9]|\d\d)(?!.*-chat)|codex-|computer-use-preview)/
 
 /** The model without the prefix, or null where it has none. */

@@ -42,9 +42,16 @@ export function createRoutes(
   const patterns: Pattern[] = []
   for (const endpoint of endpoints) {
     const named: Target = { kind: 'inference', endpoint, model: null }
-    exact.set(endpoint.path, named)
-    exact.set(endpoint.path.replace(/^\/v1/, ''), named)
-    for (const alias of endpoint.aliases) {
+    const inPath = endpoint.path.includes('{model}')
+    if (!inPath) {
+      exact.set(endpoint.path, named)
+      exact.set(endpoint.path.replace(/^\/v1/, ''), named)
+    }
+    for (const alias of inPath ? [endpoint.path, ...endpoint.aliases] : endpoint.aliases) {
+      if (!alias.includes('{model}')) {
+        exact.set(alias, named)
+        continue
+      }
       const [before = '', after = ''] = alias.split('{model}')
       patterns.push({ before, after, target: (model) => ({ kind: 'inference', endpoint, model }) })
     }

@@ -18,6 +18,8 @@ export type DialectName =
   | 'openai-completion'
   | 'openai-embedding'
   | 'anthropic'
+  | 'gemini'
+  | 'openai-responses'
   | 'rerank'
   | 'openai-moderation'
   | 'openai-image'
@@ -32,7 +34,7 @@ export interface Endpoint {
   /** Name on the wire and in the ledger's `call_type`. */
   name: string
   method: 'POST'
-  /** Path with `/v1`; every path is also served without it. */
+  /** Path with `/v1`, also served without it; or one that names the model, like an alias. */
   path: string
   /** Azure-style and engine aliases: `{model}` in the path names the model. */
   aliases: string[]
@@ -42,8 +44,8 @@ export interface Endpoint {
   body: 'json' | 'form'
   /** The model of requests that name none. */
   defaultModel?: string
-  /** The path itself asks for a stream. */
-  streams?: true
+  /** The path itself says whether the answer is a stream. */
+  streams?: boolean
 }
 
 /**
@@ -86,6 +88,35 @@ export const ENDPOINTS = [
     mode: 'chat',
     dialect: 'anthropic',
     body: 'json',
+  },
+  {
+    name: 'aresponses',
+    method: 'POST',
+    path: '/v1/responses',
+    aliases: ['/openai/v1/responses', '/openai/responses', '/openai/deployments/{model}/responses'],
+    mode: 'chat',
+    dialect: 'openai-responses',
+    body: 'json',
+  },
+  {
+    name: 'agenerate_content',
+    method: 'POST',
+    path: '/v1beta/models/{model}:generateContent',
+    aliases: ['/v1/models/{model}:generateContent', '/models/{model}:generateContent'],
+    mode: 'chat',
+    dialect: 'gemini',
+    body: 'json',
+    streams: false,
+  },
+  {
+    name: 'agenerate_content_stream',
+    method: 'POST',
+    path: '/v1beta/models/{model}:streamGenerateContent',
+    aliases: ['/v1/models/{model}:streamGenerateContent', '/models/{model}:streamGenerateContent'],
+    mode: 'chat',
+    dialect: 'gemini',
+    body: 'json',
+    streams: true,
   },
   {
     name: 'arerank',

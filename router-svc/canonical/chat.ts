@@ -1,3 +1,5 @@
+import type { ResponsesRequest } from './responses.ts'
+
 /**
  * The one internal form of a chat, a superset of OpenAI's Chat Completions: what an OpenAI client sends IS canonical, and unknown
  * fields survive at every level. Field meanings: OpenAI API reference; extensions as LiteLLM names them (surface reference §7.2).
@@ -106,9 +108,27 @@ export interface ChatRequest {
    * protocols get the request of plain-chat.ts.
    */
   anthropic?: Record<string, unknown>
+  /**
+   * Set when the client speaks Gemini's protocol: its fields without a canonical place, and those a provider of that protocol must get to the
+   * letter (`tools`, `toolConfig`, most of `generationConfig`); what canonical fields say beside them is for others (plain-gemini.ts).
+   */
+  gemini?: Record<string, unknown>
+  /** Set when the client speaks OpenAI's Responses API. Providers that do not get the request of plain-responses.ts. */
+  responses?: ResponsesClient
   metadata?: Record<string, unknown> | null
   service_tier?: string | null
   [field: string]: unknown
+}
+
+/** What a client of the Responses API asked, beyond what has a canonical place. */
+export interface ResponsesClient {
+  /** The request as it came. */
+  body: ResponsesRequest
+  /** Id of an answer that the gateway makes, and what the ids of its items begin with; null = made of the answer's own. */
+  id: string | null
+  key: string | null
+  /** Items and parts of the input that a chat cannot hold: where they stand, and their type. */
+  unplaced: { place: string; type: string }[]
 }
 
 /** Usage in OpenAI's shape with LiteLLM's additions. `prompt_tokens` includes cache reads and writes, `completion_tokens` reasoning. */

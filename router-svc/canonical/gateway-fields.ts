@@ -4,6 +4,8 @@
  */
 export const GATEWAY_FIELDS: ReadonlySet<string> = new Set([
   'anthropic',
+  'gemini',
+  'responses',
   'metadata',
   'litellm_metadata',
   'tags',

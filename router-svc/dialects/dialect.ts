@@ -1,5 +1,6 @@
 import type { DialectName, Mode } from '../../proto/endpoints.ts'
 import type { GatewayError } from '../../shared/errors.ts'
+import type { ResponsesClient } from '../canonical/chat.ts'
 import type { Protocol } from '../providers/provider.ts'
 
 /**
@@ -23,6 +24,8 @@ export interface Dialect<Request = unknown, Response = unknown, Chunk = unknown,
   encodeError(error: GatewayError): string
   /** HTTP status of that answer where the dialect's clients expect another than the error's own. */
   statusOf?(error: GatewayError): number
+  /** How it is spoken where the address' parameters ask for another form of the same; null = as it is. */
+  forQuery?(query: Readonly<Record<string, string>>): Dialect<Request, Response, Chunk, Body> | null
   /** Content type of a stream. */
   readonly streamType: string
 }
@@ -34,6 +37,8 @@ export interface StreamOptions {
   includeUsage: boolean
   /** The beginning of the answer is with the client, written by another: go on from there. */
   resume?: ResumePoint
+  /** Of a client that speaks the Responses API. */
+  responses?: ResponsesClient
 }
 
 /** Where an encoder stands that did not write the beginning. */

@@ -1,12 +1,14 @@
 import type { DialectName } from '../../proto/endpoints.ts'
 import { anthropic } from './anthropic.ts'
 import type { Dialect } from './dialect.ts'
+import { gemini } from './gemini.ts'
 import { openaiSpeech, openaiTranscription, openaiTranslation } from './openai-audio.ts'
 import { openaiChat } from './openai-chat.ts'
 import { openaiCompletion } from './openai-completion.ts'
 import { openaiEmbedding } from './openai-embedding.ts'
 import { openaiImage, openaiImageEdit, openaiImageVariation } from './openai-image.ts'
 import { openaiModeration } from './openai-moderation.ts'
+import { openaiResponses } from './openai-responses.ts'
 import { rerank } from './rerank.ts'
 
 export type AnyDialect = Dialect<unknown, unknown, unknown, string | Uint8Array>
@@ -17,6 +19,8 @@ export const dialects: Readonly<Record<DialectName, AnyDialect>> = {
   'openai-completion': openaiCompletion as Dialect,
   'openai-embedding': openaiEmbedding as Dialect,
   anthropic: anthropic as Dialect,
+  gemini: gemini as Dialect,
+  'openai-responses': openaiResponses as Dialect,
   rerank: rerank as Dialect,
   'openai-moderation': openaiModeration as Dialect,
   'openai-image': openaiImage as Dialect,

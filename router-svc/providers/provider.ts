@@ -94,9 +94,10 @@ export type CredentialKind =
   | 'predibase'
   | 'github-copilot'
   | 'gigachat'
+  | 'sap'
 
 /** The protocols whose bytes may pass through when client and provider speak the same one. */
-export type Protocol = 'openai-chat' | 'openai-completion' | 'openai-embedding' | 'anthropic'
+export type Protocol = 'openai-chat' | 'openai-completion' | 'openai-embedding' | 'gemini' | 'anthropic' | 'openai-responses'
 
 /** Response headers, names lower case; a list joined by `, `. */
 export type Headers = Readonly<Record<string, string>>
@@ -146,6 +147,8 @@ export interface Adapter<Request, Response, Chunk> {
   readonly protocol?: Protocol
   /** Takes what of Anthropic's protocol a canonical request may hold (canonical/chat.ts); all others get it in plain words (plain-chat.ts). */
   readonly takesAnthropic?: true
+  /** The same of Gemini's protocol (plain-gemini.ts). */
+  readonly takesGemini?: true
   /** Throws GatewayError `unsupported_parameter` naming it, or `bad_request`. Never changes `request`. */
   encodeRequest(request: Request, target: Target): UpstreamRequest
   /** Reads a 2xx body. Throws GatewayError `provider_malformed`, or the provider's error when the body is an error object. */

@@ -9,7 +9,7 @@ import type { DecodeContext, Provider, Target } from './provider.ts'
 
 /** What the four platforms are asked and answer, in the tests of each. */
 
-export type Mode = 'chat' | 'completion' | 'embedding'
+type Mode = 'chat' | 'completion' | 'embedding'
 export const CONTEXT: DecodeContext = { id: 'made', created: 7, model: 'asked', request: {} }
 
 /** The request of a mode as it is sent. */

@@ -242,6 +242,17 @@ model_list:
     expect(opened.map((text) => sealer.open(text))).toEqual(['t', 'z'])
   })
 
+  it('keeps tokens, accounts and projects of platforms out of the body, and what is secret sealed', () => {
+    const [one, two] = compile(`model_list:
+  - {model_name: a, litellm_params: {model: watsonx/a, token: t, zen_api_key: z, project_id: p}}
+  - {model_name: b, litellm_params: {model: snowflake/b, api_key: pat/k, account_id: org-a}}
+`)
+    expect([one?.extraBody, two?.extraBody]).toEqual([{}, {}])
+    expect(['token', 'zen_api_key'].map((name) => sealer.open(String(one?.settings[name])))).toEqual(['t', 'z'])
+    expect(JSON.stringify(one?.settings)).toMatch(/"token":"sealed:.*"zen_api_key":"sealed:.*"project_id":"p"/)
+    expect(two?.settings).toEqual({ account_id: 'org-a' })
+  })
+
   it('tells two equal entries apart, and gives both the same ids at every start', () => {
     const twice = 'model_list:\n- &a {model_name: a, litellm_params: {model: openai/a}}\n- *a\n'
     const ids = compile(twice).map(({ id }) => id)

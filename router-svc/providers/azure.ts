@@ -1,7 +1,10 @@
+import type { Mode } from '../../proto/endpoints.ts'
+import { MEDIA } from '../../shared/catalog/media.ts'
 import type { ProviderRow } from '../../shared/catalog/providers.ts'
 import type { ChatChunk } from '../canonical/chat.ts'
 import { type Address, foundryAddress, openaiAddress } from './azure/url.ts'
 import { isFields } from './json.ts'
+import { mediaAdapters } from './openai/media.ts'
 import { type ParameterRule, parameterRule, refuseUnsupported } from './openai/parameters.ts'
 import { OPENAI_PATHS, type RequestEncoder } from './openai/request.ts'
 import { type OpenAIAdapter, openai } from './openai.ts'
@@ -23,6 +26,7 @@ export function azure(name: string, row: ProviderRow): Provider {
     ...(chat === undefined ? {} : { chat: withVerdicts(addressed(chat, addressOf)) }),
     ...(completion === undefined ? {} : { completion: addressed(completion, addressOf) }),
     ...(embedding === undefined ? {} : { embedding: addressed(embedding, addressOf) }),
+    ...mediaAdapters(row, MEDIA[name], rest.decodeError, (mode, encoder) => addressedEncoder(mode, encoder, addressOf)),
   }
 }
 
@@ -31,7 +35,16 @@ function addressed<Request, Response, Chunk>(
   adapter: Adapter<Request, Response, Chunk>,
   addressOf: AddressOf,
 ): Adapter<Request, Response, Chunk> {
-  const { encoder: plain, mode } = adapter as OpenAIAdapter<Request, Response, Chunk>
+  const encoder = addressedEncoder(adapter.mode, (adapter as OpenAIAdapter<Request, Response, Chunk>).encoder, addressOf)
+  const made: OpenAIAdapter<Request, Response, Chunk> = {
+    ...adapter,
+    encoder,
+    encodeRequest: (request, target) => encoder.encode(request as Readonly<Fields>, target),
+  }
+  return made
+}
+
+function addressedEncoder(mode: Mode, plain: RequestEncoder, addressOf: AddressOf): RequestEncoder {
   // A route's target is one object for as long as the configuration holds.
   const addresses = new WeakMap<Target, Address>()
   const addressFor = (target: Target): Address => {
@@ -45,17 +58,11 @@ function addressed<Request, Response, Chunk>(
   const shape: RequestEncoder['shape'] = (request, target) => {
     const body = plain.shape(request, target)
     const { dated } = addressFor(target)
-    if (dated !== null && mode !== 'embedding') fitDate(body, request, target, dated)
+    if (dated !== null && (mode === 'chat' || mode === 'completion')) fitDate(body, request, target, dated)
     return body
   }
   const wrap: RequestEncoder['wrap'] = (target, body) => ({ ...plain.wrap(target, body), url: addressFor(target).url })
-  const encode: RequestEncoder['encode'] = (request, target) => wrap(target, JSON.stringify(shape(request, target)))
-  const made: OpenAIAdapter<Request, Response, Chunk> = {
-    ...adapter,
-    encoder: { shape, wrap, encode },
-    encodeRequest: (request, target) => encode(request as Readonly<Fields>, target),
-  }
-  return made
+  return { shape, wrap, encode: (request, target) => wrap(target, JSON.stringify(shape(request, target))) }
 }
 
 /** Before these dates Azure OpenAI refuses what it does not know yet. */

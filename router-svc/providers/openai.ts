@@ -1,9 +1,11 @@
+import { MEDIA } from '../../shared/catalog/media.ts'
 import { canPassThrough, type ProviderRow } from '../../shared/catalog/providers.ts'
 import type { ChatChunk, ChatRequest, ChatResponse } from '../canonical/chat.ts'
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../canonical/completion.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
 import { completionOverChat } from './completion-from-chat.ts'
 import { decodeError } from './openai/error.ts'
+import { mediaAdapters } from './openai/media.ts'
 import { type RequestEncoder, requestEncoder } from './openai/request.ts'
 import { decodeChat, decodeCompletion, decodeEmbedding, type ErrorReader } from './openai/response.ts'
 import { chatStream, completionStream } from './openai/stream.ts'
@@ -34,6 +36,7 @@ export function openai(name: string, row: ProviderRow): Provider {
     ...(chat === undefined ? {} : { chat }),
     ...(completion === undefined ? {} : { completion }),
     ...(modes.includes('embedding') ? { embedding: embeddingAdapter(row, readError) } : {}),
+    ...mediaAdapters(row, MEDIA[name], readError),
     ...(row.prefill === undefined ? {} : { prefill: ({ base }) => prefillAt(base, row) }),
     decodeError: readError,
   }

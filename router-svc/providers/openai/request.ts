@@ -105,8 +105,9 @@ function modelName(model: string, row: ProviderRow): string {
 
 /** Usage is always asked for: a stream without it would be billed by estimate. The dialect keeps it from clients that did not ask. */
 function streamOptions(body: Fields, mode: Mode, row: ProviderRow): void {
-  if (mode === 'embedding') delete body['stream']
-  if (body['stream'] !== true || row.noStreamOptions || mode === 'embedding') {
+  const text = mode === 'chat' || mode === 'completion'
+  if (mode === 'embedding' || (!text && body['stream'] !== true)) delete body['stream']
+  if (body['stream'] !== true || row.noStreamOptions || !text) {
     delete body['stream_options']
     return
   }

@@ -9,6 +9,7 @@ import { gigachatCredential } from './gigachat.ts'
 import { copilotCredential } from './github-copilot.ts'
 import { googleCredential } from './google.ts'
 import { predibaseCredential } from './predibase.ts'
+import { sapCredential } from './sap.ts'
 import { snowflakeCredential } from './snowflake.ts'
 import type { Tokens } from './tokens.ts'
 import { watsonxCredential } from './watsonx.ts'
@@ -35,6 +36,7 @@ const MAKERS: Partial<Readonly<Record<CredentialKind, CredentialMaker>>> = {
   predibase: predibaseCredential,
   'github-copilot': copilotCredential,
   gigachat: gigachatCredential,
+  sap: sapCredential,
   watsonx: watsonxCredential,
   databricks: databricksCredential,
   snowflake: snowflakeCredential,

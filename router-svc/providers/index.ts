@@ -26,6 +26,7 @@ import type { Provider } from './provider.ts'
 import { withResponses } from './responses/index.ts'
 import { sagemaker, sagemakerChat } from './sagemaker/index.ts'
 import { snowflake } from './snowflake.ts'
+import { sap } from './sap.ts'
 import { triton } from './triton.ts'
 import { vertex } from './vertex/index.ts'
 import { voyage } from './voyage.ts'
@@ -51,6 +52,7 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   fim,
   triton,
   predibase,
+  sap,
   petals,
   'nlp-cloud': nlpCloud,
   langgraph,

@@ -34,6 +34,7 @@ export interface ProviderRow {
     | 'nlp-cloud'
     | 'petals'
     | 'predibase'
+    | 'sap'
     | 'triton'
     | 'watsonx'
     | 'watsonx-text'

@@ -144,6 +144,18 @@ export const SMALL = {
     drop: CALLS,
     unsupported: [...TOOLS, ...EXTRAS, ...LOGPROBS, 'logit_bias', 'reasoning_effort'],
   },
+  sap: {
+    protocol: 'sap',
+    base: null,
+    keys: ['AICORE_SERVICE_KEY'],
+    bases: ['AICORE_BASE_URL'],
+    // Nothing is known of its deployments until somebody names one.
+    sharesKey: true,
+    noStreamOptions: true,
+    drop: [...ASIDES],
+    unsupported: [...LEGACY, ...EXTRAS],
+    deviates: ['finish_reason', 'tool_calls', 'role'],
+  },
   triton: {
     protocol: 'triton',
     base: null,

@@ -23,14 +23,15 @@ interface Given {
   key?: string
   env?: Record<string, string>
   model?: string
+  fromDatabase?: boolean
 }
 
 function maker() {
   const http = createHttpClient()
   closing.push(() => http.close())
   const tokens = createTokens({ http })
-  return ({ settings = {}, apiKey, key, env = {}, model = 'gemini-2.5-pro' }: Given) =>
-    googleCredential({ settings, apiKey: apiKey ?? null, model } as unknown as Deployment, {
+  return ({ settings = {}, apiKey, key, env = {}, model = 'gemini-2.5-pro', fromDatabase = false }: Given) =>
+    googleCredential({ settings, apiKey: apiKey ?? null, model, fromDatabase } as unknown as Deployment, {
       key: key ?? apiKey ?? null,
       open: (sealed) => sealed.replace('sealed:', ''),
       env,
@@ -271,6 +272,18 @@ describe('other credential files', () => {
       expect(problem({ settings: { vertex_credentials: given, vertex_project: 'p' } })).toBe(words.replace('’', "'"))
     }
     expect(problem({ env: { GOOGLE_APPLICATION_CREDENTIALS: '/nowhere' } })).toMatch(/^GOOGLE_APPLICATION_CREDENTIALS is neither/)
+  })
+
+  it('of a stored model can make the gateway read no file and ask no address of its choice', () => {
+    const { json } = serviceAccountFile('http://127.0.0.1:1')
+    const external = { type: 'external_account', token_url: 'http://127.0.0.1:1', credential_source: { file: '/etc/passwd' } }
+    const stored = (credentials: string) =>
+      problem({ settings: { vertex_credentials: credentials, vertex_project: 'p' }, fromDatabase: true })
+    const words = 'vertex_credentials of a stored model must be the JSON of a service account or of a user'
+    expect(stored(fileWith(JSON.stringify(json)))).toBe(words)
+    expect(stored(JSON.stringify(external))).toBe(words)
+    expect(stored(JSON.stringify({ type: 'impersonated_service_account', source_credentials: external }))).toBe(words)
+    expect(stored(JSON.stringify(json))).toBe('none')
   })
 
   it('of a library’s making fail without a word of the secret', async () => {

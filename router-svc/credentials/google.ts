@@ -16,6 +16,8 @@ const ASSERTION_LIFE = 3600
 /** Milliseconds a token is taken to hold when nobody says. */
 const TOKEN_LIFE = 3_600_000
 
+const STORED = 'vertex_credentials of a stored model must be the JSON of a service account or of a user'
+
 /** How a token is got: by a form, or by the library. */
 type Source = { grant: Grant } | { id: string; fetch: (now: number) => Promise<Held<string>> }
 
@@ -43,8 +45,11 @@ export const googleCredential: CredentialMaker = (deployment, deps) => {
   if (deps.key !== null && (deployment.apiKey !== null || given === ''))
     return { ...placed(named, location, deployment.model), ...keyed(deps.key) }
 
+  const isStored = own !== '' && deployment.fromDatabase
+  if (isStored && !isInline(own)) return { problem: STORED }
   const found = given === '' ? ambient(deps) : fileOf(given, own === '' ? 'VERTEXAI_CREDENTIALS' : 'vertex_credentials')
   if (found !== null && 'problem' in found) return found
+  if (isStored && found !== null && !isHarmless(found.json)) return { problem: STORED }
   const project = named || projectOf(found, own !== '', deps)
   if (!isProject(project)) return { problem: 'no Google project is configured (vertex_project, VERTEXAI_PROJECT)' }
   if (deps.tokens === undefined) return { problem: 'tokens of Google cannot be fetched here' }
@@ -86,12 +91,20 @@ function bearing(source: Source, quota: string, tokens: Tokens): Pick<Credential
   }
 }
 
+/** The other kinds have this machine read files, run programs or ask addresses they name: not for whoever may add models. */
+function isHarmless({ type }: Fields): boolean {
+  return type === 'service_account' || type === 'authorized_user'
+}
+
+function isInline(given: string): boolean {
+  return given.trimStart().startsWith('{')
+}
+
 /** JSON, or the path of a file that holds it. Nothing of what it holds is told. */
 function fileOf(given: string, from: string): Found | { problem: string } {
-  const inline = given.trimStart().startsWith('{')
   let source: string
   try {
-    source = inline ? given : readFileSync(given, 'utf8')
+    source = isInline(given) ? given : readFileSync(given, 'utf8')
   } catch {
     return { problem: `${from} is neither JSON nor the path of a file that can be read` }
   }

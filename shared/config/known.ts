@@ -25,6 +25,7 @@ export const PROVIDER_PARAMS = words(`
 /** Parameters of deployments that are for LiteLLM or for one provider's adapter, never for a request body. */
 export const KNOWN_PARAMS = words(`
   azure_ad_token tenant_id client_id client_secret azure_scope vertex_project vertex_location vertex_credentials gcs_bucket_name
+  vertex_ai_project vertex_ai_location vertex_ai_credentials
   aws_access_key_id aws_secret_access_key aws_session_token aws_region_name aws_session_name aws_profile_name aws_role_name
   aws_web_identity_token aws_sts_endpoint aws_bedrock_runtime_endpoint aws_bedrock_project_id aws_external_id s3_bucket_name
   s3_encryption_key_id watsonx_region_name project_id space_id keepalive_seconds allow_client_keepalive_override modify_params

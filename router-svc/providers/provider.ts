@@ -95,7 +95,6 @@ export type CredentialKind =
   | 'github-copilot'
   | 'gigachat'
   | 'sap'
-  | 'sap'
 
 /** The protocols whose bytes may pass through when client and provider speak the same one. */
 export type Protocol = 'openai-chat' | 'openai-completion' | 'openai-embedding' | 'gemini' | 'anthropic' | 'openai-responses'

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { Deployment } from '../../../proto/deployment.ts'
 import { PROVIDERS, type ProviderRow } from '../../../shared/catalog/providers.ts'
-import { AwsEventStreamParser } from '../../aws-event-stream.ts'
 import { awsException, awsFrame, rawFrame } from '../../aws-event-stream.testkit.ts'
+import { AwsEventStreamParser } from '../../aws-event-stream.ts'
 import type { ChatChunk, ChatRequest } from '../../canonical/chat.ts'
 import type { EmbeddingRequest } from '../../canonical/embedding.ts'
 import { chat, deployment, JSON_TYPE, make, type Sent, settled } from '../../handle.testkit.ts'
@@ -73,7 +73,15 @@ describe('a request for an endpoint that continues a text', () => {
     expect(headers).toEqual({ 'content-type': 'application/json' })
     expect(body).toEqual({
       inputs: 'hi',
-      parameters: { max_new_tokens: 50, temperature: 0.01, top_p: 0.9, stop: ['END'], best_of: 2, do_sample: true, details: true },
+      parameters: {
+        max_new_tokens: 50,
+        temperature: 0.01,
+        top_p: 0.9,
+        stop: ['END'],
+        best_of: 2,
+        do_sample: true,
+        details: true,
+      },
     })
     expect(sent({}).body).toEqual({ inputs: 'hi' })
   })
@@ -175,7 +183,9 @@ describe('an endpoint that takes messages', () => {
     const call = { index: 0, id: 'c1', type: 'function', function: { name: 'look', arguments: '{"at":"Zürich"}' } }
     const usage = { prompt_tokens: 4, completion_tokens: 2, total_tokens: 6 }
     const last = `data: ${JSON.stringify({ id: 'x', choices: [], usage })}\n\ndata: [DONE]\n\n`
-    const bytes = Buffer.from(event({ role: 'assistant', content: 'Grüße' }) + event({ tool_calls: [call] }) + event({}, 'tool_calls') + last)
+    const bytes = Buffer.from(
+      event({ role: 'assistant', content: 'Grüße' }) + event({ tool_calls: [call] }) + event({}, 'tool_calls') + last,
+    )
     for (const size of [1, 5, bytes.length])
       expect(streamed(CHAT, [parts(bytes, size)])).toMatchObject({
         content: 'Grüße',
@@ -192,7 +202,9 @@ describe('embeddings of an endpoint', () => {
     return JSON.parse(String(request?.body)) as Fields
   }
   const read = (answer: unknown, request: Fields = {}) =>
-    TEXT.embedding?.decodeResponse(Buffer.from(JSON.stringify(answer)), {}, { ...CONTEXT, request }).data.map(({ embedding }) => embedding)
+    TEXT.embedding
+      ?.decodeResponse(Buffer.from(JSON.stringify(answer)), {}, { ...CONTEXT, request })
+      .data.map(({ embedding }) => embedding)
 
   it('are asked for in the word of the container', () => {
     expect(body({ user: 'me', encoding_format: 'float', truncate: true })).toEqual({ inputs: ['hi'], truncate: true })
@@ -203,12 +215,23 @@ describe('embeddings of an endpoint', () => {
   })
 
   it.each([
-    [[[1], [2]], [[1], [2]]],
+    [
+      [[1], [2]],
+      [[1], [2]],
+    ],
     [{ embedding: [[1], [2]] }, [[1], [2]]],
     [{ embedding: [1, 2] }, [[1, 2]]],
     [{ embeddings: [[1]] }, [[1]]],
     [{ data: [{ embedding: [1], index: 0 }] }, [[1]]],
-    [[[[1, 3], [3, 5]]], [[2, 4]]],
+    [
+      [
+        [
+          [1, 3],
+          [3, 5],
+        ],
+      ],
+      [[2, 4]],
+    ],
   ])('are read from %j', (answer, vectors) => {
     expect(read(answer)).toEqual(vectors)
   })
@@ -243,7 +266,12 @@ describe('an error of SageMaker', () => {
     [429, 'ModelNotReadyException', { Message: 'loading' }, 'provider_unavailable'],
     [530, 'InternalDependencyException', { Message: 'oh' }, 'provider_error'],
     [403, 'AccessDeniedException', { Message: 'no' }, 'provider_permission'],
-    [403, 'ExpiredTokenException', { message: 'The security token included in the request is expired' }, 'provider_authentication'],
+    [
+      403,
+      'ExpiredTokenException',
+      { message: 'The security token included in the request is expired' },
+      'provider_authentication',
+    ],
     [400, 'ThrottlingException', { message: 'Rate exceeded' }, 'provider_rate_limited'],
   ])('%i %s is read by its name', (status, name, body, code) => {
     const error = CHAT.decodeError(status, { 'x-amzn-errortype': name }, JSON.stringify(body))

@@ -1,5 +1,5 @@
 import { ENDPOINTS } from '../proto/endpoints.ts'
-import { anthropicErrorBody, anthropicStatus, type GatewayError, openaiErrorBody } from '../shared/errors.ts'
+import { anthropicErrorBody, anthropicStatus, type GatewayError, googleErrorBody, openaiErrorBody } from '../shared/errors.ts'
 import { sseEvent } from '../shared/http/sse.ts'
 
 /** How an error of the edge's own looks to the clients of a path, who may never have reached a router. */
@@ -22,11 +22,21 @@ const ANTHROPIC: ErrorForm = {
   event: (error) => sseEvent(JSON.stringify(anthropicErrorBody(error)), 'error'),
 }
 
+const GOOGLE: ErrorForm = {
+  status: (error) => error.status,
+  body: (error) => JSON.stringify(googleErrorBody(error)),
+  event: (error) => sseEvent(JSON.stringify(googleErrorBody(error))),
+}
+
+/** What Google's clients ask of a model: `/v1beta/models/{model}:generateContent`. */
+const GOOGLE_PATH = /^\/(?:v1beta\/|v1\/)?models\/.+:[a-zA-Z]+\/?$/
+
 const ANTHROPIC_PATHS: ReadonlySet<string> = new Set(
   ENDPOINTS.filter(({ dialect }) => dialect === 'anthropic').flatMap(({ path }) => [path, path.replace(/^\/v1/, '')]),
 )
 
 /** The form for a request path: that of the endpoint it names, OpenAI's for everything else. */
 export function errorFormOf(path: string): ErrorForm {
+  if (GOOGLE_PATH.test(path)) return GOOGLE
   return ANTHROPIC_PATHS.has(path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path) ? ANTHROPIC : OPENAI
 }

@@ -13,7 +13,7 @@ import type { Log } from '../shared/log.ts'
 import { bookUnsettled } from '../shared/unsettled.ts'
 import { answerError } from './answer.ts'
 import { type Authenticate, CREDENTIAL_HEADERS } from './auth/authenticate.ts'
-import { ANTHROPIC_GROUPS, INFERENCE_GROUPS } from './auth/check-identity.ts'
+import { ANTHROPIC_GROUPS, GOOGLE_GROUPS, INFERENCE_GROUPS } from './auth/check-identity.ts'
 import { takeBody } from './body.ts'
 import { errorFormOf } from './error-form.ts'
 import type { Exchange } from './exchange.ts'
@@ -50,7 +50,10 @@ export type Infer = (exchange: Exchange, endpoint: Endpoint, pathModel: string |
 export type CarriedRoute = NonNullable<CallMessage['carried']> & { groups: readonly string[] }
 
 /** Route groups of the dialects that are not OpenAI's. */
-const GROUPS: Readonly<Partial<Record<DialectName, readonly string[]>>> = { anthropic: ANTHROPIC_GROUPS }
+const GROUPS: Readonly<Partial<Record<DialectName, readonly string[]>>> = {
+  anthropic: ANTHROPIC_GROUPS,
+  gemini: GOOGLE_GROUPS,
+}
 /** The pool of routers that serves calls. */
 const LANE = 'default'
 /** Headers a router may need, besides `x-litellm-*`. Nothing else crosses. */
@@ -72,6 +75,8 @@ const PASSED_HEADERS: ReadonlySet<string> = new Set([
   'x-portkey-config',
   'x-portkey-metadata',
 ])
+/** Parameters of the address a router may need. Nothing else crosses: Google's clients may put a key there. */
+const PASSED_PARAMETERS = ['api-version', 'alt']
 /** What a call reads of its request besides credentials; the rest is not even copied. */
 const OWN_HEADERS: ReadonlySet<string> = new Set(['origin', 'x-forwarded-for'])
 const NO_HEADERS: readonly string[] = []
@@ -161,8 +166,11 @@ function callMessage(
   }
   if (pathModel !== null) message.pathModel = pathModel
   if (exchange.query !== '') {
-    const version = new URLSearchParams(exchange.query).get('api-version')
-    if (version !== null) message.query = { 'api-version': version }
+    const given = new URLSearchParams(exchange.query)
+    for (const name of PASSED_PARAMETERS) {
+      const value = given.get(name)
+      if (value !== null) message.query = { ...message.query, [name]: value }
+    }
   }
   return message
 }

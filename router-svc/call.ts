@@ -126,7 +126,7 @@ export function newCall(incoming: IncomingStream, clock: Clock, row: Endpoint): 
     message,
     identity: message.identity,
     endpoint: row,
-    dialect: dialects[row.dialect],
+    dialect: dialects[row.dialect].forQuery?.(message.query ?? {}) ?? dialects[row.dialect],
     incoming,
     startedAt: clock.now(),
     startedMonotonic: clock.monotonic(),
@@ -186,12 +186,13 @@ export function decode(call: Call, raw: Uint8Array, settings: DecodeSettings, fo
   else if (typeof parsed['model'] !== 'string' || parsed['model'] === '') {
     throw new GatewayError('bad_request', 'The field "model" is required and must be a non-empty string.', { param: 'model' })
   }
+  if (call.endpoint.streams !== undefined) parsed['stream'] = call.endpoint.streams
   call.parsed = parsed
   call.requestedModel = parsed['model'] as string
   call.modelGroup = call.requestedModel
   call.decoded = call.dialect.decodeRequest(parsed) as Record<string, unknown>
   call.request = call.decoded
-  call.stream = call.endpoint.streams ?? parsed['stream'] === true
+  call.stream = parsed['stream'] === true
   const streamOptions = parsed['stream_options']
   const asked = isObject(streamOptions) ? streamOptions['include_usage'] : undefined
   // A client that says false means it, whatever the operator wants for those who say nothing.

@@ -3,12 +3,14 @@ import { GatewayError } from '../shared/errors.ts'
 import { answeringModel, type Call } from './call.ts'
 import type { ChatChunk } from './canonical/chat.ts'
 import { tokensOf } from './canonical/usage.ts'
+import { arrayFrames, eventFrames } from './dialects/gemini/stream.ts'
 import type { Continuation } from './failover/continuation.ts'
 import { encoderOf, resumption } from './failover/resume.ts'
 import { failsOver } from './failover/safety.ts'
 import { SentText } from './failover/sent-text.ts'
 import { forwardResponse, PassThroughStream } from './pass-through.ts'
 import { forwardMessage, MessagesPassThrough } from './pass-through-anthropic.ts'
+import { ContentsPassThrough, forwardContent } from './pass-through-gemini.ts'
 import { restoringNames } from './providers/plain-chat.ts'
 import type { Forwarded, Headers, StreamDecoder } from './providers/provider.ts'
 import { ChunkEncoder, countsNothing, estimate, type StreamReader, TranslatingReader } from './read-stream.ts'
@@ -60,6 +62,10 @@ function forwardingUnary(call: Call, route: Route, sent: Sent, now: number): Una
         const { usage, ...message } = forwardMessage(body, answeringModel(call), route.provider.decodeError)
         return usage === null ? translatingUnary(call, route, sent, now).read(body, headers) : { ...message, usage }
       }
+      if (call.dialect.protocol === 'gemini') {
+        const { usage, ...content } = forwardContent(body, answeringModel(call), route.model, route.provider.decodeError)
+        return usage === null ? translatingUnary(call, route, sent, now).read(body, headers) : { ...content, usage }
+      }
       const { usage, ...forwarded } = forwardResponse(body, answeringModel(call), route.provider.decodeError)
       const tokens = usage === null ? null : tokensOf(usage)
       // Without usage the words must be counted, and for that they must be read.
@@ -70,6 +76,17 @@ function forwardingUnary(call: Call, route: Route, sent: Sent, now: number): Una
 }
 
 function forwardingStream(call: Call, route: Route): StreamReader {
+  if (call.dialect.protocol === 'gemini') {
+    const frames = call.dialect.streamType === 'text/event-stream' ? eventFrames() : arrayFrames(false)
+    const { decodeError: readError } = route.provider
+    return new ContentsPassThrough({
+      model: answeringModel(call),
+      upstream: route.model,
+      frames,
+      readError,
+      keepText: failsOver(call),
+    })
+  }
   if (call.dialect.protocol !== 'anthropic') return new ForwardingReader(call, route)
   const readError = route.provider.decodeError
   return new MessagesPassThrough({ model: answeringModel(call), readError, keepText: failsOver(call) })

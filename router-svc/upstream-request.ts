@@ -4,9 +4,12 @@ import type { ChatRequest } from './canonical/chat.ts'
 import { continueRequest } from './failover/continuation.ts'
 import { forwardRequest } from './pass-through.ts'
 import { forwardMessages } from './pass-through-anthropic.ts'
+import { forwardContents } from './pass-through-gemini.ts'
 import type { AnthropicAdapter } from './providers/anthropic/index.ts'
 import type { Sanitiser } from './providers/anthropic/names.ts'
+import type { GeminiAdapter } from './providers/gemini/index.ts'
 import { plainChat } from './providers/plain-chat.ts'
+import { plainGemini } from './providers/plain-gemini.ts'
 import type { Adapter, Conversation, Prefill, Target, UpstreamRequest } from './providers/provider.ts'
 import type { Route } from './runtime.ts'
 
@@ -52,6 +55,8 @@ export function encodeUpstream(call: Call, route: Route): Sent {
     upstream = adapter.encodeRequest(request, target)
   } else if (adapter.protocol === 'anthropic') {
     upstream = forwardMessages(call, adapter as unknown as AnthropicAdapter, request as ChatRequest, target)
+  } else if (adapter.protocol === 'gemini') {
+    upstream = forwardContents(call, adapter as unknown as GeminiAdapter, request as ChatRequest, target)
   } else upstream = forwardRequest(adapter, call.raw, call.parsed, request, target)
   const headers = { ...upstream.headers, ...route.headers }
   // Both sides may ask for betas; one list must not hide the other.
@@ -62,6 +67,8 @@ export function encodeUpstream(call: Call, route: Route): Sent {
 
 /** What of Anthropic's protocol the adapter does not know, said otherwise; null = nothing. */
 function inPlainWords(adapter: AnyAdapter, request: Record<string, unknown>): Pick<Sent, 'request' | 'names'> | null {
+  if (request['gemini'] !== undefined && adapter.takesGemini !== true)
+    return plainGemini(request as ChatRequest, adapter.takesAnthropic === true)
   if (request['anthropic'] === undefined || adapter.takesAnthropic === true) return null
   return plainChat(request as ChatRequest)
 }

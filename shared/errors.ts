@@ -136,3 +136,30 @@ export function anthropicErrorBody(error: GatewayError): { type: 'error'; error:
   const type = ANTHROPIC_TYPES[status] ?? (status >= 500 ? 'api_error' : 'invalid_request_error')
   return { type: 'error', error: { type, message: error.message } }
 }
+
+/** Google's names of failures by HTTP status (https://google.aip.dev/193). */
+const GOOGLE_STATUSES: Readonly<Record<number, string>> = {
+  401: 'UNAUTHENTICATED',
+  402: 'FAILED_PRECONDITION',
+  403: 'PERMISSION_DENIED',
+  404: 'NOT_FOUND',
+  408: 'DEADLINE_EXCEEDED',
+  409: 'ABORTED',
+  429: 'RESOURCE_EXHAUSTED',
+  499: 'CANCELLED',
+  501: 'UNIMPLEMENTED',
+  503: 'UNAVAILABLE',
+  504: 'DEADLINE_EXCEEDED',
+}
+
+/** Google's error envelope; when to come back stands in its details. */
+export function googleErrorBody(error: GatewayError): { error: Record<string, unknown> } {
+  const { status: code, message, retryAfter } = error
+  const status = GOOGLE_STATUSES[code] ?? (code >= 500 ? 'INTERNAL' : 'INVALID_ARGUMENT')
+  const body: Record<string, unknown> = { code, message, status }
+  if (retryAfter !== undefined) {
+    const retryDelay = `${Math.max(1, Math.ceil(retryAfter / 1000))}s`
+    body['details'] = [{ '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay }]
+  }
+  return { error: body }
+}

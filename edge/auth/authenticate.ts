@@ -3,7 +3,7 @@ import { adminIdentity, type Identity } from '../../proto/identity.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { Exchange } from '../exchange.ts'
-import { checkIdentity, routeAllowed } from './check-identity.ts'
+import { checkIdentity, GOOGLE_GROUPS, routeAllowed } from './check-identity.ts'
 import type { Identities } from './virtual-key.ts'
 
 /** Who is calling, and whether they may call this: throws or rejects with the error for the client. */
@@ -11,6 +11,9 @@ export type Authenticate = (exchange: Exchange, groups: readonly string[]) => Id
 
 /** After `x-litellm-api-key` and `authorization`, in this order (surface reference §0). */
 const KEY_HEADERS = ['api-key', 'x-api-key', 'x-goog-api-key', 'ocp-apim-subscription-key']
+
+/** Every header a key is looked for in. */
+const PRESENTED = ['x-litellm-api-key', 'authorization', ...KEY_HEADERS]
 
 /** Every header that may hold a credential: none of them travels with a call. */
 export const CREDENTIAL_HEADERS: ReadonlySet<string> = new Set(['x-litellm-api-key', 'authorization', 'cookie', ...KEY_HEADERS])
@@ -42,10 +45,18 @@ export function createAuthenticate(deps: {
       if (settings.open) return ANYBODY
       if (publicRoutes.length > 0 && routeAllowed(publicRoutes, exchange.path, [])) return passerBy(exchange.path)
     }
-    const identity = identities.resolve(credentialOf(exchange.headers, settings?.keyHeaderName ?? null))
+    const key = settings?.keyHeaderName ?? null
+    const identity = identities.resolve(credentialOf(key === null ? withQueryKey(exchange, groups) : exchange.headers, key))
     if (!(identity instanceof Promise)) return checkIdentity(identity, exchange.path, groups, clock.now())
     return identity.then((found) => checkIdentity(found, exchange.path, groups, clock.now()))
   }
+}
+
+/** Google's clients may put their key into the address: there it counts last, and on their routes alone. */
+function withQueryKey({ headers, query }: Exchange, groups: readonly string[]): Readonly<Record<string, string>> {
+  if (groups !== GOOGLE_GROUPS || query === '' || PRESENTED.some((name) => (headers[name] ?? '') !== '')) return headers
+  const key = new URLSearchParams(query).get('key')
+  return key === null ? headers : { ...headers, 'x-goog-api-key': key }
 }
 
 /** The presented key. Throws GatewayError `no_credential` or `malformed_credential`. */

@@ -4,8 +4,11 @@ import { GatewayError } from '../../shared/errors.ts'
 /** Groups of inference routes, and of what an edge says about models and health (surface reference §0.1). */
 export const INFERENCE_GROUPS: readonly string[] = ['openai_routes', 'llm_api_routes']
 export const ANTHROPIC_GROUPS: readonly string[] = ['anthropic_routes', 'llm_api_routes']
+export const GOOGLE_GROUPS: readonly string[] = ['google_routes', 'llm_api_routes']
 export const MODELS_GROUPS: readonly string[] = ['openai_routes', 'llm_api_routes', 'info_routes']
 export const HEALTH_GROUPS: readonly string[] = ['info_routes']
+
+const INFERENCE: ReadonlySet<readonly string[]> = new Set([INFERENCE_GROUPS, ANTHROPIC_GROUPS, GOOGLE_GROUPS])
 
 /**
  * The identity, when it may call `path`, which belongs to `groups`, at `now` (Unix milliseconds). Throws GatewayError `blocked_key`,
@@ -34,7 +37,7 @@ export function checkIdentity(identity: Identity, path: string, groups: readonly
       `Virtual key is not allowed to call this route. Only allowed to call routes: [${list}]. Tried to call route: ${path}`,
     )
   }
-  if (identity.role === 'proxy_admin_viewer' && (groups === INFERENCE_GROUPS || groups === ANTHROPIC_GROUPS)) {
+  if (identity.role === 'proxy_admin_viewer' && INFERENCE.has(groups)) {
     throw new GatewayError('route_denied', `Role proxy_admin_viewer may not call inference routes. Tried to call route: ${path}`)
   }
   return identity

@@ -15,6 +15,7 @@ const UNKEYED: ReadonlySet<string> = new Set(['model', 'stream', 'stream_options
 /** Fields for the gateway that change the answer. */
 const KEYED_GATEWAY_FIELDS: ReadonlySet<string> = new Set([
   'anthropic',
+  'gemini',
   'drop_params',
   'additional_drop_params',
   'allowed_openai_params',
@@ -90,6 +91,7 @@ function paramsOf(call: Call, settings: CacheSettings): Record<string, unknown> 
   }
   // Every request of an Anthropic client has it. Empty, it asks the same as an OpenAI client's, and answers are kept for both.
   if (isEmpty(params['anthropic'])) delete params['anthropic']
+  if (isEmpty(params['gemini'])) delete params['gemini']
   return params
 }
 

@@ -163,6 +163,8 @@ function plainParts(part: ContentPart): ContentPart[] {
   switch (part.type) {
     case 'text':
       return [{ type: 'text', text: part['text'], ...mark }]
+    case 'input_audio':
+      return [part]
     case 'image_url':
       return [{ type: 'image_url', image_url: part['image_url'], ...mark }]
     case 'file': {

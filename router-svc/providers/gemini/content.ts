@@ -73,6 +73,9 @@ function encodePart(part: unknown, path: string): Part | null {
     }
     case 'file':
       return encodeFile(isFields(part['file']) ? part['file'] : {}, path)
+    // A part of this protocol's own client that no other has a word for.
+    case 'gemini':
+      return isFields(part['part']) ? part['part'] : null
     case 'thinking':
     case 'redacted_thinking':
       return null

@@ -1,10 +1,16 @@
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
-import type { Provider } from '../provider.ts'
+import type { ChatChunk, ChatRequest, ChatResponse } from '../../canonical/chat.ts'
+import type { Adapter, Provider, Target, UpstreamRequest } from '../provider.ts'
 import { decodeEmbedding, encodeEmbedding } from './embedding.ts'
 import { decodeError } from './errors.ts'
-import { encodeRequest } from './request.ts'
+import { encodeRequest, wrapBody } from './request.ts'
 import { decodeResponse } from './response.ts'
 import { GenerateStream } from './stream.ts'
+
+/** An adapter whose requests may be made from the client's own bytes (router-svc/pass-through-gemini.ts). */
+export interface GeminiAdapter extends Adapter<ChatRequest, ChatResponse, ChatChunk> {
+  wrap(body: Uint8Array, request: Pick<ChatRequest, 'stream'>, target: Target): UpstreamRequest
+}
 
 /** A provider that speaks Gemini's own protocol: Google AI Studio. */
 export function gemini(name: string, row: Pick<ProviderRow, 'base' | 'keys' | 'bases'>): Provider {
@@ -17,10 +23,13 @@ export function gemini(name: string, row: Pick<ProviderRow, 'base' | 'keys' | 'b
     ...(row.bases === undefined ? {} : { baseNames: row.bases }),
     chat: {
       mode: 'chat',
+      protocol: 'gemini',
+      takesGemini: true,
       encodeRequest,
+      wrap: wrapBody,
       decodeResponse: (body, headers, context) => decodeResponse(name, body, headers, context),
       decodeStream: (context) => new GenerateStream(name, context),
-    },
+    } satisfies GeminiAdapter as GeminiAdapter,
     embedding: {
       mode: 'embedding',
       encodeRequest: encodeEmbedding,

@@ -4,6 +4,7 @@ import type { Target, UpstreamRequest } from '../provider.ts'
 import { createRefusals, type Refusals } from '../refusals.ts'
 import { encodeMessages } from './messages.ts'
 import { type Traits, traitsOf } from './models.ts'
+import { inOwnWords } from './own-words.ts'
 import { screen } from './parameters.ts'
 import { jsonSchema, openapiSchema } from './schema.ts'
 import { encodeThinking } from './thinking.ts'
@@ -18,20 +19,20 @@ const VERSION = 'v1beta'
  * `unsupported_parameter` naming every parameter the model does not know (unless they may be dropped).
  */
 export function encodeRequest(canonical: ChatRequest, target: Target): UpstreamRequest {
-  const body = encodeBody(canonical, target)
-  const method = canonical.stream === true ? 'streamGenerateContent?alt=sse' : 'generateContent'
-  return {
-    method: 'POST',
-    url: `${modelUrl(target)}:${method}`,
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  }
+  return wrapBody(JSON.stringify(encodeBody(canonical, target)), canonical, target)
+}
+
+/** The request around a body in this protocol's own words. */
+export function wrapBody(body: string | Uint8Array, { stream }: Pick<ChatRequest, 'stream'>, target: Target): UpstreamRequest {
+  const method = stream === true ? 'streamGenerateContent?alt=sse' : 'generateContent'
+  return { method: 'POST', url: `${modelUrl(target)}:${method}`, headers: { 'content-type': 'application/json' }, body }
 }
 
 /** The body alone, which is the same wherever the protocol is spoken. Throws as `encodeRequest` does. */
 export function encodeBody(canonical: ChatRequest, target: Target): GenerateRequest {
   const refusals = createRefusals(canonical, target)
-  const { request, generation, rest } = screen(canonical, target, refusals)
+  const own = inOwnWords(canonical)
+  const { request, generation, rest } = screen(own.request, target, refusals)
   const traits = traitsOf(target.model)
   const { system, contents } = encodeMessages(request.messages, traits)
   const { tools, config } = encodeTools(request, traits, refusals)
@@ -43,9 +44,10 @@ export function encodeBody(canonical: ChatRequest, target: Target): GenerateRequ
   if (Object.keys(generationConfig).length > 0) body.generationConfig = generationConfig
   const tier = serviceTier(request.service_tier)
   if (tier !== undefined) body['serviceTier'] = tier
-  const { toolConfig: own, ...others } = rest
+  if (own.tools !== null) body.tools = own.tools
+  const { toolConfig: ownConfig, ...others } = rest
   Object.assign(body, others)
-  if (isFields(own)) body.toolConfig = { ...config, ...own }
+  if (isFields(ownConfig)) body.toolConfig = { ...config, ...ownConfig }
   // What a cache holds may not be sent again beside it.
   if (typeof body['cachedContent'] === 'string')
     for (const name of ['systemInstruction', 'tools', 'toolConfig']) delete body[name]

@@ -12,8 +12,14 @@ const IN_ID = '__thought__'
 /** The service takes this in place of a signature it never gave: history from another model, or a client that lost it. */
 const NO_SIGNATURE = 'skip_thought_signature_validator'
 
-/** The call's id as the provider knew it. */
+/** The id, among us, of a call that its provider named nothing. */
+export function unnamedCall(turn: number, position: number): string {
+  return `call_unnamed_${turn}_${position}`
+}
+
+/** The call's id as the provider knew it; empty when it knew none. */
 export function callId(id: string): string {
+  if (/^call_unnamed_\d+_\d+$/.test(id)) return ''
   const at = id.indexOf(IN_ID)
   return at < 0 ? id : id.slice(0, at)
 }

@@ -1,8 +1,8 @@
 import type { ChatRequest } from '../../canonical/chat.ts'
+import type { GeminiAdapter } from '../gemini/index.ts'
 import { encodeBody } from '../gemini/request.ts'
 import { decodeResponse } from '../gemini/response.ts'
 import { GenerateStream } from '../gemini/stream.ts'
-import type { GeminiAdapter } from '../gemini/index.ts'
 import type { Target, UpstreamRequest } from '../provider.ts'
 import { createModels, GOOGLE_VERSION, methodUrl } from './address.ts'
 

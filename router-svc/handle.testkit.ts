@@ -4,6 +4,7 @@ import type { WireError } from '../proto/errors.ts'
 import type { Identity } from '../proto/identity.ts'
 import { DEFAULT_ROUTING } from '../proto/routing.ts'
 import type { UsageEvent } from '../proto/usage.ts'
+import { receiveWhole } from '../shared/bus/body.ts'
 import type { IncomingStream } from '../shared/bus/bus.ts'
 import { createCodec } from '../shared/bus/codec.ts'
 import { DeadlineWheel, type TestClock, testClock } from '../shared/clock.ts'
@@ -227,6 +228,7 @@ export function make(
       closed: false,
       onWritable: null,
       onCancel: null,
+      receive: (take) => receiveWhole(Buffer.alloc(0), take),
       collect: () => Promise.reject(new GatewayError('internal')),
       refuse: (error) => {
         end()

@@ -3,6 +3,7 @@ import type { EndpointName } from '../proto/endpoints.ts'
 import type { WireError } from '../proto/errors.ts'
 import type { Identity } from '../proto/identity.ts'
 import { WIRE_VERSION } from '../proto/version.ts'
+import { receiveWhole } from '../shared/bus/body.ts'
 import type { IncomingStream } from '../shared/bus/bus.ts'
 import type { Clock } from '../shared/clock.ts'
 import { fromWire, GatewayError } from '../shared/errors.ts'
@@ -118,6 +119,10 @@ export class InternalStream implements IncomingStream {
 
   get closed(): boolean {
     return this.#over
+  }
+
+  receive(take: (part: Uint8Array | null) => void): (consumed: number) => void {
+    return receiveWhole(this.body, take)
   }
 
   async collect(): Promise<Uint8Array> {

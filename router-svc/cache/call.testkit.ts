@@ -3,6 +3,7 @@ import type { Identity } from '../../proto/identity.ts'
 import { adminIdentity } from '../../proto/identity.ts'
 import type { CacheSettings } from '../../proto/routing.ts'
 import type { Attempt } from '../../proto/usage.ts'
+import { receiveWhole } from '../../shared/bus/body.ts'
 import type { IncomingStream } from '../../shared/bus/bus.ts'
 import { type Clock, testClock } from '../../shared/clock.ts'
 import { GatewayError } from '../../shared/errors.ts'
@@ -80,6 +81,7 @@ export function callOf(body: Record<string, unknown> = {}, fields: CallFields = 
     closed: false,
     onWritable: null,
     onCancel: null,
+    receive: (take) => receiveWhole(Buffer.alloc(0), take),
     collect: () => Promise.reject(new GatewayError('internal')),
     refuse() {},
     start: (head) => {

@@ -98,13 +98,23 @@ export class BodySender {
   }
 }
 
+/** `receive` of a body that is here already. */
+export function receiveWhole(body: Uint8Array, take: (part: Uint8Array | null) => void): (consumed: number) => void {
+  if (body.length > 0) take(body)
+  take(null)
+  return () => undefined
+}
+
 /** The bytes of a body that travel inside the open message, and whether more follow. */
 export function inlinePart(body: Uint8Array | BodySource, inlineMax: number): { first: Uint8Array; more: boolean } {
   if (!(body instanceof Uint8Array)) return { first: body.first, more: true }
   return body.length <= inlineMax ? { first: body, more: false } : { first: body.subarray(0, inlineMax), more: true }
 }
 
-/** The server's end: holds at most BODY_CREDIT bytes until `collect` is called, then grants as parts come, up to the limit. */
+/**
+ * The server's end: holds at most BODY_CREDIT bytes until `collect` is called, then grants as parts come, up to the limit; or until `receive` is,
+ * then grants what was consumed.
+ */
 export class BodyCollector {
   readonly #grant: (bytes: number) => void
   readonly #parts: Uint8Array[]
@@ -112,6 +122,7 @@ export class BodyCollector {
   #ungranted = 0
   #complete = false
   #failure: GatewayError | null = null
+  #taker: ((part: Uint8Array | null) => void) | null = null
   #waiting: { limit: number; resolve(body: Uint8Array): void; reject(error: GatewayError): void } | null = null
 
   constructor(first: Uint8Array, grant: (bytes: number) => void) {
@@ -127,8 +138,32 @@ export class BodyCollector {
     })
   }
 
+  receive(take: (part: Uint8Array | null) => void): (consumed: number) => void {
+    this.#taker = take
+    this.#ungranted = 0
+    // What came inside the message was never granted.
+    let free = this.#parts[0]?.length ?? 0
+    for (const part of this.#parts.splice(0)) if (part.length > 0) take(part)
+    if (this.#complete) take(null)
+    return (consumed) => {
+      const ungranted = Math.max(0, consumed - free)
+      free = Math.max(0, free - consumed)
+      this.#ungranted += ungranted
+      if (this.#complete || this.#failure !== null || this.#ungranted < BODY_CREDIT / 4) return
+      const bytes = this.#ungranted
+      this.#ungranted = 0
+      this.#grant(bytes)
+    }
+  }
+
   add(part: Uint8Array, last: boolean): void {
     if (this.#failure !== null) return
+    if (this.#taker !== null) {
+      this.#complete = last
+      if (part.length > 0) this.#taker(part)
+      if (last) this.#taker(null)
+      return
+    }
     this.#parts.push(part)
     this.#size += part.length
     this.#ungranted += part.length

@@ -343,6 +343,51 @@ export function busSuite(name: string, make: () => Promise<BusHarness>): void {
         await until(call.done)
       })
 
+      it('hands a body out part by part, and lets no more come than was consumed', async () => {
+        const up = source(8 * MEGABYTE)
+        const got = later<void>()
+        const hash = createHash('sha256')
+        let held = 0
+        let most = 0
+        let release: (() => void) | null = null
+        serving(router, subject, (stream) => {
+          const consumed = stream.receive((part) => {
+            if (part === null) {
+              stream.whole(OK, text.encode('heard'))
+              got.resolve()
+              return
+            }
+            hash.update(part)
+            held += part.length
+            most = Math.max(most, held)
+            if (release === null) {
+              release = () => {
+                release = null
+                consumed(held)
+                held = 0
+              }
+              setImmediate(() => release?.())
+            }
+          })
+        })
+        const call = opening(edge, subject, { body: up.body })
+        await until(got.promise)
+        await until(call.done)
+        expect(call.text()).toBe('heard')
+        expect(hash.digest('hex')).toBe(up.state.hash.digest('hex'))
+        expect(most).toBeLessThanOrEqual(BODY_CREDIT + 1_000)
+      })
+
+      it('hands out a body that came whole, and its end', async () => {
+        const parts: (string | null)[] = []
+        serving(router, subject, (stream) => {
+          stream.receive((part) => parts.push(part === null ? null : Buffer.from(part).toString()))
+          stream.whole(OK, new Uint8Array(0))
+        })
+        await until(opening(edge, subject, { body: text.encode('whole') }).done)
+        expect(parts).toEqual(['whole', null])
+      })
+
       it('rejects a body past the limit', async () => {
         const failure = later<GatewayError>()
         serving(router, subject, (stream) => void stream.collect(2 * MEGABYTE).catch(failure.resolve))

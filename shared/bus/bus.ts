@@ -108,6 +108,11 @@ export interface IncomingStream {
   readonly body: Uint8Array | null
   /** Collects a body that follows in parts, granting credit as they come. Rejects with GatewayError on a gap or cancel, `body_too_large` past `limit`. */
   collect(limit: number): Promise<Uint8Array>
+  /**
+   * Takes the body part by part instead, each as soon as it is here, null after the last. Tell what was done with to the function returned: as
+   * much more may come. Once, and not beside `collect`. That a body breaks off is told by `onCancel`.
+   */
+  receive(take: (part: Uint8Array | null) => void): (consumed: number) => void
   /** Turns the stream away before it is accepted; the opener may try another member. */
   refuse(error: WireError): void
   /** Throws GatewayError `internal`, as `end` and `whole` do, when the head does not fit a message; nothing was sent then. */

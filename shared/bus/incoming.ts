@@ -12,7 +12,7 @@ import {
 import { WIRE_VERSION } from '../../proto/version.ts'
 import type { Timer } from '../clock.ts'
 import { GatewayError, toWire } from '../errors.ts'
-import { BodyCollector } from './body.ts'
+import { BodyCollector, receiveWhole } from './body.ts'
 import type { IncomingStream } from './bus.ts'
 import { SWEEP_INTERVAL } from './fleet.ts'
 import type { Address, Link, Streams } from './stream.ts'
@@ -97,6 +97,11 @@ export class Incoming implements IncomingStream {
     if (this.#collector !== null) return this.#collector.collect(limit)
     const body = this.body ?? new Uint8Array(0)
     return body.length > limit ? Promise.reject(new GatewayError('body_too_large')) : Promise.resolve(body)
+  }
+
+  receive(take: (part: Uint8Array | null) => void): (consumed: number) => void {
+    if (this.#collector !== null) return this.#collector.receive(take)
+    return receiveWhole(this.body ?? new Uint8Array(0), take)
   }
 
   refuse(error: WireError): void {

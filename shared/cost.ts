@@ -331,25 +331,41 @@ function pricedUp(amount: number, price: number): number {
   return Math.min(MOST, Math.ceil((amount * price) / PER))
 }
 
-/** Units × prices per million of them, each rounded once. */
+/**
+ * Units × prices per million of them, each rounded once. What is told in two units is billed once: images by their number, and by their pixels
+ * only where a number has no price.
+ */
 function unitsAt(units: Readonly<Record<string, number>>, prices: Readonly<Record<string, number>>): number {
   let sum = 0
-  for (const [name, amount] of Object.entries(units)) sum += priced(count(amount), priceFor(name, prices))
+  const names = Object.keys(units)
+  const counted = names.some((name) => name.startsWith('image_out') && unitPrice(name, prices) !== undefined)
+  for (const name of names) {
+    if (counted && name.startsWith('pixel_out')) continue
+    sum += priced(count(units[name]), unitPrice(name, prices) ?? 0)
+  }
   return Math.min(MOST, sum)
+}
+
+/** LiteLLM's catalogue prices images that are made, and sound that is heard, under either side's name; the unit's own wins. */
+const OTHER_SIDE: Readonly<Record<string, string>> = { image_out: 'image_in', pixel_out: 'pixel_in', audio_ms_in: 'audio_ms_out' }
+
+function unitPrice(name: string, prices: Readonly<Record<string, number>>): number | undefined {
+  const own = knownPrice(name, prices)
+  const other = OTHER_SIDE[name.split(':', 1)[0] as string]
+  return own ?? (other === undefined ? undefined : prices[other])
 }
 
 function callsAt(calls: Readonly<Record<string, number>>, prices: Readonly<Record<string, number>>): number {
   let sum = 0
-  for (const [name, times] of Object.entries(calls)) sum += count(times) * priceFor(name, prices)
+  for (const [name, times] of Object.entries(calls)) sum += count(times) * (knownPrice(name, prices) ?? 0)
   return Math.min(MOST, sum)
 }
 
 /** The price of `name:variant:variant`, else of the name with one variant less. */
-function priceFor(name: string, prices: Readonly<Record<string, number>>): number {
+function knownPrice(name: string, prices: Readonly<Record<string, number>>): number | undefined {
   for (let known = name; ; known = known.slice(0, known.lastIndexOf(':'))) {
     const price = prices[known]
-    if (price !== undefined) return price
-    if (!known.includes(':')) return 0
+    if (price !== undefined || !known.includes(':')) return price
   }
 }
 

@@ -63,6 +63,7 @@ const LIBRARY_IDS: Readonly<Record<string, string>> = {
   'text-completion-openai': 'openai',
   together_ai: 'together',
   vertex_ai: 'google',
+  vertex_ai_beta: 'google',
   voyage: 'voyageai',
   xai: 'x-ai',
   zai: 'zai',
@@ -294,19 +295,27 @@ function libraryTier(price: ModelPrice, above: number): PriceTier {
 }
 
 function overlayPrices(row: OverlayPrices): Partial<Prices> {
-  const { tiers, ...flat } = row
+  const { tiers, perUnit, ...flat } = row
   const prices: Partial<Prices> = overlayTokens(flat)
+  if (perUnit !== undefined) {
+    prices.perUnit = Object.fromEntries(Object.entries(perUnit).map(([unit, dollars]) => [unit, perMillionUnits(dollars)]))
+  }
   if (tiers !== undefined) prices.tiers = tiers.map(({ above, ...rest }) => ({ above, ...overlayTokens(rest) }))
   return prices
 }
 
-function overlayTokens(row: Omit<OverlayPrices, 'tiers'>): Partial<Omit<Prices, 'rateVersion' | 'tiers'>> {
+function overlayTokens(row: Omit<OverlayPrices, 'tiers' | 'perUnit'>): Partial<Omit<Prices, 'rateVersion' | 'tiers'>> {
   return Object.fromEntries(Object.entries(row).map(([name, dollars]) => [name, perMillion(dollars)]))
 }
 
 /** Dollars per million tokens → nano-dollars per million tokens. */
 function perMillion(dollars: number | string): number {
   return Number(scaleDecimal(dollars, NANO))
+}
+
+/** Dollars per unit → nano-dollars per million units. */
+function perMillionUnits(dollars: string): number {
+  return Number(scaleDecimal(dollars, NANO + 6))
 }
 
 function partsPerMillion(factor: string): number {

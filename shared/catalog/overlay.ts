@@ -1,7 +1,7 @@
 import type { Mode } from '../../proto/endpoints.ts'
 
 /** Rises whenever a price in this file changes: it is part of every `rateVersion`. */
-export const OVERLAY_VERSION = 2
+export const OVERLAY_VERSION = 3
 
 /** Dollars per million tokens, as decimal text (never a float). */
 export interface OverlayPrices {
@@ -13,7 +13,9 @@ export interface OverlayPrices {
   reasoning?: string
   audioInput?: string
   audioOutput?: string
-  tiers?: (Omit<OverlayPrices, 'tiers'> & { above: number })[]
+  /** Dollars per unit (UNITS in proto/usage.ts), perhaps of a variant. */
+  perUnit?: Readonly<Record<string, string>>
+  tiers?: (Omit<OverlayPrices, 'tiers' | 'perUnit'> & { above: number })[]
 }
 
 /** Token prices of a service tier, dollars per million; or a factor of the standard ones. */
@@ -116,7 +118,41 @@ export const OVERLAY: readonly OverlayRow[] = [
   openai(['o3-mini*'], 200_000, 100_000, [...TOOLS, 'response_schema', 'prompt_caching', 'reasoning']),
   { providers: OPENAI, models: ['text-embedding-*'], maxInputTokens: 8192, mode: 'embedding' },
   // The moderation endpoint is free of charge (https://platform.openai.com/docs/guides/moderation).
-  { providers: OPENAI, models: ['omni-moderation*', 'text-moderation*'], prices: { input: '0', output: '0' } },
+  {
+    providers: OPENAI,
+    models: ['omni-moderation*', 'text-moderation*'],
+    mode: 'moderation',
+    prices: { input: '0', output: '0' },
+  },
+  // By the image, the character and the second (https://platform.openai.com/docs/pricing). LiteLLM's catalogue has the images by the pixel, in
+  // numbers that come within a thousandth of these.
+  {
+    providers: OPENAI,
+    models: ['dall-e-2*'],
+    mode: 'image',
+    prices: { perUnit: { image_out: '0.02', 'image_out:512x512': '0.018', 'image_out:256x256': '0.016' } },
+  },
+  {
+    providers: OPENAI,
+    models: ['dall-e-3*'],
+    mode: 'image',
+    prices: {
+      perUnit: {
+        image_out: '0.04',
+        'image_out:1024x1024:hd': '0.08',
+        'image_out:1024x1792': '0.08',
+        'image_out:1024x1792:hd': '0.12',
+        'image_out:1792x1024': '0.08',
+        'image_out:1792x1024:hd': '0.12',
+      },
+    },
+  },
+  { providers: OPENAI, models: ['tts-1-hd*'], mode: 'speech', prices: { perUnit: { character_in: '0.00003' } } },
+  { providers: OPENAI, models: ['tts-1*'], mode: 'speech', prices: { perUnit: { character_in: '0.000015' } } },
+  { providers: OPENAI, models: ['whisper*'], mode: 'transcription', prices: { perUnit: { audio_ms_in: '0.0000001' } } },
+  { providers: OPENAI, models: ['gpt-image*', 'chatgpt-image*'], mode: 'image' },
+  { providers: OPENAI, models: ['gpt-4o-transcribe*', 'gpt-4o-mini-transcribe*'], mode: 'transcription' },
+  { providers: OPENAI, models: ['gpt-4o-mini-tts*'], mode: 'speech' },
 
   // Anthropic.
   claude(['claude-3-haiku*', 'claude-3-opus*', 'claude-3-sonnet*'], 200_000, 4096, CLAUDE),

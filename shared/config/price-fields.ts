@@ -124,7 +124,7 @@ const FIXED: ReadonlySet<string> = new Set([
 ])
 
 /** Prices that need something no usage of today's endpoints says: they are read, and charge nothing there. */
-const WITHOUT_USAGE = /_(character|pixel)(_|$)/
+const WITHOUT_USAGE = /^output_cost_per_character/
 
 /** Whether a name is a price that acts. Others that look like prices (per gigabyte and day, in DBU) do not. */
 export function isActingPrice(name: string): boolean {

@@ -32,10 +32,13 @@ export function vertex(name: string, row: Pick<ProviderRow, 'keys' | 'bases'>): 
   }
   return {
     ...google,
-    serve(model, { baseModel }) {
-      const { family: kind, publisher } = modelOf(model, baseModel)
-      if (kind !== 'partner') return { provider: families[kind], model }
-      return { provider: publisher === 'ai21' ? families.ai21 : families.mistralai, model }
+    serve(model, { baseModel = null }) {
+      const { family: kind, publisher, id } = modelOf(model, baseModel)
+      // The plain name is the one prices are known by, where it says as much.
+      const plain = modelOf(id, baseModel)
+      const name = plain.family === kind && plain.publisher === publisher && plain.id === id ? id : model
+      if (kind !== 'partner') return { provider: families[kind], model: name }
+      return { provider: publisher === 'ai21' ? families.ai21 : families.mistralai, model: name }
     },
   }
 }

@@ -63,6 +63,13 @@ describe('a model’s name', () => {
     expect(modelOf(name)).toEqual({ family, publisher, id })
   })
 
+  it('is the plain one where that says as much: prices are known by it', () => {
+    const plain = (model: string) =>
+      createProviders().get('vertex_ai')?.serve?.(model, { baseModel: null, settings: {}, info: {} }).model
+    const names = ['google/gemini-2.5-pro', 'anthropic/claude-x', 'openapi/meta/llama-x', 'gemini/42', 'openai/77', 'anthropic/x']
+    expect(names.map(plain)).toEqual(['gemini-2.5-pro', 'claude-x', 'meta/llama-x', '42', 'openai/77', 'anthropic/x'])
+  })
+
   it('that is a number is what its base model says', () => {
     expect(modelOf('123', 'vertex_ai/gemini-2.5-flash').family).toBe('google')
     expect(modelOf('123', 'meta/llama-3.1-8b').family).toBe('endpoint')

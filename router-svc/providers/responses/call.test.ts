@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { chat, deployment, JSON_TYPE, make, STREAM } from '../../handle.testkit.ts'
 import type { Fields } from '../json.ts'
+import { encode } from './encode.testkit.ts'
 import { framed } from './recordings.testkit.ts'
 
 const output = [
@@ -74,19 +75,48 @@ describe('a call of a model that speaks only Responses', () => {
     expect(client.text.trimEnd().endsWith('data: [DONE]')).toBe(true)
   })
 
-  it('serves clients of Anthropic and of text completions alike', async () => {
+  it('serves clients of Anthropic, of text completions and of Responses alike', async () => {
     const { sent, call } = gateway()
     const message = call({ ...chat, max_tokens: 100 }, { endpoint: 'anthropic_messages' })
     const completion = call({ model: 'gpt', prompt: 'hi' }, { endpoint: 'atext_completion' })
+    const own = call({ model: 'gpt', input: 'hi', reasoning: { summary: 'auto' } }, { endpoint: 'aresponses' })
+    expect(JSON.parse(String(sent[2]?.request.body))).toMatchObject({
+      input: [{ content: 'hi' }],
+      reasoning: { summary: 'auto' },
+    })
     for (const { request, sink } of sent) {
       expect(request.url).toBe('http://one.test/v1/responses')
       sink.head(200, JSON_TYPE)
       sink.data(Buffer.from(JSON.stringify(response())))
       sink.end()
     }
-    await Promise.all([message.done, completion.done])
+    await Promise.all([message.done, completion.done, own.done])
     expect(JSON.parse(message.text)).toMatchObject({ type: 'message', content: [{ type: 'text', text: 'hello' }] })
     expect(message.text).not.toContain('gAAA')
+    expect((JSON.parse(own.text) as Fields)['output']).toMatchObject([
+      output[0],
+      { type: 'message', content: [{ text: 'hello' }] },
+    ])
     expect(JSON.parse(completion.text)).toMatchObject({ object: 'text_completion', choices: [{ text: 'hello' }] })
+  })
+
+  it('gets the reasoning back that a client of Responses kept, before the calls it led to', () => {
+    const { sent, call } = gateway()
+    const reasoning = { type: 'reasoning', summary: [], encrypted_content: 'gBBB' }
+    const called = { type: 'function_call', call_id: 'c1', name: 'f', arguments: '{}' }
+    const result = { type: 'function_call_output', call_id: 'c1', output: 'r' }
+    const first = { role: 'assistant', content: 'Hm.' }
+    const input = [{ role: 'user', content: 'hi' }, first, { role: 'user', content: 'go' }, reasoning, called, result]
+    call({ model: 'gpt', input }, { endpoint: 'aresponses' })
+    expect((JSON.parse(String(sent[0]?.request.body)) as Fields)['input']).toEqual(input)
+  })
+
+  it('gets no reasoning whose place is not certain', () => {
+    const reasoning = { type: 'reasoning', summary: [], encrypted_content: 'gBBB' }
+    const called = { type: 'function_call', call_id: 'c1', name: 'f', arguments: '{}' }
+    const responses = { body: { model: 'gpt', input: [reasoning, called] }, id: null, key: null, unplaced: [] }
+    const said = { role: 'assistant', content: 'Hm.' }
+    expect(encode({ messages: [said], responses })['input']).toEqual([said])
+    expect(encode({ messages: [{ role: 'user', content: 'x' }], responses })['input']).toEqual([{ role: 'user', content: 'x' }])
   })
 })

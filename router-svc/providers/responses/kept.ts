@@ -11,7 +11,9 @@ export const KEPT = 'output_items'
 
 /** The items to keep; empty where a chat holds everything. */
 export function keptItems(output: readonly OutputItem[]): Fields[] {
-  const worth = output.some(({ type, ...item }) => !PLAIN.has(type) || item['phase'] != null || item['namespace'] != null)
+  const worth = output.some(
+    ({ type = 'message', ...item }) => !PLAIN.has(type) || item['phase'] != null || item['namespace'] != null,
+  )
   return worth ? output.map(withoutText) : []
 }
 
@@ -19,10 +21,11 @@ export function keptItems(output: readonly OutputItem[]): Fields[] {
 const PLAIN: ReadonlySet<string> = new Set(['message', 'function_call', 'custom_tool_call'])
 
 function withoutText(item: OutputItem): Fields {
-  switch (item.type) {
+  switch (item.type as string | undefined) {
+    case undefined:
     case 'message': {
       const { content, ...rest } = item as Fields
-      return { ...rest, length: messageText(content).length }
+      return { ...rest, type: 'message', length: messageText(content).length }
     }
     case 'function_call': {
       const { arguments: _arguments, ...rest } = item as Fields

@@ -1,5 +1,5 @@
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
-import type { ChatRequest } from '../../canonical/chat.ts'
+import type { ChatRequest, Message } from '../../canonical/chat.ts'
 import type { ResponsesRequest } from '../../canonical/responses.ts'
 import { type Fields, isFields, text } from '../json.ts'
 import { dropQuietly, isAllowed, mayDrop, parameterRule, refuseUnsupported } from '../openai/parameters.ts'
@@ -8,6 +8,7 @@ import { createRefusals } from '../refusals.ts'
 import { refuse } from './content.ts'
 import { encodeInput } from './input.ts'
 import { reasons } from './models.ts'
+import { withOwnItems } from './own-items.ts'
 import { screen } from './parameters.ts'
 import { encodeFormat, encodeToolChoice, encodeTools } from './tools.ts'
 
@@ -25,7 +26,8 @@ export function requestEncoder(row: ProviderRow, urlOf: UrlOf): (request: ChatRe
   return (canonical, target) => {
     const refusals = createRefusals(canonical, target)
     const { request, rest } = screen(canonical, target, refusals)
-    const body = encodeBody(request, rest, target)
+    const messages = withOwnItems(request.messages, canonical['responses'])
+    const body = encodeBody({ ...request, messages: messages as Message[] }, rest, target)
     refusals.check()
     dropQuietly(body, dropped)
     refuseUnsupported(body, unsupported, canonical, target)

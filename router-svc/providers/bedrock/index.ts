@@ -4,7 +4,9 @@ import type { Adapter, Provider } from '../provider.ts'
 import { CLAUDE } from './claude.ts'
 import { EMBEDDING } from './embedding.ts'
 import { decodeError } from './errors.ts'
-import { traitsFor, traitsOf } from './models.ts'
+import { INVOKED_NOVA, invokedOpenai } from './invoked-chat.ts'
+import { invokedText } from './invoked-text.ts'
+import { type Invoked, invokedAs, traitsFor, traitsOf } from './models.ts'
 import { encodeRequest } from './request.ts'
 import { decodeResponse } from './response.ts'
 import { ConverseStream } from './stream.ts'
@@ -44,9 +46,18 @@ export function bedrock(name: string, row: BedrockRow): Provider {
     ...provider,
     serve: (model, { baseModel, settings }) => {
       const names = `${model} ${baseModel ?? ''} ${text(settings['base_model'])}`
-      return { provider: traitsOf(names).claude === null ? null : claude, model }
+      if (traitsOf(names).claude !== null) return { provider: claude, model }
+      const kind = invokedAs(model, names)
+      return { provider: kind === null ? null : invoked(provider, kind), model }
     },
   }
+}
+
+/** The provider as it serves a model through InvokeModel. */
+function invoked({ prefill: _none, ...provider }: Provider, kind: Invoked): Provider {
+  if (kind !== 'nova' && kind !== 'openai') return { ...provider, ...invokedText(provider.name, kind) }
+  const chat = kind === 'nova' ? INVOKED_NOVA : invokedOpenai(provider.name)
+  return { ...provider, chat, completion: completionOverChat(chat) }
 }
 
 /** Whether a request asks for thinking: Claude takes no beginning of an answer then. */

@@ -83,3 +83,38 @@ export function modelOf(name: string): { id: string; region: string | null; rout
   const arn = /^arn:[a-z-]+:[a-z]+:([a-z0-9-]+):/.exec(id)
   return { id, region: arn?.[1] ?? region, route }
 }
+
+/** How a model is asked through InvokeModel: as Amazon's, in OpenAI's body, or as a text to go on with. */
+export type Invoked = 'nova' | 'openai' | 'llama' | 'qwen' | 'deepseek' | 'mistral' | 'titan' | 'other'
+
+/** Kinds of imported models, by the route that names them. */
+const IMPORTS: Readonly<Record<string, Invoked>> = {
+  openai: 'openai',
+  llama: 'llama',
+  deepseek_r1: 'deepseek',
+  qwen2: 'qwen',
+  qwen3: 'qwen',
+}
+
+/** First match counts. */
+const INVOKED: readonly (readonly [RegExp, Invoked])[] = [
+  [/nova/, 'nova'],
+  [/titan/, 'titan'],
+  [
+    /gpt-oss|qwen|deepseek\.v3|jamba|kimi|minimax|glm|nemotron|gemma|ministral|magistral|voxtral|mistral-large-3|pixtral/,
+    'openai',
+  ],
+  [/deepseek/, 'deepseek'],
+  [/llama/, 'llama'],
+  [/mistral|mixtral/, 'mistral'],
+]
+
+/** Null = through Converse, as every model that no route says otherwise of. */
+export function invokedAs(model: string, names: string): Invoked | null {
+  const { route } = modelOf(model)
+  const imported = IMPORTS[route]
+  if (imported !== undefined) return imported
+  if (route !== 'invoke') return null
+  const known = names.toLowerCase()
+  return INVOKED.find(([pattern]) => pattern.test(known))?.[1] ?? 'other'
+}

@@ -15,8 +15,10 @@ interface Service {
   name: string
   /** First labels of its host, before the region's. */
   host: string
+  /** What follows the region, where it is not AWS's domain there. */
+  behind?: string
   /** The setting and the variable that hold another base URL. */
-  endpoint: readonly [string, string]
+  endpoint?: readonly [string, string]
   /** Takes API keys as bearer tokens. */
   bearer: boolean
 }
@@ -32,6 +34,14 @@ export const bedrockCredential: CredentialMaker = credentialFor({
   bearer: true,
 })
 
+/** That of Bedrock's OpenAI endpoint, a service of its own. */
+export const mantleCredential: CredentialMaker = credentialFor({
+  name: 'bedrock-mantle',
+  host: 'bedrock-mantle',
+  behind: 'api.aws/v1',
+  bearer: true,
+})
+
 /** SageMaker's: a signature, always. */
 export const sagemakerCredential: CredentialMaker = credentialFor({
   name: 'sagemaker',
@@ -42,12 +52,12 @@ export const sagemakerCredential: CredentialMaker = credentialFor({
 
 function credentialFor(service: Service): CredentialMaker {
   return (deployment, deps) => {
-    const [named, variable] = service.endpoint
-    const endpoint = setting(deployment, named, deps) || deps.env[variable] || ''
+    const [named, variable] = service.endpoint ?? []
+    const endpoint = (named && setting(deployment, named, deps)) || (variable && deps.env[variable]) || ''
     const region = regionOf(deployment, deps.env) || regionOfHost(deployment.apiBase ?? endpoint)
     if (region === '') return { problem: 'no AWS region is configured (aws_region_name, AWS_REGION_NAME or AWS_REGION)' }
     if (!REGION.test(region)) return { problem: `aws_region_name "${region}" is not the name of a region` }
-    const base = (endpoint || `https://${service.host}.${region}.${domainOf(region)}`).replace(/\/+$/, '')
+    const base = (endpoint || `https://${service.host}.${region}.${service.behind ?? domainOf(region)}`).replace(/\/+$/, '')
     const access = accessOf(deployment, deps, region, service.bearer)
     if ('problem' in access) return access
     if ('token' in access) return { base, headers: () => ({ authorization: `Bearer ${access.token}` }) }

@@ -1,6 +1,6 @@
 import type { Deployment } from '../../proto/deployment.ts'
 import type { Auth, CredentialKind } from '../providers/provider.ts'
-import { bedrockCredential, sagemakerCredential } from './aws.ts'
+import { bedrockCredential, mantleCredential, sagemakerCredential } from './aws.ts'
 import { azureCredential } from './azure.ts'
 import { cloudflareCredential } from './cloudflare.ts'
 import type { Credential } from './credential.ts'
@@ -30,6 +30,7 @@ export type CredentialMaker = (deployment: Deployment, deps: CredentialDeps) => 
 /** One line a kind. */
 const MAKERS: Partial<Readonly<Record<CredentialKind, CredentialMaker>>> = {
   'aws-bedrock': bedrockCredential,
+  'aws-mantle': mantleCredential,
   'aws-sagemaker': sagemakerCredential,
   azure: azureCredential,
   google: googleCredential,

@@ -30,7 +30,7 @@ function made(kind: CredentialKind, { key, env = {}, settings = {}, answer = {},
     },
     close: async () => {},
   }
-  const deployment = { apiKey: null, apiBase: null, settings } as unknown as Deployment
+  const deployment = { apiKey: null, apiBase: null, model: 'm', settings } as unknown as Deployment
   const open = (sealed: string) => sealed
   const credential = credentialOf(
     deployment,
@@ -43,6 +43,19 @@ function made(kind: CredentialKind, { key, env = {}, settings = {}, answer = {},
   }
   return { credential, asked, headers }
 }
+
+describe('the credential of Bedrock’s OpenAI endpoint', () => {
+  const env = { AWS_REGION: 'eu-west-1' }
+
+  it('is the key as bearer at the region’s host, or a signature for that service', async () => {
+    const keyed = made('aws-mantle', { key: 'k', env })
+    expect(keyed.credential).toMatchObject({ base: 'https://bedrock-mantle.eu-west-1.api.aws/v1' })
+    expect(await keyed.headers()).toEqual({ authorization: 'Bearer k' })
+    const signed = made('aws-mantle', { env: { ...env, AWS_ACCESS_KEY_ID: 'AKID', AWS_SECRET_ACCESS_KEY: 's' } })
+    expect((await signed.headers())['authorization']).toContain('/eu-west-1/bedrock-mantle/aws4_request')
+    expect(made('aws-mantle', { key: 'k' }).credential).toEqual({ problem: expect.stringContaining('AWS_REGION') })
+  })
+})
 
 describe('the credential of Predibase', () => {
   it('has the tenant in its address', () => {

@@ -46,6 +46,7 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   cohere,
   jina,
   voyage,
+  mantle: (name, row) => ({ ...openai(name, { ...row, protocol: 'openai' }), auth: { type: 'made', kind: 'aws-mantle' } }),
   mock: () => mock,
   ollama,
   huggingface,

@@ -18,7 +18,6 @@ interface Facts {
 /** Bases that differ from the list, and why. */
 const BASES: Readonly<Record<string, string>> = {
   lm_studio: 'the list says that the operator gives it, and names this as the default',
-  bedrock_mantle: 'its host is a region’s',
   novita: 'the newer of the two that the list names',
 }
 
@@ -29,7 +28,7 @@ const ENDPOINTS: Readonly<Record<string, string>> = {
 
 /** Variables of the list that hold neither a key nor a base URL, or stand for another product. */
 const NOT_READ =
-  /^(AWS_(?!BEARER).*|OPENAI_(ORGANIZATION|PROJECT)|OR_(SITE_URL|APP_NAME)|VERCEL_(SITE_URL|APP_NAME)|MISTRAL_AZURE_.*|FIREWORKS_ACCOUNT_ID)$/
+  /^(OPENAI_(ORGANIZATION|PROJECT)|OR_(SITE_URL|APP_NAME)|VERCEL_(SITE_URL|APP_NAME)|MISTRAL_AZURE_.*|FIREWORKS_ACCOUNT_ID)$/
 
 /** Parameters that a row sends although the list would not, by `provider name`, and why. */
 const SENT: Readonly<Record<string, string>> = {

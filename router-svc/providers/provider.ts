@@ -84,6 +84,7 @@ export type Auth =
 /** One file each in router-svc/credentials. */
 export type CredentialKind =
   | 'aws-bedrock'
+  | 'aws-mantle'
   | 'aws-sagemaker'
   | 'google'
   | 'azure'

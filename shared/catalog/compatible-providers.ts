@@ -24,9 +24,9 @@ export const COMPATIBLE = {
     drop: [...ASIDES, 'parallel_tool_calls'],
     unsupported: [...LEGACY, ...LOGPROBS, ...EXTRAS, ...PENALTIES, 'logit_bias', 'n>1', 'response_format', 'seed'],
   },
-  // Bedrock's models by OpenAI's protocol; the host is a region's, so that the base is given.
+  // Bedrock's models by OpenAI's protocol: the base follows the region, as Bedrock's own.
   bedrock_mantle: {
-    protocol: 'openai',
+    protocol: 'mantle',
     base: null,
     keys: ['AWS_BEARER_TOKEN_BEDROCK'],
     sharesKey: true,

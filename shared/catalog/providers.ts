@@ -31,6 +31,7 @@ export interface ProviderRow {
     | 'gigachat'
     | 'github-copilot'
     | 'langgraph'
+    | 'mantle'
     | 'nlp-cloud'
     | 'petals'
     | 'predibase'

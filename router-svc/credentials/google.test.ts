@@ -23,6 +23,7 @@ interface Given {
   key?: string
   env?: Record<string, string>
   model?: string
+  apiBase?: string
   fromDatabase?: boolean
 }
 
@@ -30,13 +31,16 @@ function maker() {
   const http = createHttpClient()
   closing.push(() => http.close())
   const tokens = createTokens({ http })
-  return ({ settings = {}, apiKey, key, env = {}, model = 'gemini-2.5-pro', fromDatabase = false }: Given) =>
-    googleCredential({ settings, apiKey: apiKey ?? null, model, fromDatabase } as unknown as Deployment, {
-      key: key ?? apiKey ?? null,
-      open: (sealed) => sealed.replace('sealed:', ''),
-      env,
-      tokens,
-    })
+  return ({ settings = {}, apiKey, key, env = {}, model = 'gemini-2.5-pro', apiBase, fromDatabase = false }: Given) =>
+    googleCredential(
+      { settings, apiKey: apiKey ?? null, model, apiBase: apiBase ?? null, fromDatabase } as unknown as Deployment,
+      {
+        key: key ?? apiKey ?? null,
+        open: (sealed) => sealed.replace('sealed:', ''),
+        env,
+        tokens,
+      },
+    )
 }
 
 function made(given: Given, make = maker()): Credential {
@@ -122,6 +126,13 @@ describe('the place of a deployment', () => {
     const { baseOver } = made({ settings })
     expect(baseOver?.('https://proxy.test/vertex/v1')).toBe('https://proxy.test/vertex/v1/projects/p/locations/us-central1')
     expect(baseOver?.('https://proxy.test/v1/projects/x/locations/y')).toBe('https://proxy.test/v1/projects/x/locations/y')
+  })
+
+  it('need not be told where the base URL tells it', () => {
+    const { project_id: _, ...json } = serviceAccountFile('http://127.0.0.1:1').json
+    const nameless = { vertex_credentials: JSON.stringify(json) }
+    expect(problem({ settings: nameless, apiBase: 'https://proxy.test' })).toMatch(/^no Google project/)
+    expect(problem({ settings: nameless, apiBase: 'https://proxy.test/v1/projects/x/locations/y' })).toBe('none')
   })
 
   it('is nothing that could lead to another host', () => {

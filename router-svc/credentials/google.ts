@@ -18,6 +18,9 @@ const TOKEN_LIFE = 3_600_000
 
 const STORED = 'vertex_credentials of a stored model must be the JSON of a service account or of a user'
 
+/** A base URL in which project and location stand already. */
+const HOLDS_PLACE = /\/(?:projects|publishers|endpoints)\//
+
 /** How a token is got: by a form, or by the library. */
 type Source = { grant: Grant } | { id: string; fetch: (now: number) => Promise<Held<string>> }
 
@@ -51,7 +54,8 @@ export const googleCredential: CredentialMaker = (deployment, deps) => {
   if (found !== null && 'problem' in found) return found
   if (isStored && found !== null && !isHarmless(found.json)) return { problem: STORED }
   const project = named || projectOf(found, own !== '', deps)
-  if (!isProject(project)) return { problem: 'no Google project is configured (vertex_project, VERTEXAI_PROJECT)' }
+  if (!isProject(project) && !HOLDS_PLACE.test(deployment.apiBase ?? ''))
+    return { problem: 'no Google project is configured (vertex_project, VERTEXAI_PROJECT)' }
   if (deps.tokens === undefined) return { problem: 'tokens of Google cannot be fetched here' }
   const source = found === null ? MACHINE : sourceOf(found)
   if ('problem' in source) return source
@@ -67,7 +71,7 @@ function placed(project: string, given: string, model: string): Pick<Credential,
   const path = `/projects/${project}/locations/${location}`
   return {
     base: `https://${hostOf(location)}${path}`,
-    baseOver: (base) => (/\/(projects|publishers|endpoints)(\/|$)/.test(base) ? base : `${base}${path}`),
+    baseOver: (base) => (HOLDS_PLACE.test(base) ? base : `${base}${path}`),
   }
 }
 

@@ -40,17 +40,13 @@ export function partnerModels(name: string, publisher: 'mistralai' | 'ai21'): Pi
   const { prefillPath: _, prefill: __, version: ___, ...shared } = row
   const { chat } = openai(name, { ...shared, modes: ['chat'] })
   if (chat === undefined) throw new Error(`no chat of ${publisher}`)
-  const {
-    encoder: _encoder,
-    protocol: _protocol,
-    ...adapter
-  } = chat as OpenAIAdapter<never, never, never> as typeof chat & {
-    encoder?: unknown
-  }
   const modelOf = createModels()
   return {
+    // Without the protocol and the encoder that bytes pass by: where a request goes depends on whether it streams.
     chat: {
-      ...adapter,
+      mode: chat.mode,
+      decodeResponse: chat.decodeResponse,
+      ...(chat.decodeStream === undefined ? {} : { decodeStream: chat.decodeStream }),
       encodeRequest(request, target) {
         const model = modelOf(target)
         // The date of a version is part of the address alone.

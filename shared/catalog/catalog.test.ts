@@ -102,6 +102,13 @@ describe('createCatalog', () => {
     expect(catalog.prices('vertex_ai', 'claude-sonnet-4-5@20250929')).toMatchObject({ input: 3 * DOLLAR })
   })
 
+  it('finds models of Bedrock behind the route and the region that are written before them', () => {
+    const name = 'anthropic.claude-haiku-4-5-20251001-v1:0'
+    const priced = catalog.prices('bedrock', name)
+    expect(priced).not.toBeNull()
+    for (const before of ['us-west-2/', 'converse/', 'invoke/']) expect(catalog.prices('bedrock', before + name)).toEqual(priced)
+  })
+
   it('finds models that the provider lists under a longer name, and those given away', () => {
     expect(catalog.prices('fireworks_ai', 'gpt-oss-120b')).toMatchObject({ input: 0.15 * DOLLAR })
     expect(catalog.prices('fireworks_ai', 'accounts/fireworks/models/gpt-oss-120b')).toMatchObject({ input: 0.15 * DOLLAR })

@@ -190,10 +190,13 @@ function libraryModel(provider: string, name: string): ModelInfo | null {
   const providerId = LIBRARY_IDS[provider]
   if (providerId === undefined) return null
   const prefix = name.includes('/') ? undefined : PROVIDERS[provider]?.modelPrefix
-  const full = prefix === undefined ? name : prefix + name
+  const full = prefix === undefined ? name.replace(BEFORE_AWS_MODEL, '') : prefix + name
   // The moment does not matter: only the entry is taken, the price is picked below.
   return calcPrice({}, full, { providerId, timestamp: new Date(0) })?.model ?? null
 }
+
+/** Where a model of Bedrock runs and how it is asked, written before its name (`us-west-2/anthropic.claude-…`, `converse/…`). */
+const BEFORE_AWS_MODEL = /^(?:(?:[a-z]{2,4}(?:-[a-z]+)+-\d|converse|converse_like|invoke)\/)+/
 
 interface Entry {
   model: ModelInfo | null

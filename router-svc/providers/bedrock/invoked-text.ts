@@ -5,6 +5,7 @@ import { jsonValue } from '../json.ts'
 import type { Adapter, Provider, Target } from '../provider.ts'
 import { type Said, textProvider, usageFrom } from '../text-protocol.ts'
 import { InvokeStream, invokeRequest, isForService } from './invoke.ts'
+import { thinkingApart } from './thinking-text.ts'
 import { type Fields, isFields, text } from './wire.ts'
 
 /** Models behind InvokeModel that only continue a text, each maker's with names of its own. */
@@ -14,6 +15,8 @@ interface Maker {
   unsupported?: readonly string[]
   /** How it wants a conversation written, in the settings an operator would write (prompt-text.ts). */
   template?: Fields
+  /** Its text begins with its thinking. */
+  thinks?: true
   body?(prompt: string, given: Fields): Fields
 }
 
@@ -52,8 +55,9 @@ const MAKERS = {
         ...framed('user', '<｜User｜>', ''),
         ...framed('assistant', '<｜Assistant｜>', '<｜end▁of▁sentence｜>'),
       },
-      final_prompt_value: '<｜Assistant｜>',
+      final_prompt_value: '<｜Assistant｜><think>\n',
     },
+    thinks: true,
   },
   mistral: {
     unsupported: ['seed'],
@@ -116,7 +120,9 @@ export function invokedText(name: string, makerName: MakerName): Pick<Provider, 
   })
   const written = (target: Target): Target => ({ ...target, settings: { ...maker.template, ...target.settings } })
   return {
-    ...(chat === undefined ? {} : { chat: inFrames(chat, written) }),
+    ...(chat === undefined
+      ? {}
+      : { chat: maker.thinks === true ? thinkingApart(inFrames(chat, written)) : inFrames(chat, written) }),
     // A completion's prompt is the model's whole prompt already.
     ...(completion === undefined ? {} : { completion: inFrames(completion, (target) => target) }),
   }

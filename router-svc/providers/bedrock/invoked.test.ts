@@ -89,7 +89,7 @@ describe('a model asked through InvokeModel', () => {
         '<|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n',
     )
     expect(sent(`qwen2/${ARN}`, {}).body['prompt']).toBe('<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n')
-    expect(sent(`deepseek_r1/${ARN}`, {}).body['prompt']).toBe('<｜begin▁of▁sentence｜><｜User｜>hi<｜Assistant｜>')
+    expect(sent(`deepseek_r1/${ARN}`, {}).body['prompt']).toBe('<｜begin▁of▁sentence｜><｜User｜>hi<｜Assistant｜><think>\n')
     const roles = { user: { pre_message: 'Q: ', post_message: ' A:' } }
     const settings = { roles, initial_prompt_value: '', final_prompt_value: '' }
     expect(sent(`llama/${ARN}`, {}, { settings }).body['prompt']).toBe('Q: hi A:')
@@ -169,6 +169,38 @@ describe('a model asked through InvokeModel', () => {
     expect(() => streamed(model, [framed(events.slice(0, -1))])).toThrow('before it was complete')
     const broken = awsException('modelStreamErrorException', { message: 'broken' })
     expect(() => streamed(model, [framed(events.slice(0, 1)), broken])).toThrow('BedrockException')
+  })
+})
+
+describe('a model that thinks before it answers', () => {
+  const model = `deepseek_r1/${ARN}`
+  const events = (pieces: readonly string[]) => [
+    ...pieces.map((generation) => ({ generation, stop_reason: null })),
+    { generation: '', stop_reason: 'stop', 'amazon-bedrock-invocationMetrics': METRICS },
+  ]
+  const told = (pieces: readonly string[]) => {
+    const decoder = served(model).chat?.decodeStream?.(CONTEXT)
+    const parsed = new AwsEventStreamParser().push(framed(events(pieces)))
+    const { choices } = foldChunks(parsed.flatMap((event) => decoder?.push(event) ?? []))
+    const { content, reasoning, finish } = choices.get(0) ?? {}
+    return { content, reasoning, finish }
+  }
+
+  it('is read apart, whole and streamed, however the tag is cut and whether it opens it again', () => {
+    for (const begin of ['', '<think>']) {
+      const response = served(model).chat?.decodeResponse(
+        Buffer.from(JSON.stringify({ choices: [{ text: `${begin}hm, so</think>\n\nhello`, stop_reason: 'stop' }] })),
+        {},
+        CONTEXT,
+      )
+      expect(response?.choices[0]?.message).toMatchObject({ content: 'hello', reasoning_content: 'hm, so' })
+      expect(told([`${begin}hm,`, ' so</th', 'ink>', '\n\n', 'hel', 'lo'])).toEqual({
+        content: 'hello',
+        reasoning: 'hm, so',
+        finish: 'stop',
+      })
+    }
+    expect(told(['hm, so'])).toEqual({ content: '', reasoning: 'hm, so', finish: 'stop' })
   })
 })
 

@@ -1,8 +1,10 @@
+import { EMBEDDING_LIMITS } from '../../shared/catalog/embedding-limits.ts'
 import { type ProviderRow, providerRow } from '../../shared/catalog/providers.ts'
 import { alephAlpha } from './aleph-alpha.ts'
 import { anthropic } from './anthropic/index.ts'
 import { responsesUrl } from './azure/url.ts'
 import { azure } from './azure.ts'
+import { batchedEmbeddings } from './batched-embeddings.ts'
 import { bedrock } from './bedrock/index.ts'
 import { bytez } from './bytez.ts'
 import { cloudflare } from './cloudflare.ts'
@@ -86,7 +88,14 @@ export function createProviders(): { get(name: string): Provider | undefined } {
 export function providerOf(name: string): Provider | undefined {
   const row = providerRow(name)
   if (row === undefined) return undefined
-  const provider = PROTOCOLS[row.protocol](name, row)
+  const provider = withLimits(name, PROTOCOLS[row.protocol](name, row))
   if (provider.completion !== undefined || provider.chat === undefined) return provider
   return { ...provider, completion: completionOverChat(provider.chat) }
+}
+
+/** Lists of texts longer than the provider takes are split. */
+function withLimits(name: string, provider: Provider): Provider {
+  const most = EMBEDDING_LIMITS[name]
+  if (most === undefined || provider.embedding === undefined) return provider
+  return { ...provider, embedding: batchedEmbeddings(provider.embedding, most) }
 }

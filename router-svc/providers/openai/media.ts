@@ -10,7 +10,7 @@ import type { ErrorReader } from './response.ts'
 import { speechAdapter } from './speech.ts'
 import { transcriptionAdapter } from './transcription.ts'
 
-type MediaMode = Exclude<Mode, 'chat' | 'completion' | 'embedding'>
+type MediaMode = Exclude<Mode, 'chat' | 'completion' | 'embedding' | 'count_tokens'>
 /** Another way to the same endpoints: Azure's addresses. */
 export type Readdress = (mode: Mode, encoder: RequestEncoder) => RequestEncoder
 

@@ -32,6 +32,7 @@ const NOT_READ =
 
 /** Parameters that a row sends although the list would not, by `provider name`, and why. */
 const SENT: Readonly<Record<string, string>> = {
+  'moonshot tool_choice=required': 'asked for in words instead',
   'moonshot top_k': 'no parameter of OpenAI: who names it means it',
   'perplexity stream_options': 'noStreamOptions',
   'mistral stream_options': 'noStreamOptions',

@@ -94,8 +94,18 @@ export interface ProviderRow {
   stripName?: true
   /** Refuses what other vendors put into messages and tools: cache markers, thinking and its signatures. */
   strictMessages?: true
+  /** Refuses cache markers in messages and tools, and nothing else of other vendors'. */
+  stripCacheMarks?: true
+  /** Takes its thinking of earlier turns under the name it gave it, `reasoning`. */
+  replaysReasoning?: true
   /** `strict` and `additionalProperties` are taken out of tool schemas. */
   plainToolSchemas?: true
+  /** Cannot be told to call a tool, only asked: tool choice `required` becomes a last word of the user. */
+  asksForTools?: true
+  /** Temperatures above `max`, and with several answers below `minOfSeveral`, are brought there: it refuses them. */
+  temperature?: { max: number; minOfSeveral: number }
+  /** Its names for reasoning efforts it lacks. */
+  efforts?: Readonly<Record<string, string>>
   /** Says `any` for tool choice `required`. */
   toolChoiceAny?: true
   /** Says `{type: "json_object", schema}` for a JSON schema response format. */
@@ -457,6 +467,8 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     bases: ['FIREWORKS_API_BASE'],
     modes: ALL,
     modelPrefix: 'accounts/fireworks/models/',
+    stripCacheMarks: true,
+    efforts: { minimal: 'low', xhigh: 'high' },
     maxTokensName: 'max_tokens',
     toolChoiceAny: true,
     plainToolSchemas: true,
@@ -508,6 +520,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     keys: ['CEREBRAS_API_KEY'],
     bases: ['CEREBRAS_API_BASE'],
     modes: CHAT_AND_COMPLETION,
+    replaysReasoning: true,
     drop: ['service_tier', 'parallel_tool_calls'],
     unsupported: ['frequency_penalty', 'presence_penalty', 'functions', 'function_call', 'logit_bias', 'n>1', ...EXTRAS],
     deviates: ['reasoning', 'tool_calls'],
@@ -540,7 +553,9 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     keys: ['MOONSHOT_API_KEY'],
     bases: ['MOONSHOT_API_BASE'],
     maxTokensName: 'max_tokens',
-    unsupported: ['functions', 'function_call', 'tool_choice=required', 'seed'],
+    asksForTools: true,
+    temperature: { max: 1, minOfSeveral: 0.3 },
+    unsupported: ['functions', 'function_call', 'seed'],
     deviates: ['usage'],
     prefill: 'partial',
   },

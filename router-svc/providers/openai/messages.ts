@@ -8,6 +8,8 @@ type Step<T> = (value: T) => T
 export function messageSteps(row: ProviderRow): readonly Step<Message>[] {
   const steps: Step<Message>[] = []
   if (row.strictMessages) steps.push(withoutForeignFields)
+  if (row.stripCacheMarks) steps.push(withoutCacheMarks)
+  if (row.replaysReasoning) steps.push(withReasoning)
   if (row.stripNullFields) steps.push(withoutNulls)
   if (row.stripName)
     steps.push((message) => (message.role === 'tool' || message.role === 'function' ? message : omit(message, ['name'])))
@@ -20,7 +22,7 @@ export function messageSteps(row: ProviderRow): readonly Step<Message>[] {
 /** The same for tools. */
 export function toolSteps(row: ProviderRow): readonly Step<Tool>[] {
   const steps: Step<Tool>[] = []
-  if (row.strictMessages) steps.push((tool) => omit(tool, ['cache_control']))
+  if (row.strictMessages || row.stripCacheMarks) steps.push((tool) => omit(tool, ['cache_control']))
   if (row.plainToolSchemas) steps.push(plainTool)
   return steps
 }
@@ -43,7 +45,16 @@ export function mapped<T>(values: readonly T[], steps: readonly Step<T>[]): read
 const FOREIGN_FIELDS = ['cache_control', 'thinking_blocks', 'reasoning_content', 'provider_specific_fields']
 
 function withoutForeignFields(message: Message): Message {
-  const own = omit(message, FOREIGN_FIELDS)
+  return withoutCacheMarks(omit(message, FOREIGN_FIELDS))
+}
+
+function withReasoning(message: Message): Message {
+  const { reasoning_content: reasoning, ...rest } = message
+  return reasoning === undefined || reasoning === null ? message : { reasoning, ...rest }
+}
+
+function withoutCacheMarks(message: Message): Message {
+  const own = omit(message, ['cache_control'])
   if (!Array.isArray(own.content)) return own
   const content = mapped<ContentPart>(own.content, [(part) => omit(part, ['cache_control'])])
   return content === own.content ? own : { ...own, content: content as ContentPart[] }

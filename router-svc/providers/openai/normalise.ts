@@ -1,4 +1,5 @@
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
+import { GatewayError } from '../../../shared/errors.ts'
 import type { FinishReason, Usage } from '../../canonical/chat.ts'
 import { type Fields, isFields } from '../json.ts'
 import { readUsage } from './usage.ts'
@@ -20,9 +21,13 @@ const FINISH: Readonly<Record<string, FinishReason>> = {
   content_filtered: 'content_filter',
 }
 
-/** Canonical finish reason; null while there is none. An answer that called tools did not just stop, whatever its server says. */
+/** Not an end but a failure in the middle: DeepSeek's, Z.AI's. */
+const FAILURES: ReadonlySet<string> = new Set(['insufficient_system_resource', 'network_error'])
+
+/** Canonical finish reason; null while there is none. An answer that called tools did not just stop, whatever its server says. Throws `provider_unavailable`. */
 export function finishReason(raw: unknown, calledTools: boolean): FinishReason | null {
   if (typeof raw !== 'string' || raw === '') return null
+  if (FAILURES.has(raw)) throw new GatewayError('provider_unavailable', `The answer broke off: ${raw}.`)
   const reason = FINISH[raw.toLowerCase()] ?? raw
   return reason === 'stop' && calledTools ? 'tool_calls' : reason
 }

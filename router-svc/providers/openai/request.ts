@@ -57,6 +57,7 @@ export function requestEncoder(mode: Mode, row: ProviderRow): RequestEncoder {
     outputLimit(body, request, target, row)
     if (Array.isArray(body['messages'])) body['messages'] = mapped(body['messages'] as Message[], onMessage)
     if (Array.isArray(body['tools'])) body['tools'] = mapped(body['tools'] as Tool[], onTool)
+    fitValues(body, row)
     if (row.toolChoiceAny && body['tool_choice'] === 'required') body['tool_choice'] = 'any'
     if (row.jsonSchemaAsObject) responseFormat(body)
     return body
@@ -113,6 +114,22 @@ function streamOptions(body: Fields, mode: Mode, row: ProviderRow): void {
   }
   const asked = body['stream_options'] as Fields | null | undefined
   if (asked?.['include_usage'] !== true) body['stream_options'] = { ...asked, include_usage: true }
+}
+
+/** Values the provider would refuse, as the nearest it takes. */
+function fitValues(body: Fields, row: ProviderRow): void {
+  const { temperature, n, reasoning_effort: effort } = body
+  if (row.temperature !== undefined && typeof temperature === 'number') {
+    const { max, minOfSeveral } = row.temperature
+    const min = typeof n === 'number' && n > 1 ? minOfSeveral : 0
+    if (temperature > max || temperature < min) body['temperature'] = Math.min(max, Math.max(min, temperature))
+  }
+  if (typeof effort === 'string' && row.efforts !== undefined && Object.hasOwn(row.efforts, effort))
+    body['reasoning_effort'] = row.efforts[effort]
+  if (row.asksForTools !== true || body['tool_choice'] !== 'required') return
+  delete body['tool_choice']
+  if (Array.isArray(body['messages']))
+    body['messages'] = [...(body['messages'] as Message[]), { role: 'user', content: 'Call one of the tools now.' }]
 }
 
 function rename(body: Fields, row: ProviderRow): void {

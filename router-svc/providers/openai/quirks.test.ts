@@ -1,0 +1,69 @@
+import { describe, expect, it } from 'vitest'
+import type { ChatRequest } from '../../canonical/chat.ts'
+import { providerOf } from '../index.ts'
+import { decodePieces } from '../provider.suite.ts'
+import type { Target } from '../provider.ts'
+
+const hello: ChatRequest['messages'] = [{ role: 'user', content: 'Hi' }]
+
+function sent(provider: string, asked: Partial<ChatRequest>): Record<string, unknown> {
+  const target = {
+    provider,
+    model: 'm',
+    base: providerOf(provider)?.base ?? '',
+    dropParams: false,
+    additionalDropParams: [],
+    allowedOpenaiParams: [],
+  } as unknown as Target
+  const upstream = providerOf(provider)?.chat?.encodeRequest({ model: 'g', messages: hello, ...asked }, target)
+  return JSON.parse(String(upstream?.body)) as Record<string, unknown>
+}
+
+describe('what single providers are particular about', () => {
+  it('Moonshot gets the nearest temperature it takes', () => {
+    expect(sent('moonshot', { temperature: 1.5 })['temperature']).toBe(1)
+    expect(sent('moonshot', { temperature: 0.1 })['temperature']).toBe(0.1)
+    expect(sent('moonshot', { temperature: 0.1, n: 2 })['temperature']).toBe(0.3)
+    expect(sent('groq', { temperature: 1.5 })['temperature']).toBe(1.5)
+  })
+
+  it('Moonshot is asked to call a tool, which it cannot be told', () => {
+    const body = sent('moonshot', { tool_choice: 'required', tools: [{ type: 'function', function: { name: 'f' } }] })
+    expect(body).not.toHaveProperty('tool_choice')
+    expect(body['messages']).toEqual([...hello, { role: 'user', content: expect.stringContaining('tool') }])
+    expect(sent('moonshot', { tool_choice: 'auto' })).toMatchObject({ tool_choice: 'auto', messages: hello })
+  })
+
+  it('Fireworks has fewer efforts and takes no cache markers', () => {
+    expect(sent('fireworks_ai', { reasoning_effort: 'xhigh' })['reasoning_effort']).toBe('high')
+    expect(sent('fireworks_ai', { reasoning_effort: 'medium' })['reasoning_effort']).toBe('medium')
+    const marked = { type: 'text', text: 'Hi', cache_control: { type: 'ephemeral' as const } }
+    const body = sent('fireworks_ai', { messages: [{ role: 'user', content: [marked], cache_control: { type: 'ephemeral' } }] })
+    expect(body['messages']).toEqual([{ role: 'user', content: [{ type: 'text', text: 'Hi' }] }])
+  })
+
+  it('Cerebras gets its thinking back under its own name', () => {
+    const messages = [...hello, { role: 'assistant', content: 'Yes', reasoning_content: 'so' }, ...hello]
+    expect(sent('cerebras', { messages })['messages']).toEqual([
+      ...hello,
+      { role: 'assistant', content: 'Yes', reasoning: 'so' },
+      ...hello,
+    ])
+  })
+
+  it.each([
+    ['deepseek', 'insufficient_system_resource'],
+    ['zai', 'network_error'],
+  ])('%s breaks off with %s, which is a failure and no end', (provider, reason) => {
+    const chat = providerOf(provider)?.chat
+    const context = { id: 'i', created: 1, model: 'm', request: {} }
+    const choice = { index: 0, finish_reason: reason }
+    const whole = Buffer.from(JSON.stringify({ choices: [{ ...choice, message: { role: 'assistant', content: 'I' } }] }))
+    expect(() => chat?.decodeResponse(whole, {}, context)).toThrow(expect.objectContaining({ code: 'provider_unavailable' }))
+    const decoder = chat?.decodeStream?.(context)
+    if (decoder === undefined) throw new Error('no stream')
+    const events = [{ choices: [{ index: 0, delta: { content: 'I' } }] }, { choices: [{ ...choice, delta: {} }] }]
+    const { error } = decodePieces(decoder, [Buffer.from(events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(''))])
+    expect(error).toMatchObject({ code: 'provider_unavailable', retryable: true })
+  })
+})

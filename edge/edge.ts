@@ -140,6 +140,9 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
         return answerModels(exchange, mirrored(), await authenticate(exchange, MODELS_GROUPS))
       case 'model':
         return answerModel(exchange, mirrored(), await authenticate(exchange, MODELS_GROUPS), target.model)
+      // Clients' word about themselves to their vendor (Claude Code): nobody reads it here, and they shall not try again.
+      case 'telemetry':
+        return exchange.respond(200, { 'content-type': 'application/json' }, '{}')
       case 'metrics':
         if (runtime?.settings.requireAuthForMetrics === true) await authenticate(exchange, HEALTH_GROUPS)
         return exchange.respond(200, { 'content-type': metrics.contentType }, await metrics.text())

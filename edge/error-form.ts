@@ -32,7 +32,10 @@ const GOOGLE: ErrorForm = {
 const GOOGLE_PATH = /^\/(?:v1beta\/|v1\/)?models\/.+:[a-zA-Z]+\/?$/
 
 const ANTHROPIC_PATHS: ReadonlySet<string> = new Set(
-  ENDPOINTS.filter(({ dialect }) => dialect === 'anthropic').flatMap(({ path }) => [path, path.replace(/^\/v1/, '')]),
+  ENDPOINTS.filter(({ dialect }) => dialect === 'anthropic' || dialect === 'anthropic-count').flatMap(({ path }) => [
+    path,
+    path.replace(/^\/v1/, ''),
+  ]),
 )
 
 /** The form for a request path: that of the endpoint it names, OpenAI's for everything else. */

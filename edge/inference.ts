@@ -52,7 +52,9 @@ export type CarriedRoute = NonNullable<CallMessage['carried']> & { groups: reado
 /** Route groups of the dialects that are not OpenAI's. */
 const GROUPS: Readonly<Partial<Record<DialectName, readonly string[]>>> = {
   anthropic: ANTHROPIC_GROUPS,
+  'anthropic-count': ANTHROPIC_GROUPS,
   gemini: GOOGLE_GROUPS,
+  'gemini-count': GOOGLE_GROUPS,
 }
 /** The pool of routers that serves calls. */
 const LANE = 'default'

@@ -7,7 +7,7 @@ export type Target =
   | { kind: 'carried'; endpoint: CarriedEndpoint; params: Record<string, string> }
   | { kind: 'models' }
   | { kind: 'model'; model: string }
-  | { kind: 'liveness' | 'readiness' | 'metrics' }
+  | { kind: 'liveness' | 'readiness' | 'metrics' | 'telemetry' }
 
 interface Pattern {
   before: string
@@ -19,6 +19,7 @@ interface Pattern {
 export function methodsOf(target: Target): readonly string[] {
   if (target.kind === 'inference') return [target.endpoint.method]
   if (target.kind === 'carried') return target.endpoint.methods
+  if (target.kind === 'telemetry') return ['POST']
   return target.kind === 'liveness' || target.kind === 'readiness' ? ['GET', 'HEAD', 'OPTIONS'] : ['GET', 'HEAD']
 }
 
@@ -30,6 +31,7 @@ const FIXED: Readonly<Record<string, Target>> = {
   '/health/liveness': { kind: 'liveness' },
   '/health/readiness': { kind: 'readiness' },
   '/metrics': { kind: 'metrics' },
+  '/api/event_logging/batch': { kind: 'telemetry' },
   '/metrics/': { kind: 'metrics' },
 }
 

@@ -11,6 +11,7 @@ export type Mode =
   | 'speech'
   | 'transcription'
   | 'translation'
+  | 'count_tokens'
 
 /** The protocol a client speaks on an endpoint; each is one file in router-svc/dialects. */
 export type DialectName =
@@ -19,6 +20,8 @@ export type DialectName =
   | 'openai-embedding'
   | 'anthropic'
   | 'gemini'
+  | 'anthropic-count'
+  | 'gemini-count'
   | 'openai-responses'
   | 'rerank'
   | 'openai-moderation'
@@ -117,6 +120,24 @@ export const ENDPOINTS = [
     dialect: 'gemini',
     body: 'json',
     streams: true,
+  },
+  {
+    name: 'anthropic_count_tokens',
+    method: 'POST',
+    path: '/v1/messages/count_tokens',
+    aliases: [],
+    mode: 'count_tokens',
+    dialect: 'anthropic-count',
+    body: 'json',
+  },
+  {
+    name: 'google_count_tokens',
+    method: 'POST',
+    path: '/v1beta/models/{model}:countTokens',
+    aliases: ['/v1/models/{model}:countTokens', '/models/{model}:countTokens'],
+    mode: 'count_tokens',
+    dialect: 'gemini-count',
+    body: 'json',
   },
   {
     name: 'arerank',

@@ -1,4 +1,4 @@
-import type { Attempt, TokenUsage } from '../proto/usage.ts'
+import { type Attempt, NO_TOKENS, type TokenUsage } from '../proto/usage.ts'
 import { GatewayError, toGatewayError } from '../shared/errors.ts'
 import {
   type AttemptDeps,
@@ -11,7 +11,9 @@ import {
 } from './attempt-result.ts'
 import { answeringModel, type Call } from './call.ts'
 import type { Usage } from './canonical/chat.ts'
+import type { CountResponse } from './canonical/count.ts'
 import { tokensOf } from './canonical/usage.ts'
+import { promptText, roughTokens, type TokenCounter } from './count-tokens.ts'
 import { isLocal as isLocalProvider, type LocalProvider, type LocalStep, mock, mockRequested } from './providers/mock.ts'
 import { type ChunkEncoder, estimate } from './read-stream.ts'
 import { bytesOf } from './read-unary.ts'
@@ -21,11 +23,17 @@ import { requestFor } from './upstream-request.ts'
 
 export interface LocalAttemptDeps extends AttemptDeps {
   random(): number
+  /** Absent where nothing is counted: no health check does. */
+  tokens?: TokenCounter
 }
 
 /** Whether this attempt is answered here: the mock, or a canned answer that the request or the deployment asks for. */
 export function isLocal(call: Call, route: Route): boolean {
-  return route.provider.local === true || mockRequested(call.request, route.deployment)
+  return route.provider.local === true || mockRequested(call.request, route.deployment) || countsHere(call, route)
+}
+
+function countsHere(call: Call, { provider }: Route): boolean {
+  return call.endpoint.mode === 'count_tokens' && provider.count_tokens === undefined
 }
 
 /** One try without a network. Ends in the same ways as `attempt`, and is cancelled and timed the same. */
@@ -87,6 +95,7 @@ class LocalTry {
   async #answer(): Promise<AttemptResult> {
     const { clock, random } = this.#deps
     const call = this.#call
+    if (countsHere(call, this.#route)) return this.#count()
     const provider: LocalProvider = isLocalProvider(this.#route.provider) ? this.#route.provider : mock
     const request = requestFor(call, this.#route)
     const made = provider.answer(call.endpoint.mode, request, this.#route.deployment, {
@@ -103,6 +112,18 @@ class LocalTry {
     this.#record.firstTokenAt = clock.now()
     const record = closeAttempt(this.#record, this.#deps, 'success', null, usageOf(made.response.usage))
     return { kind: 'answered', record, headers: {}, body, contentType }
+  }
+
+  /** For a provider that cannot say how many tokens a chat is. */
+  async #count(): Promise<AttemptResult> {
+    const call = this.#call
+    const text = promptText(requestFor(call, this.#route))
+    const tokens = (await this.#deps.tokens?.count(text)) ?? roughTokens(text.length)
+    if (this.#stopped !== null) throw this.#stopped
+    const response: CountResponse = { tokens, billing: NO_TOKENS }
+    const body = bytesOf(call.dialect.encodeResponse(response, answeringModel(call), call.request))
+    const record = closeAttempt(this.#record, this.#deps, 'success', null, { ...NO_TOKENS })
+    return { kind: 'answered', record, headers: {}, body, contentType: 'application/json' }
   }
 
   async #stream(steps: Iterable<LocalStep>): Promise<AttemptResult> {

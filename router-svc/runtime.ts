@@ -179,7 +179,8 @@ const SUPPORTS = 'supports_'
 export function serves(route: Route, mode: Mode): boolean {
   if (route.provider[mode] !== undefined) return true
   // A text completion is answered by a chat model through the bridge.
-  return mode === 'completion' && route.provider.chat !== undefined
+  // And tokens are counted here where the provider does not.
+  return (mode === 'completion' || mode === 'count_tokens') && route.provider.chat !== undefined
 }
 
 function firstSet(env: Readonly<Record<string, string | undefined>>, names: readonly string[]): string | undefined {

@@ -32,6 +32,8 @@ const SILENT: ReadonlySet<Mode> = new Set<Mode>(['embedding', 'rerank', 'moderat
 
 /** Pure. `request` is the canonical request. */
 export function estimate(request: Readonly<Record<string, unknown>>, mode: Mode, settings: EstimateSettings): Estimate {
+  // Counting is free, whatever is counted.
+  if (mode === 'count_tokens') return { inputTokens: 0, inputTokensAtMost: 0, outputTokens: 0, bounded: true }
   const weight = { bytes: 0, media: 0, messages: 0 }
   const { messages } = request
   if (Array.isArray(messages)) weight.messages = messages.length

@@ -11,7 +11,7 @@ export const anthropic: Dialect<ChatRequest, ChatResponse, ChatChunk> = {
   mode: 'chat',
   protocol: 'anthropic',
   streamType: 'text/event-stream',
-  decodeRequest,
+  decodeRequest: (body) => decodeRequest(body),
   encodeResponse: (response, model) => JSON.stringify(encodeResponse(response, model)),
   encodeStream: (options) => new MessageStreamEncoder(options),
   encodeError: (error) => JSON.stringify(anthropicErrorBody(error)),

@@ -10,6 +10,7 @@ import { openaiImage, openaiImageEdit, openaiImageVariation } from './openai-ima
 import { openaiModeration } from './openai-moderation.ts'
 import { openaiResponses } from './openai-responses.ts'
 import { rerank } from './rerank.ts'
+import { anthropicCount, geminiCount } from './token-count.ts'
 
 export type AnyDialect = Dialect<unknown, unknown, unknown, string | Uint8Array>
 
@@ -20,6 +21,8 @@ export const dialects: Readonly<Record<DialectName, AnyDialect>> = {
   'openai-embedding': openaiEmbedding as Dialect,
   anthropic: anthropic as Dialect,
   gemini: gemini as Dialect,
+  'anthropic-count': anthropicCount as Dialect,
+  'gemini-count': geminiCount as Dialect,
   'openai-responses': openaiResponses as Dialect,
   rerank: rerank as Dialect,
   'openai-moderation': openaiModeration as Dialect,

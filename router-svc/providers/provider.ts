@@ -5,6 +5,7 @@ import type { GatewayError } from '../../shared/errors.ts'
 import type { SseEvent } from '../../shared/http/sse.ts'
 import type { ChatChunk, ChatRequest, ChatResponse, Usage } from '../canonical/chat.ts'
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../canonical/completion.ts'
+import type { CountResponse } from '../canonical/count.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
 import type { ImageEditRequest, ImageRequest, ImageResponse, ImageVariationRequest } from '../canonical/image.ts'
 import type { ModerationRequest, ModerationResponse } from '../canonical/moderation.ts'
@@ -38,6 +39,8 @@ export interface Provider {
   readonly speech?: Adapter<SpeechRequest, SpeechResponse, never>
   readonly transcription?: Adapter<TranscriptionRequest, TranscriptionResponse, never>
   readonly translation?: Adapter<TranscriptionRequest, TranscriptionResponse, never>
+  /** Where absent, chats are counted here. */
+  readonly count_tokens?: Adapter<ChatRequest, CountResponse, never>
   /** Reads an answer of status ≥ 400 (or an error object inside a 200). The one place that provider's error text is understood. */
   decodeError(status: number, headers: Headers, body: string): GatewayError
   /** How it goes on with an answer whose beginning it is given; null or absent = only if told to. `request`: without the beginning. */

@@ -30,6 +30,7 @@ const ENDPOINT_OF: Readonly<Record<Mode, EndpointName>> = {
   speech: 'aspeech',
   transcription: 'atranscription',
   translation: 'atranslation',
+  count_tokens: 'anthropic_count_tokens',
 }
 
 /** One white pixel. */
@@ -83,6 +84,7 @@ export function minimalRequest({ deployment, provider }: Route): MinimalRequest 
     speech: { input: 'ok', voice: typeof info['health_check_voice'] === 'string' ? info['health_check_voice'] : 'alloy' },
     transcription: { file: silence() },
     translation: { file: silence() },
+    count_tokens: { messages: [{ role: 'user', content: PROMPT }] },
   }
   const row = endpoint(ENDPOINT_OF[mode])
   const body = { model, ...bodies[mode] }

@@ -19,10 +19,11 @@ const FIELDS: readonly (readonly [string, Kind])[] = [
 const ROLES: ReadonlySet<unknown> = new Set(['user', 'assistant', 'system'])
 
 /** Throws GatewayError `bad_request` naming the first place that is wrong: `messages[2].content[0].source.data`. */
-export function checkBody(body: Readonly<Record<string, unknown>>): void {
+export function checkBody(body: Readonly<Record<string, unknown>>, limited = true): void {
   checkModel(body)
   const { max_tokens: limit, messages, system, tools, tool_choice: choice } = body
-  if (!Number.isInteger(limit) || (limit as number) <= 0) throw invalid('max_tokens', 'positive integer', limit)
+  const absent = !limited && (limit === undefined || limit === null)
+  if (!absent && (!Number.isInteger(limit) || (limit as number) <= 0)) throw invalid('max_tokens', 'positive integer', limit)
   if (!Array.isArray(messages) || messages.length === 0) throw invalid('messages', 'non-empty list', messages)
   for (let index = 0; index < messages.length; index++) checkTurn(messages[index], `messages[${index}]`)
   checkFields(body, FIELDS)

@@ -31,9 +31,9 @@ const EFFORTS: readonly (readonly [number, string])[] = [
   [0, 'low'],
 ]
 
-/** The canonical request. Throws GatewayError `bad_request` naming the place that is wrong. */
-export function decodeRequest(body: Record<string, unknown>): ChatRequest {
-  checkBody(body)
+/** The canonical request. `limited`: it must limit its answer. Throws GatewayError `bad_request` naming the place that is wrong. */
+export function decodeRequest(body: Record<string, unknown>, limited = true): ChatRequest {
+  checkBody(body, limited)
   const native: Record<string, unknown> = {}
   const request: ChatRequest = { model: body['model'] as string, messages: messagesOf(body), anthropic: native }
   for (const name of SAME) if (body[name] !== undefined) request[name] = body[name]

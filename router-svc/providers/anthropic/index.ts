@@ -1,5 +1,6 @@
 import type { ChatChunk, ChatRequest, ChatResponse } from '../../canonical/chat.ts'
 import type { Adapter, Auth, Provider, Target, UpstreamRequest } from '../provider.ts'
+import { COUNT } from './count.ts'
 import { decodeError } from './errors.ts'
 import { traitsOf } from './models.ts'
 import { encodeRequest, wrapBody } from './request.ts'
@@ -44,6 +45,7 @@ export function anthropic(row: AnthropicRow): Provider {
     keyNames: row.keys,
     ...(row.bases === undefined ? {} : { baseNames: row.bases }),
     chat: CHAT,
+    count_tokens: COUNT,
     prefill: (target, request) => (traitsOf(target.model).prefill && !thinks(request) ? 'native' : null),
     decodeError,
   }

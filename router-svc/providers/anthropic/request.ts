@@ -40,7 +40,8 @@ export function wrapBody(body: Uint8Array, own: Fields, target: Target): Upstrea
   return wrapped(body, versionOf(own, target), betaHeader(askedBetas(own, target), []), target)
 }
 
-function wrapped(body: string | Uint8Array, version: string, betas: string, target: Target): UpstreamRequest {
+/** The request around a body, with the headers that belong to it. */
+export function wrapped(body: string | Uint8Array, version: string, betas: string, target: Target): UpstreamRequest {
   const headers: Record<string, string> = { 'content-type': 'application/json', 'anthropic-version': version }
   if (betas !== '') headers['anthropic-beta'] = betas
   return { method: 'POST', url: messagesUrl(target.base), headers, body }

@@ -1,6 +1,7 @@
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
 import type { ChatChunk, ChatRequest, ChatResponse } from '../../canonical/chat.ts'
 import type { Adapter, Provider, Target, UpstreamRequest } from '../provider.ts'
+import { countAdapter } from './count.ts'
 import { decodeEmbedding, encodeEmbedding } from './embedding.ts'
 import { decodeError } from './errors.ts'
 import { encodeRequest, wrapBody } from './request.ts'
@@ -30,6 +31,7 @@ export function gemini(name: string, row: Pick<ProviderRow, 'base' | 'keys' | 'b
       decodeResponse: (body, headers, context) => decodeResponse(name, body, headers, context),
       decodeStream: (context) => new GenerateStream(name, context),
     } satisfies GeminiAdapter as GeminiAdapter,
+    count_tokens: countAdapter(name),
     embedding: {
       mode: 'embedding',
       encodeRequest: encodeEmbedding,

@@ -22,6 +22,7 @@ export const OPENAI_PATHS: Readonly<Record<Mode, string>> = {
   speech: '/audio/speech',
   transcription: '/audio/transcriptions',
   translation: '/audio/translations',
+  count_tokens: '/responses/input_tokens',
 }
 
 /** Encodes requests of one mode for one provider; a row's rules are read when it is made. */

@@ -66,6 +66,7 @@ describe('the credential for Bedrock', () => {
       'https://bedrock-runtime.eu-west-3.amazonaws.com',
     )
     expect(base({ model: arn })).toBe('https://bedrock-runtime.ap-south-1.amazonaws.com')
+    expect(base({ settings: { model_id: arn } })).toBe('https://bedrock-runtime.ap-south-1.amazonaws.com')
     expect(base({ model: 'us-west-2/anthropic.claude-v2' })).toBe('https://bedrock-runtime.us-west-2.amazonaws.com')
     expect(base({})).toBe('https://bedrock-runtime.us-west-1.amazonaws.com')
     expect(base({ settings: { aws_region_name: 'cn-north-1' } })).toBe('https://bedrock-runtime.cn-north-1.amazonaws.com.cn')

@@ -4,6 +4,7 @@ import { modelOf, REGION } from '../providers/bedrock/models.ts'
 import { type AwsSource, SESSION } from './aws-source.ts'
 import type { Credential } from './credential.ts'
 import type { CredentialDeps, CredentialMaker } from './index.ts'
+import { settingOf, variableOf } from './settings.ts'
 
 /** An AWS host that tells its region: `bedrock-runtime.eu-west-1.amazonaws.com`, `vpce-….bedrock-runtime.eu-west-1.vpce.amazonaws.com`. */
 const REGIONAL_HOST =
@@ -53,7 +54,7 @@ export const sagemakerCredential: CredentialMaker = credentialFor({
 function credentialFor(service: Service): CredentialMaker {
   return (deployment, deps) => {
     const [named, variable] = service.endpoint ?? []
-    const endpoint = (named && setting(deployment, named, deps)) || (variable && deps.env[variable]) || ''
+    const endpoint = (named && settingOf(deployment, named, deps)) || (variable && deps.env[variable]) || ''
     const region = regionOf(deployment, deps.env) || regionOfHost(deployment.apiBase ?? endpoint)
     if (region === '') return { problem: 'no AWS region is configured (aws_region_name, AWS_REGION_NAME or AWS_REGION)' }
     if (!REGION.test(region)) return { problem: `aws_region_name "${region}" is not the name of a region` }
@@ -96,7 +97,7 @@ function accessOf(
   bearer: boolean,
 ): { keys: Keys } | { token: string } | { problem: string } {
   if (bearer && deployment.apiKey !== null && deps.key !== null) return { token: deps.key }
-  const own = keys((name) => setting(deployment, name.toLowerCase(), deps))
+  const own = keys((name) => settingOf(deployment, name.toLowerCase(), deps))
   if (own !== null && 'problem' in own) return own
   const source = sourceOf(deployment, deps, region, own)
   if ('problem' in source) return source
@@ -127,7 +128,7 @@ function sourceOf(
   region: string,
   own: AwsCredentials | null,
 ): AwsSource | { problem: string } {
-  const named = (name: string): string | null => setting(deployment, name, deps) || null
+  const named = (name: string): string | null => settingOf(deployment, name, deps) || null
   const arn = named('aws_role_name')
   const webIdentity = named('aws_web_identity_token')
   if (arn === null && webIdentity !== null) return { problem: 'aws_role_name is missing beside aws_web_identity_token' }
@@ -156,9 +157,10 @@ function keys(read: (name: string) => string): AwsCredentials | { problem: strin
 
 /** What the deployment says, the model's own name (`us-west-2/…`, an ARN), or the environment; empty when nobody does. */
 function regionOf(deployment: Deployment, env: CredentialDeps['env']): string {
-  const { aws_region_name: named } = deployment.settings
+  const { aws_region_name: named, model_id: id } = deployment.settings
   if (typeof named === 'string' && named !== '') return named
-  return modelOf(deployment.model).region || env['AWS_REGION_NAME'] || env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || ''
+  const { region } = modelOf(typeof id === 'string' && id !== '' ? id : deployment.model)
+  return region ?? variableOf(env, 'AWS_REGION_NAME', 'AWS_REGION', 'AWS_DEFAULT_REGION')
 }
 
 /** Empty for a host that is not AWS's own, a proxy. */
@@ -169,9 +171,4 @@ function regionOfHost(url: string): string {
 function domainOf(region: string): string {
   if (region.startsWith('cn-')) return 'amazonaws.com.cn'
   return region.startsWith('eusc-') ? 'amazonaws.eu' : 'amazonaws.com'
-}
-
-function setting(deployment: Deployment, name: string, deps: CredentialDeps): string {
-  const value = deployment.settings[name]
-  return typeof value === 'string' ? deps.open(value) : ''
 }

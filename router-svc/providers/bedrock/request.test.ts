@@ -30,6 +30,9 @@ describe('where a request for Bedrock goes', () => {
     expect(url('converse/amazon.nova-micro-v1:0', true)).toBe(`${base}/model/amazon.nova-micro-v1%3A0/converse-stream`)
     expect(url('us-west-2/amazon.nova')).toBe('https://bedrock-runtime.us-west-2.amazonaws.com/model/amazon.nova/converse')
     const arn = 'arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/abc'
+    const named = encodeRequest({ model: 'm', messages: [USER] }, target({ settings: { model_id: arn } }))
+    expect(new URL(named.url).pathname).toBe(`/model/${encodeURIComponent(arn)}/converse`)
+    expect(JSON.parse(String(named.body))).toEqual({ messages: [{ role: 'user', content: [{ text: 'hi' }] }] })
     expect(url(`converse/${arn}`)).toBe(
       `https://bedrock-runtime.eu-west-1.amazonaws.com/model/${encodeURIComponent(arn)}/converse`,
     )

@@ -153,7 +153,7 @@ export const COMPATIBLE = {
     rename: { seed: 'random_seed', max_completion_tokens: 'max_tokens' },
     noStreamOptions: true,
     drop: ['user'],
-    unsupported: [...PENALTIES, 'logprobs', 'n>1', 'best_of>1', 'echo', 'logit_bias'],
+    unsupported: [...PENALTIES, 'logprobs', 'n>1', 'best_of>1', 'echo=true', 'logit_bias'],
     deviates: ['content', 'finish_reason', 'tool_calls', 'usage'],
   },
   v0: {

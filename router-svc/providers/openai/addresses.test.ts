@@ -106,6 +106,7 @@ describe('a completion of Codestral', () => {
       stream: true,
     })
     expect(provider?.chat).toBeUndefined()
+    expect(() => provider?.completion?.encodeRequest({ model: 'g', prompt: 'a', echo: false }, target)).not.toThrow()
     expect(() => provider?.completion?.encodeRequest({ model: 'g', prompt: 'a', echo: true }, target)).toThrow(/'echo'/)
   })
 

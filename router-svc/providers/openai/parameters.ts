@@ -17,7 +17,7 @@ export function parameterRule(text: string): ParameterRule {
   const [, name = '', operator, operand = ''] = parts
   switch (operator) {
     case '=':
-      return { name, matches: (value) => value === operand }
+      return { name, matches: (value) => (typeof value === 'boolean' ? String(value) : value) === operand }
     case '.':
       return { name, matches: (value) => isFields(value) && value['type'] === operand }
     case '>':

@@ -11,6 +11,7 @@ import { GatewayError } from '../shared/errors.ts'
 import type { Ticket } from './admission/ticket.ts'
 import { type AnyDialect, dialects } from './dialects/index.ts'
 import type { Continuation } from './failover/continuation.ts'
+import type { ResponsesTurn } from './responses/turn.ts'
 import type { CallAffinity } from './routing/affinity.ts'
 import type { RequestFallbacks } from './routing/fallback.ts'
 import type { Preferences } from './routing/preferences.ts'
@@ -73,6 +74,8 @@ export interface Call {
   capture: Capture | null
   /** The stream that the next attempt goes on with; null = it answers from the start. */
   resume: Continuation | null
+  /** What a call of the Responses API goes on from and leaves behind; null = it is none. */
+  responses: ResponsesTurn | null
   /** Under which the answer is cached, told to the client; null = the cache had nothing to do with it. */
   cacheKey: string | null
 }
@@ -158,6 +161,7 @@ export function newCall(incoming: IncomingStream, clock: Clock, row: Endpoint): 
     affinity: null,
     capture: null,
     resume: null,
+    responses: null,
     cacheKey: null,
   }
 }
@@ -257,7 +261,7 @@ function metadataOf({ parsed, dialect }: Call): Record<string, unknown> | null {
   const own = isObject(parsed['metadata']) ? parsed['metadata'] : null
   const told = isObject(parsed['litellm_metadata']) ? parsed['litellm_metadata'] : null
   if (own === null || told === null) return own ?? told
-  return dialect.name === 'anthropic' ? { ...own, ...told } : own
+  return dialect.name === 'anthropic' || dialect.name === 'openai-responses' ? { ...own, ...told } : own
 }
 
 /** Body tags override header tags; the key's tags and `metadata.tags` are always added (surface reference §1.2, §2.1). */

@@ -16,6 +16,8 @@ import { noResponseCache } from './cache/response-cache.ts'
 import { createHandle, type HandleDeps } from './handle.ts'
 import { noObserver } from './observe.ts'
 import { createProviders } from './providers/index.ts'
+import { createMemoryResponses } from './responses/memory.ts'
+import { createResponses } from './responses/turn.ts'
 import { createAffinity } from './routing/affinity.ts'
 import { createSelector } from './routing/select.ts'
 import { createStates } from './routing/states.ts'
@@ -196,6 +198,7 @@ export function make(
     http,
     clock,
     wheel: new DeadlineWheel(clock),
+    responses: createResponses({ store: createMemoryResponses({ clock }), sealer: createSealer('test'), clock, log: silentLog }),
   }
   const handle = createHandle({ ...own, ...others(clock, own) })
 

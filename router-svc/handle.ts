@@ -15,6 +15,7 @@ import { readForm } from './form.ts'
 import type { Idempotency } from './idempotency.ts'
 import { Reply } from './reply.ts'
 import { usageEvent } from './report.ts'
+import type { Responses, ResponsesTurn } from './responses/turn.ts'
 import { readRouting } from './routing/request-routing.ts'
 import { resolve } from './routing/resolve.ts'
 import type { Route, RouterRuntime } from './runtime.ts'
@@ -28,6 +29,7 @@ export interface HandleDeps extends ServeDeps {
   admission: Admission
   idempotency: Pick<Idempotency, 'begin'>
   cache: Pick<ResponseCache, 'begin'>
+  responses: Responses
   log: Log
 }
 
@@ -67,7 +69,12 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
     decode(call, body, runtime.settings, form)
     checkRequest(call, runtime.settings)
     readRouting(call, runtime, deps.random)
-    const resolution = resolve(call, runtime)
+    if (call.dialect.protocol === 'openai-responses') {
+      const begun = deps.responses.begin(call)
+      call.responses = begun instanceof Promise ? await begun : begun
+    }
+    const found = resolve(call, runtime)
+    const resolution = call.responses === null ? found : call.responses.narrow(found)
     const claimed = deps.idempotency.begin(call)
     const kept = claimed === null ? null : await claimed
     if (kept !== null && kept.replay !== null) return replay(deps, call, reply, kept.replay)
@@ -105,10 +112,19 @@ function finish(
   const { cost, tokens } = usedBy(call)
   turn?.finish(outcome === 'success' && route !== null ? { ok: true, deploymentId: route.deployment.id, cost } : { ok: false })
   const event = usageEvent(call, { outcome, status, error }, deps.routerId, deps.clock.now())
+  const keeping = call.responses === null || outcome !== 'success' ? null : keptOf(call.responses, result)
   // Before the event is on its way, so that the ledger never books a call that still holds more than it cost.
   deps.admission.settle(call, cost, tokens)
   deps.observe.call(call, event, cost)
-  deps.spool.append(event, () => answer(deps, call, reply, result, route, error, cost))
+  const tell = (): void => answer(deps, call, reply, result, route, error, cost)
+  // Whoever has the answer may go on from it at once.
+  deps.spool.append(event, keeping === null ? tell : () => void keeping.then(tell))
+}
+
+function keptOf(turn: ResponsesTurn, result: AttemptResult | GatewayError): Promise<void> | null {
+  if (result instanceof GatewayError) return null
+  if (result.kind === 'answered') return turn.keep(result.body)
+  return result.kind === 'streamed' ? turn.keep(result.last) : null
 }
 
 /** The answer of an earlier call with the same Idempotency-Key: nothing is called, and nothing costs. */

@@ -1,7 +1,7 @@
 import type { TokenUsage } from '../proto/usage.ts'
 import { GatewayError } from '../shared/errors.ts'
 import { answeringModel, type Call } from './call.ts'
-import type { ChatChunk } from './canonical/chat.ts'
+import type { ChatChunk, ChatRequest } from './canonical/chat.ts'
 import { tokensOf } from './canonical/usage.ts'
 import { arrayFrames, eventFrames } from './dialects/gemini/stream.ts'
 import type { Continuation } from './failover/continuation.ts'
@@ -11,6 +11,7 @@ import { SentText } from './failover/sent-text.ts'
 import { forwardResponse, PassThroughStream } from './pass-through.ts'
 import { forwardMessage, MessagesPassThrough } from './pass-through-anthropic.ts'
 import { ContentsPassThrough, forwardContent } from './pass-through-gemini.ts'
+import { forwardResponseObject, ResponsesPassThrough, type Restamp } from './pass-through-responses.ts'
 import { restoringNames } from './providers/plain-chat.ts'
 import type { Forwarded, Headers, StreamDecoder } from './providers/provider.ts'
 import { ChunkEncoder, countsNothing, estimate, type StreamReader, TranslatingReader } from './read-stream.ts'
@@ -47,7 +48,10 @@ export function chunkEncoder(call: Call, route: Route): ChunkEncoder {
   const { capture, resume } = call
   const sent = failsOver(call) ? new SentText(resume) : null
   if (resume === null) {
-    const encoder = call.dialect.encodeStream({ model: answeringModel(call), includeUsage: call.includeUsage })
+    const options = { model: answeringModel(call), includeUsage: call.includeUsage }
+    const { responses } = call.request as ChatRequest
+    const asked = call.responses === null || responses === undefined ? options : { ...options, responses }
+    const encoder = call.dialect.encodeStream(asked)
     return new ChunkEncoder(encoder, { capture, sent })
   }
   const resumed = resumption(call, resume, route.deployment.id, prefillOf(call, route))
@@ -62,6 +66,7 @@ function forwardingUnary(call: Call, route: Route, sent: Sent, now: number): Una
         const { usage, ...message } = forwardMessage(body, answeringModel(call), route.provider.decodeError)
         return usage === null ? translatingUnary(call, route, sent, now).read(body, headers) : { ...message, usage }
       }
+      if (call.responses !== null) return forwardResponseObject(body, restampOf(call, route))
       if (call.dialect.protocol === 'gemini') {
         const { usage, ...content } = forwardContent(body, answeringModel(call), route.model, route.provider.decodeError)
         return usage === null ? translatingUnary(call, route, sent, now).read(body, headers) : { ...content, usage }
@@ -75,7 +80,12 @@ function forwardingUnary(call: Call, route: Route, sent: Sent, now: number): Una
   }
 }
 
+function restampOf(call: Call, route: Route): Restamp {
+  return { model: answeringModel(call), readError: route.provider.decodeError, route, turn: call.responses }
+}
+
 function forwardingStream(call: Call, route: Route): StreamReader {
+  if (call.responses !== null) return new ResponsesPassThrough(restampOf(call, route))
   if (call.dialect.protocol === 'gemini') {
     const frames = call.dialect.streamType === 'text/event-stream' ? eventFrames() : arrayFrames(false)
     const { decodeError: readError } = route.provider

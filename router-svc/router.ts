@@ -28,6 +28,9 @@ import { createInternalCalls } from './internal-call.ts'
 import { createLoopLag } from './loop-lag.ts'
 import { noObserver, type Observer } from './observe.ts'
 import { createProviders } from './providers/index.ts'
+import { createMemoryResponses } from './responses/memory.ts'
+import { createRedisResponses } from './responses/redis.ts'
+import { createResponses } from './responses/turn.ts'
 import { createAffinity } from './routing/affinity.ts'
 import { createHealthChecks } from './routing/health-checks.ts'
 import { createMirror } from './routing/mirror.ts'
@@ -188,7 +191,11 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     embed: createEmbed(internal),
   })
   const mirroring = createMirror({ calls: internal, log })
+  const { redis, prefix } = deps.cache
+  const store = redis === null ? createMemoryResponses({ clock }) : createRedisResponses({ redis, prefix })
+  const responses = createResponses({ store, sealer: deps.sealer, clock, log })
   const handle = createHandle({
+    responses,
     cache,
     mirroring,
     admission,

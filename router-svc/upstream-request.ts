@@ -5,12 +5,16 @@ import { continueRequest } from './failover/continuation.ts'
 import { forwardRequest } from './pass-through.ts'
 import { forwardMessages } from './pass-through-anthropic.ts'
 import { forwardContents } from './pass-through-gemini.ts'
+import { forwardResponses } from './pass-through-responses.ts'
 import type { AnthropicAdapter } from './providers/anthropic/index.ts'
 import type { Sanitiser } from './providers/anthropic/names.ts'
 import type { GeminiAdapter } from './providers/gemini/index.ts'
 import { plainChat } from './providers/plain-chat.ts'
 import { plainGemini } from './providers/plain-gemini.ts'
+import { plainResponses } from './providers/plain-responses.ts'
 import type { Adapter, Conversation, Prefill, Target, UpstreamRequest } from './providers/provider.ts'
+import type { ResponsesAdapter } from './providers/responses/native.ts'
+import { speaksResponses } from './responses/turn.ts'
 import type { Route } from './runtime.ts'
 
 type AnyAdapter = Adapter<Record<string, unknown>, unknown, unknown>
@@ -25,6 +29,7 @@ export interface Sent {
 
 /** The adapter of a route for the call's mode. Throws GatewayError `unsupported_endpoint`. */
 export function adapterOf(call: Call, route: Route): AnyAdapter {
+  if (call.responses !== null && speaksResponses(route)) return route.provider.responses as unknown as AnyAdapter
   const adapter = route.provider[call.endpoint.mode] as AnyAdapter | undefined
   if (adapter === undefined) {
     throw new GatewayError('unsupported_endpoint', `${route.provider.name} does not serve ${call.endpoint.path}.`, {
@@ -47,7 +52,7 @@ export function encodeUpstream(call: Call, route: Route): Sent {
   let names: Sanitiser | null = null
   let upstream: UpstreamRequest
   if (!passes(call, adapter)) {
-    const plain = inPlainWords(adapter, request)
+    const plain = inPlainWords(call, adapter, request, target)
     if (plain !== null) {
       request = plain.request
       names = plain.names
@@ -57,6 +62,8 @@ export function encodeUpstream(call: Call, route: Route): Sent {
     upstream = forwardMessages(call, adapter as unknown as AnthropicAdapter, request as ChatRequest, target)
   } else if (adapter.protocol === 'gemini') {
     upstream = forwardContents(call, adapter as unknown as GeminiAdapter, request as ChatRequest, target)
+  } else if (adapter.protocol === 'openai-responses') {
+    upstream = forwardResponses(call, adapter as unknown as ResponsesAdapter, request as ChatRequest, target)
   } else upstream = forwardRequest(adapter, call.raw, call.parsed, request, target)
   const headers = { ...upstream.headers, ...route.headers }
   // Both sides may ask for betas; one list must not hide the other.
@@ -66,7 +73,16 @@ export function encodeUpstream(call: Call, route: Route): Sent {
 }
 
 /** What of Anthropic's protocol the adapter does not know, said otherwise; null = nothing. */
-function inPlainWords(adapter: AnyAdapter, request: Record<string, unknown>): Pick<Sent, 'request' | 'names'> | null {
+function inPlainWords(
+  call: Call,
+  adapter: AnyAdapter,
+  request: Record<string, unknown>,
+  target: Target,
+): Pick<Sent, 'request' | 'names'> | null {
+  if (call.responses !== null) {
+    if (adapter.protocol === 'openai-responses') return null
+    return { request: plainResponses(request as Parameters<typeof plainResponses>[0], adapter.protocol, target), names: null }
+  }
   if (request['gemini'] !== undefined && adapter.takesGemini !== true)
     return plainGemini(request as ChatRequest, adapter.takesAnthropic === true)
   if (request['anthropic'] === undefined || adapter.takesAnthropic === true) return null
@@ -82,7 +98,7 @@ export function conversationOf(
   const adapter = adapterOf(call, route)
   if (adapter.converse === undefined) return null
   const asked = requestFor(call, route)
-  const { request, names } = inPlainWords(adapter, asked) ?? { request: asked, names: null }
+  const { request, names } = inPlainWords(call, adapter, asked, route.target) ?? { request: asked, names: null }
   const context = { id: `chatcmpl-${call.message.callId}`, created: Math.floor(now / 1000), model: route.model, request }
   const conversation = adapter.converse(request, targetFor(call, route), context)
   if (conversation === null) return null

@@ -4,7 +4,7 @@ import { GatewayError, toGatewayError } from '../../shared/errors.ts'
 import type { Admission } from '../admission/admission.ts'
 import { answerHeaders, costHeaders } from '../answer-headers.ts'
 import type { Call } from '../call.ts'
-import type { Usage } from '../canonical/chat.ts'
+import type { ChatRequest, Usage } from '../canonical/chat.ts'
 import { tokensOf } from '../canonical/usage.ts'
 import type { StreamEncoder } from '../dialects/dialect.ts'
 import type { Observer } from '../observe.ts'
@@ -32,12 +32,17 @@ const WRITE_BYTES = 16 * 1024
 export async function replayCached(deps: ReplayDeps, call: Call, reply: Reply, hit: CacheHit): Promise<void> {
   const { response } = hit.answer
   if (!call.stream) {
-    const body = Buffer.from(call.dialect.encodeResponse(response, call.requestedModel))
+    const body = Buffer.from(call.dialect.encodeResponse(response, call.requestedModel, call.request))
     const headers = { 'content-type': 'application/json', ...headersOf(deps, call, hit) }
+    await call.responses?.keep(body)
     report(deps, call, hit, () => reply.whole(200, headers, body), reply)
     return
   }
-  const encoder = call.dialect.encodeStream({ model: call.requestedModel, includeUsage: call.includeUsage })
+  const { responses } = call.request as ChatRequest
+  const options = { model: call.requestedModel, includeUsage: call.includeUsage }
+  const encoder = call.dialect.encodeStream(
+    call.responses === null || responses === undefined ? options : { ...options, responses },
+  )
   if (call.cancelled === null) {
     reply.start({ 'content-type': call.dialect.streamType, 'cache-control': 'no-cache', ...headersOf(deps, call, hit) })
     call.firstTokenAt = deps.clock.now()
@@ -49,14 +54,9 @@ export async function replayCached(deps: ReplayDeps, call: Call, reply: Reply, h
     // The stream is open by now: its client is told, or it would take what it has for the whole.
     problem = toGatewayError(thrown)
   }
-  report(
-    deps,
-    call,
-    hit,
-    () => (problem === null ? reply.end(encoder.end()) : reply.fail(problem, {}, encoder.error(problem))),
-    reply,
-    problem,
-  )
+  const last = problem === null ? encoder.end() : encoder.error(problem)
+  if (problem === null) await call.responses?.keep(last)
+  report(deps, call, hit, () => (problem === null ? reply.end(last) : reply.fail(problem, {}, last)), reply, problem)
 }
 
 async function write(

@@ -12,6 +12,7 @@ import type { ModerationRequest, ModerationResponse } from '../canonical/moderat
 import type { RerankRequest, RerankResponse } from '../canonical/rerank.ts'
 import type { SpeechRequest, SpeechResponse } from '../canonical/speech.ts'
 import type { TranscriptionRequest, TranscriptionResponse } from '../canonical/transcription.ts'
+import type { ResponsesAdapter } from './responses/native.ts'
 
 /**
  * What upstreams speak. Everything here is pure: values in, values out; time, ids and credentials are arguments or are applied
@@ -29,6 +30,8 @@ export interface Provider {
   /** Environment variables that hold the API version of deployments that name none. */
   readonly versionNames?: readonly string[]
   readonly chat?: Adapter<ChatRequest, ChatResponse, ChatChunk>
+  /** The same chats in the words of OpenAI's Responses API, for clients that speak it. */
+  readonly responses?: ResponsesAdapter
   readonly completion?: Adapter<CompletionRequest, CompletionResponse, CompletionChunk>
   readonly embedding?: Adapter<EmbeddingRequest, EmbeddingResponse, never>
   readonly rerank?: Adapter<RerankRequest, RerankResponse, never>

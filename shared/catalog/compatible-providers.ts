@@ -274,6 +274,7 @@ export const COMPATIBLE = {
   salad_cloud: { protocol: 'openai', base: 'https://ai.salad.cloud/v1', keys: ['SALAD_CLOUD_API_KEY'] },
   scaleway: {
     protocol: 'openai',
+    responses: 'stateless',
     base: 'https://api.scaleway.ai/v1',
     keys: ['SCW_SECRET_KEY'],
     modes: CHAT_AND_EMBEDDING,
@@ -293,6 +294,7 @@ export const COMPATIBLE = {
   },
   vercel_ai_gateway: {
     protocol: 'openai',
+    responses: 'stateless',
     base: 'https://ai-gateway.vercel.sh/v1',
     keys: ['VERCEL_AI_GATEWAY_API_KEY', 'VERCEL_OIDC_TOKEN'],
     bases: ['VERCEL_AI_GATEWAY_API_BASE'],

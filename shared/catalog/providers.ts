@@ -113,6 +113,11 @@ export interface ProviderRow {
   /** Tool call ids must have exactly this many letters and digits; foreign ones are mapped, always to the same. */
   toolIdLength?: number
 
+  /**
+   * Speaks OpenAI's Responses API, too: clients that do reach it in their own words. `kept`: its responses can be gone on from by their id;
+   * `stateless`: not, or not for sure, so the gateway keeps them.
+   */
+  responses?: 'kept' | 'stateless'
   /** How it takes the beginning of an answer to go on with (router-svc/providers/provider.ts); absent = it must be told to. */
   prefill?: 'prefix' | 'echo' | 'partial' | 'final'
   /** Where a chat with such a beginning goes, at the row's own base. */
@@ -170,6 +175,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   // The two protocols' owners, and the built-in stand-in.
   openai: {
     protocol: 'openai',
+    responses: 'kept',
     base: 'https://api.openai.com/v1',
     keys: ['OPENAI_API_KEY'],
     bases: ['OPENAI_BASE_URL', 'OPENAI_API_BASE'],
@@ -253,6 +259,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   // Microsoft's resale: one resource an operator, so that the base is always given.
   azure: {
     protocol: 'azure',
+    responses: 'kept',
     base: null,
     keys: ['AZURE_API_KEY', 'AZURE_OPENAI_API_KEY'],
     bases: ['AZURE_API_BASE'],
@@ -273,6 +280,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   },
   azure_ai: {
     protocol: 'azure-ai',
+    responses: 'kept',
     base: null,
     keys: ['AZURE_AI_API_KEY'],
     bases: ['AZURE_AI_API_BASE'],
@@ -304,6 +312,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   // Whatever speaks the protocol.
   custom_openai: {
     protocol: 'openai',
+    responses: 'kept',
     base: null,
     keys: ['OPENAI_API_KEY'],
     bases: ['OPENAI_API_BASE'],
@@ -323,6 +332,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   },
   litellm_proxy: {
     protocol: 'openai',
+    responses: 'kept',
     base: null,
     keys: ['LITELLM_PROXY_API_KEY'],
     bases: ['LITELLM_PROXY_API_BASE'],
@@ -332,11 +342,12 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
 
   // Servers one runs.
   vllm: { ...VLLM, keys: ['VLLM_API_KEY'], bases: ['VLLM_API_BASE'] },
-  hosted_vllm: { ...VLLM, keys: ['HOSTED_VLLM_API_KEY'], bases: ['HOSTED_VLLM_API_BASE'] },
+  hosted_vllm: { ...VLLM, responses: 'stateless', keys: ['HOSTED_VLLM_API_KEY'], bases: ['HOSTED_VLLM_API_BASE'] },
   ollama: OLLAMA,
   ollama_chat: { ...OLLAMA, sharesKey: true },
   lm_studio: {
     protocol: 'openai',
+    responses: 'kept',
     base: 'http://localhost:1234/v1',
     keys: ['LM_STUDIO_API_KEY'],
     bases: ['LM_STUDIO_API_BASE'],
@@ -384,6 +395,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   // Hosted, with quirks.
   groq: {
     protocol: 'openai',
+    responses: 'stateless',
     base: 'https://api.groq.com/openai/v1',
     keys: ['GROQ_API_KEY'],
     bases: ['GROQ_API_BASE'],
@@ -418,6 +430,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   },
   openrouter: {
     protocol: 'openai',
+    responses: 'stateless',
     base: 'https://openrouter.ai/api/v1',
     keys: ['OPENROUTER_API_KEY', 'OR_API_KEY'],
     bases: ['OPENROUTER_API_BASE', 'OPENROUTER_BASE_URL'],
@@ -462,6 +475,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   },
   fireworks_ai: {
     protocol: 'openai',
+    responses: 'kept',
     base: 'https://api.fireworks.ai/inference/v1',
     keys: ['FIREWORKS_API_KEY', 'FIREWORKS_AI_API_KEY', 'FIREWORKSAI_API_KEY', 'FIREWORKS_AI_TOKEN'],
     bases: ['FIREWORKS_API_BASE'],
@@ -477,6 +491,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   },
   xai: {
     protocol: 'openai',
+    responses: 'kept',
     base: 'https://api.x.ai/v1',
     keys: ['XAI_API_KEY'],
     bases: ['XAI_API_BASE'],
@@ -630,6 +645,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   },
   volcengine: {
     protocol: 'openai',
+    responses: 'kept',
     base: 'https://ark.cn-beijing.volces.com/api/v3',
     keys: ['VOLCENGINE_API_KEY', 'ARK_API_KEY'],
     bases: ['VOLCENGINE_API_BASE'],
@@ -672,6 +688,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   },
   dashscope: {
     protocol: 'openai',
+    responses: 'kept',
     base: 'https://dashscope-intl.aliyuncs.com/compatible-mode/v1',
     keys: ['DASHSCOPE_API_KEY', 'ALIBABA_API_KEY'],
     bases: ['DASHSCOPE_API_BASE'],

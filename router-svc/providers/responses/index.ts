@@ -4,6 +4,7 @@ import { completionOverChat } from '../completion-from-chat.ts'
 import type { ErrorReader } from '../openai/response.ts'
 import type { Adapter, Provider } from '../provider.ts'
 import { speaksOnlyResponses, withoutPrefix } from './models.ts'
+import { nativeResponses } from './native.ts'
 import { requestEncoder, type UrlOf } from './request.ts'
 import { decodeResponse } from './response.ts'
 import { createStream } from './stream.ts'
@@ -30,10 +31,12 @@ export function responsesChat(
 export function withResponses(provider: Provider, row: ProviderRow, urlOf?: UrlOf): Provider {
   if (provider.chat === undefined) return provider
   const chat = responsesChat(row, provider.decodeError, urlOf)
+  const responses = nativeResponses(chat, urlOf ?? urlsOf(row), row.responses !== 'kept', row.headers)
   const { prefill: _prefill, ...rest } = provider
-  const throughResponses: Provider = { ...rest, chat, completion: completionOverChat(chat) }
+  const throughResponses: Provider = { ...rest, chat, responses, completion: completionOverChat(chat) }
   return {
     ...provider,
+    ...(row.responses === undefined ? {} : { responses }),
     serve(asked, { baseModel, settings, info }) {
       const named = withoutPrefix(asked)
       const model = named ?? asked

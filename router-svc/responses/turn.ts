@@ -1,0 +1,201 @@
+import type { Clock } from '../../shared/clock.ts'
+import type { Sealer } from '../../shared/config/secrets.ts'
+import { GatewayError } from '../../shared/errors.ts'
+import type { Log } from '../../shared/log.ts'
+import type { Call } from '../call.ts'
+import type { ChatRequest, ResponsesClient } from '../canonical/chat.ts'
+import type { InputItem, ResponseObject } from '../canonical/responses.ts'
+import type { CarriedIds } from '../carried/carrier.ts'
+import { carriedIds } from '../carried/ids.ts'
+import { type Fields, isFields } from '../providers/json.ts'
+import type { Resolution, Route } from '../runtime.ts'
+import { foreignId } from './foreign-id.ts'
+import { foreignItems, itemsOf, type KeptResponse, keyOfItem, OWN } from './kept-response.ts'
+import { KEEP_DEFAULT, type ResponseStore } from './store.ts'
+
+/** What one call of a Responses client has to do with responses before and after it. */
+export interface ResponsesTurn {
+  /** As the client gave it. */
+  readonly previousId: string | null
+  /** Members of the client's body as a provider of the protocol gets them; undefined = left out. */
+  readonly replaced: Fields
+  /** The id of an answer as the client gets it. `id`: the provider's. */
+  idOf(route: Route, id: string): string
+  /** Of the routes behind a name, those that know what the call goes on from. Throws GatewayError `bad_request` when there are none. */
+  narrow(resolution: Resolution): Resolution
+  /** Keeps the answer where its provider does not: the response object, or the event that ends its stream. Null = nothing is to be kept. Never rejects. */
+  keep(answer: Uint8Array | string): Promise<void> | null
+}
+
+export interface Responses {
+  /**
+   * Reads what the call goes on from into its request. Throws or rejects with GatewayError `not_found` for a response that is gone or another's,
+   * `counters_away`.
+   */
+  begin(call: Call): ResponsesTurn | Promise<ResponsesTurn>
+}
+
+export interface ResponsesDeps {
+  store: ResponseStore
+  sealer: Pick<Sealer, 'sign'>
+  clock: Pick<Clock, 'now'>
+  log: Log
+}
+
+/** Responses of the gateway's own, and ids of everybody's. */
+export function createResponses(deps: ResponsesDeps): Responses {
+  return {
+    begin(call) {
+      const request = call.request as ChatRequest
+      const client = request.responses as ResponsesClient
+      const ids = carriedIds(call.identity, deps.sealer)
+      const key = call.message.callId.replaceAll('-', '').toLowerCase()
+      client.key = key
+      client.id = ids.encode('resp_', { deploymentId: OWN, id: key })
+      const { previous_response_id: previous, input } = client.body
+      const given = itemsOf(input)
+      const known: Known = { input: given, previousId: previous ?? null, deploymentId: null, replaced: {} }
+      const referred = new Set(given.map((item) => (item.type === 'item_reference' ? keyOfItem(String(item['id'])) : null)))
+      referred.delete(null)
+      if (known.previousId === null && referred.size === 0) return turnOf(deps, client, ids, known)
+      return recall(deps, call, client, ids, known, referred as Set<string>)
+    },
+  }
+}
+
+interface Known {
+  /** The whole conversation. */
+  input: InputItem[]
+  previousId: string | null
+  /** Where the previous response is; null = here, or nowhere in particular. */
+  deploymentId: string | null
+  replaced: Fields
+}
+
+/** Puts earlier turns before the input, and items in the place of what refers to them. */
+async function recall(
+  deps: ResponsesDeps,
+  call: Call,
+  client: ResponsesClient,
+  ids: CarriedIds,
+  known: Known,
+  referred: ReadonlySet<string>,
+): Promise<ResponsesTurn> {
+  const items = new Map<string, InputItem>()
+  for (const key of referred) {
+    const kept = await load(deps.store, ids, key)
+    for (const item of kept?.response.output ?? []) if (typeof item.id === 'string') items.set(item.id, item as InputItem)
+  }
+  let history: InputItem[] = []
+  const { previousId } = known
+  if (previousId !== null) {
+    const place = ids.decode(previousId) ?? foreignId(previousId, call.identity)
+    if (place.deploymentId === OWN) {
+      const kept = await load(deps.store, ids, place.id)
+      if (kept === null) throw gone(previousId)
+      history = [...kept.input, ...(kept.response.output as InputItem[])]
+      known.replaced['previous_response_id'] = undefined
+    } else {
+      known.deploymentId = place.deploymentId
+      known.replaced['previous_response_id'] = place.id
+    }
+  }
+  const said = known.input.map((item) => (item.type === 'item_reference' ? (items.get(String(item['id'])) ?? item) : item))
+  if (history.length > 0 || items.size > 0) {
+    known.input = [...history, ...said]
+    known.replaced['input'] = foreignItems(known.input)
+    const again = call.dialect.decodeRequest({ ...call.parsed, input: known.input }) as ChatRequest
+    const request = call.request as ChatRequest
+    request.messages = again.messages
+    client.unplaced = (again.responses as ResponsesClient).unplaced
+  }
+  return turnOf(deps, client, ids, known)
+}
+
+function turnOf(
+  deps: ResponsesDeps,
+  client: ResponsesClient,
+  ids: CarriedIds,
+  { input, previousId, deploymentId, replaced }: Known,
+): ResponsesTurn {
+  return {
+    previousId,
+    replaced,
+    idOf(route, id) {
+      if (route.provider.responses?.stateless === true) return client.id as string
+      return ids.encode('resp_', { deploymentId: route.deployment.id, id })
+    },
+    narrow(resolution) {
+      const background = client.body.background === true
+      if (deploymentId === null && !background) return resolution
+      const knows = resolution.routes.filter((route) => keepsResponses(route))
+      if (background && knows.length === 0) {
+        throw new GatewayError('unsupported_parameter', `No provider of ${resolution.group} runs responses in the background.`, {
+          param: 'background',
+        })
+      }
+      const there = deploymentId === null ? knows : knows.filter(({ deployment }) => deployment.id === deploymentId)
+      // Another deployment of the provider may be of the same account: it will say.
+      const routes = there.length > 0 ? there : knows
+      if (routes.length > 0) return { ...resolution, routes }
+      throw new GatewayError(
+        'bad_request',
+        `The response ${previousId} is kept by the provider of another model: ${resolution.group} cannot go on from it. Send its items as input.`,
+        { param: 'previous_response_id' },
+      )
+    },
+    keep(answer) {
+      if (client.body.store === false) return null
+      const response = responseIn(answer)
+      if (response?.id !== client.id) return null
+      const kept: KeptResponse = { response, input }
+      return put(deps, client.key as string, kept)
+    },
+  }
+}
+
+/** Whether answers of a route are kept by its provider, for a client of the protocol. */
+export function keepsResponses(route: Route): boolean {
+  const { responses } = route.provider
+  return responses !== undefined && !responses.stateless && speaksResponses(route)
+}
+
+/** Whether clients of the Responses API reach the provider in its own words; the operator may want its chat instead. */
+export function speaksResponses({ provider, target }: Pick<Route, 'provider' | 'target'>): boolean {
+  return provider.responses !== undefined && target.settings['use_chat_completions_api'] !== true
+}
+
+async function put({ store, log }: ResponsesDeps, key: string, kept: KeptResponse): Promise<void> {
+  try {
+    if (await store.put(key, JSON.stringify(kept), KEEP_DEFAULT)) return
+    log.warn({ key }, 'a response is not kept: there is no room for it')
+  } catch (thrown) {
+    log.warn({ key, error: (thrown as Error).message }, 'a response is not kept')
+  }
+}
+
+/** A kept response of the caller's; null = there is none. Throws GatewayError `not_found` for another's. */
+export async function load(store: ResponseStore, ids: CarriedIds, key: string): Promise<KeptResponse | null> {
+  const record = await store.get(key)
+  if (record === null) return null
+  const kept = JSON.parse(record) as KeptResponse
+  ids.decode(kept.response.id)
+  return kept
+}
+
+export function gone(id: string): GatewayError {
+  return new GatewayError('not_found', `Response with id '${id}' not found.`, { param: 'previous_response_id' })
+}
+
+/** The response object of an answer, or of the event that ends its stream. */
+function responseIn(answer: Uint8Array | string): ResponseObject | null {
+  const source = typeof answer === 'string' ? answer : Buffer.from(answer).toString('utf8')
+  const at = source.lastIndexOf('\ndata: ')
+  try {
+    const value: unknown = JSON.parse(source.startsWith('{') ? source : source.slice(at + 7))
+    const response = isFields(value) && isFields(value['response']) ? value['response'] : value
+    return isFields(response) && Array.isArray(response['output']) ? (response as unknown as ResponseObject) : null
+  } catch {
+    return null
+  }
+}

@@ -1,6 +1,6 @@
+import { NO_TOKENS } from '../../../proto/usage.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ModerationRequest, ModerationResponse } from '../../canonical/moderation.ts'
-import { estimate } from '../../read-stream.ts'
 import { isFields, jsonObject, sourceOf, text } from '../json.ts'
 import type { Adapter, DecodeContext, Headers } from '../provider.ts'
 import { mediaTokens } from './media-usage.ts'
@@ -50,6 +50,6 @@ function decodeModeration(
     id: text(answer['id'], context.id.replace(/^chatcmpl-/, 'modr-')),
     model: text(answer['model'], context.model),
     results: found,
-    billing: mediaTokens(answer['usage'], 'text_tokens') ?? estimate(0),
+    billing: mediaTokens(answer['usage'], 'text_tokens') ?? { ...NO_TOKENS, estimated: true },
   }
 }

@@ -1,7 +1,6 @@
 import { NO_TOKENS, type TokenUsage } from '../../../proto/usage.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { SpeechRequest, SpeechResponse } from '../../canonical/speech.ts'
-import { roughTokens } from '../../count-tokens.ts'
 import { type Fields, isFields, jsonObject, sourceOf } from '../json.ts'
 import type { Adapter, DecodeContext, Forwarded, Headers } from '../provider.ts'
 import { pcmLength, soundLength } from '../sound-length.ts'
@@ -86,16 +85,15 @@ function forwardSpeech(headers: Headers, context: DecodeContext, readError: Erro
     usage() {
       if (!BY_TOKEN.test(model)) return billedUnits(units)
       const length = format === 'pcm' ? pcmLength(whole) : soundLength(Buffer.concat(head), whole).milliseconds
-      return tokensOfSound(request, length, units)
+      return tokensOfSound(length, units)
     },
   }
 }
 
-/** Nobody counted: what the text has by rule of thumb, and the sound by its length. */
-function tokensOfSound(request: Readonly<Fields>, milliseconds: number, units: Record<string, number>): TokenUsage {
+/** Nobody counted: the sound by its length, the text by whoever books it. */
+function tokensOfSound(milliseconds: number, units: Record<string, number>): TokenUsage {
   const output = Math.round((milliseconds * TOKENS_PER_SECOND) / 1000)
-  const said = `${request['input'] ?? ''}${request['instructions'] ?? ''}`
-  return { ...NO_TOKENS, input: Math.max(1, roughTokens(said.length)), output, audioOutput: output, units, estimated: true }
+  return { ...NO_TOKENS, output, audioOutput: output, units, estimated: true }
 }
 
 /** Characters as people count them: code points. */

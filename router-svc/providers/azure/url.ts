@@ -2,11 +2,17 @@ import type { Target } from '../provider.ts'
 
 /** Azure OpenAI's endpoints carry the date of their API; its last stable one understands everything OpenAI's chat has. */
 const OPENAI_VERSION = '2024-10-21'
+/** What no stable one has. */
+const PREVIEWS: Readonly<Record<string, string>> = {
+  '/images/edits': '2025-04-01-preview',
+  '/audio/speech': '2025-04-01-preview',
+}
 /** The route of Foundry that serves every vendor's models knows this one date. */
 const MODELS_VERSION = '2024-05-01-preview'
 /** What operators write for the undated API, which takes a version only to allow previews. */
 const UNDATED: ReadonlySet<string> = new Set(['v1', 'latest', 'preview'])
-const ROUTES = /\/(?:chat\/completions|completions|embeddings)$/
+const ROUTES =
+  /\/(?:chat\/completions|completions|embeddings|images\/(?:generations|edits)|audio\/(?:speech|transcriptions|translations))$/
 /** Hosts of Azure OpenAI itself: a bare base of one means its deployments. */
 const OPENAI_HOSTS = /\.(?:openai|cognitiveservices)\.azure\.(?:com|us|cn)$/
 const FOUNDRY_HOSTS = /\.services\.ai\.azure\.(?:com|us|cn)$/
@@ -32,7 +38,7 @@ export function openaiAddress(target: Target, route: string): Address {
     return undated(url, `${path.replace(/\/openai$/, '')}/openai/v1`, route, version)
   }
   const deployment = `${path.replace(/\/openai$/, '')}/openai/deployments/${encodeURIComponent(target.model)}`
-  const date = url.searchParams.get('api-version') ?? version ?? OPENAI_VERSION
+  const date = url.searchParams.get('api-version') ?? version ?? PREVIEWS[route] ?? OPENAI_VERSION
   return { url: withVersion(url, withRoute(whole ? path : deployment, route), date), dated: date }
 }
 

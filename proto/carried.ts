@@ -1,7 +1,7 @@
 import type { Endpoint } from './endpoints.ts'
 
 /** Who knows a family of carried endpoints: one file each in router-svc/carried. */
-export type CarrierName = 'pass-through'
+export type CarrierName = 'pass-through' | 'responses'
 
 /**
  * An endpoint whose calls are carried to a provider in the provider's own words: no model speaks, or the client wants that very provider.
@@ -45,8 +45,33 @@ function passThrough(prefix: string, dialect: Endpoint['dialect'] = 'openai-chat
   }
 }
 
+const OPENAI = ['openai_routes', 'llm_api_routes'] as const
+
+/** What is done with responses of the Responses API beside making them, below each path it is served at. */
+function responses(root: string): CarriedEndpoint[] {
+  const row = (name: string, method: string, path: string): CarriedEndpoint => ({
+    name,
+    methods: [method],
+    path: root + path,
+    carrier: 'responses',
+    dialect: 'openai-responses',
+    groups: OPENAI,
+  })
+  return [
+    row('acompact_responses', 'POST', '/compact'),
+    row('aresponses_input_tokens', 'POST', '/input_tokens'),
+    row('aget_responses', 'GET', '/{id}'),
+    row('adelete_responses', 'DELETE', '/{id}'),
+    row('acancel_responses', 'POST', '/{id}/cancel'),
+    row('alist_input_items', 'GET', '/{id}/input_items'),
+  ]
+}
+
 /** Carried endpoints. A new one is one row here, plus a carrier when nobody knows its family. Dialect endpoints come first. */
 export const CARRIED: readonly CarriedEndpoint[] = [
+  ...responses('/v1/responses'),
+  ...responses('/openai/v1/responses'),
+  ...responses('/openai/responses'),
   passThrough('openai'),
   passThrough('openai_passthrough'),
   passThrough('anthropic', 'anthropic'),

@@ -226,6 +226,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     wheel,
     codec,
     sealer: deps.sealer,
+    kept: store,
     inForce: () => ({ runtime: runtime as RouterRuntime, snapshot: published as RuntimeSnapshot }),
     compile,
     admission,

@@ -2,6 +2,7 @@ import type { CarriedCall } from '../../proto/carried.ts'
 import type { Identity } from '../../proto/identity.ts'
 import type { TokenUsage, UsageEvent } from '../../proto/usage.ts'
 import type { Headers, UpstreamAnswer } from '../providers/provider.ts'
+import type { ResponseStore } from '../responses/store.ts'
 import type { Route, RouterRuntime } from '../runtime.ts'
 
 /**
@@ -64,6 +65,8 @@ export interface CarriedTools {
   ask(route: Route, upstream: CarriedUpstream): Promise<UpstreamAnswer>
   /** Ids that name their deployment and belong to the caller (ids.ts). */
   readonly ids: CarriedIds
+  /** Responses that the gateway keeps itself. */
+  readonly kept: ResponseStore
   /** Books what another event than this call's cost: a batch's results. Unique by its call id, so it may be said again. */
   book(event: UsageEvent): void
   /** Unix milliseconds. */
@@ -85,9 +88,23 @@ export interface ObjectName {
 }
 
 export type CarriedAnswer =
-  /** Sent on as it comes, whatever its status; `rewrite` gets a whole answer of status < 300. */
-  | { kind: 'forward'; upstream: CarriedUpstream; rewrite?: (body: Uint8Array, headers: Headers) => Uint8Array; meter?: Meter }
+  /** Sent on as it comes, whatever its status; `rewrite` gets a whole answer of status < 300, `through` one in pieces. */
+  | {
+      kind: 'forward'
+      upstream: CarriedUpstream
+      rewrite?: (body: Uint8Array, headers: Headers) => Uint8Array
+      through?: Through
+      meter?: Meter
+    }
   | { kind: 'answer'; status: number; headers: Record<string, string>; body: string | Uint8Array; usage?: TokenUsage }
+
+/** Changes an answer on its way. */
+export interface Through {
+  /** Bytes for the client, possibly none: their own memory. */
+  push(bytes: Uint8Array): Uint8Array
+  /** What is left at the end of input. */
+  end(): Uint8Array
+}
 
 /** Reads what an answer cost while its bytes go by. Never throws: a form nobody knows costs nothing but is delivered. */
 export interface Meter {

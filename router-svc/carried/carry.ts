@@ -19,6 +19,7 @@ import type { Observer } from '../observe.ts'
 import type { Headers, UpstreamAnswer, UpstreamRequest } from '../providers/provider.ts'
 import { Reply } from '../reply.ts'
 import { booking, intent, usageEvent } from '../report.ts'
+import type { ResponseStore } from '../responses/store.ts'
 import type { Resolution, Route } from '../runtime.ts'
 import type { Spool } from '../spool.ts'
 import type { CarriedAnswer, CarriedRequest, CarriedUpstream, Carrier, Choice } from './carrier.ts'
@@ -34,6 +35,7 @@ export interface CarryDeps {
   wheel: DeadlineWheel
   codec: Codec
   sealer: Pick<Sealer, 'sign'>
+  kept: ResponseStore
   /** What is in force. */
   inForce(): Pick<FinderDeps, 'runtime' | 'snapshot'>
   compile: FinderDeps['compile']
@@ -189,6 +191,7 @@ async function attempt(
     const tools = {
       ask,
       ids: carriedIds(call.identity, deps.sealer),
+      kept: deps.kept,
       book: (event: UsageEvent) => deps.spool.append(event, () => undefined),
       now: () => clock.now(),
     }

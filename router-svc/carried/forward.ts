@@ -123,7 +123,8 @@ export function forward(deps: ForwardDeps, options: ForwardOptions): Promise<For
           watch(options.limits.silence, 'the provider fell silent in the middle of its answer for')
           if (status < 400) meter?.see(part)
           if (!collecting) {
-            if (reply.write(part)) return
+            const shown = answer.through?.push(part) ?? part
+            if (shown.length === 0 || reply.write(shown)) return
             paused = true
             outgoing?.pause()
             return
@@ -137,6 +138,8 @@ export function forward(deps: ForwardDeps, options: ForwardOptions): Promise<For
           if (over) return
           const whole = collecting ? Buffer.concat(parts) : null
           try {
+            const rest = whole === null ? answer.through?.end() : undefined
+            if (rest !== undefined && rest.length > 0) reply.write(rest)
             if (whole === null) done(null, null)
             else done(status >= 400 ? whole : (answer.rewrite?.(whole, headers) ?? whole), null)
           } catch (thrown) {

@@ -20,10 +20,9 @@ export function carriedIds(identity: Identity, { sign }: Pick<Sealer, 'sign'>): 
       return prefix + Buffer.from(text).toString('base64url')
     },
     decode(id) {
-      const text = decoded(id)
-      if (text === null) return null
-      const [proof = '', deployment = '', ...rest] = text.slice(MARK.length).split(':')
-      const object: ObjectName = { deploymentId: decodeURIComponent(deployment), id: rest.join(':') }
+      const read = readId(id)
+      if (read === null) return null
+      const { proof, object } = read
       const own = owners.some((owner) => proofOf(object, owner) === proof)
       // Whether it is another's or was never made is not told.
       if (!own && identity.role !== 'proxy_admin') throw new GatewayError('not_found', `No such object: ${id}.`)
@@ -38,6 +37,18 @@ function ownersOf({ teamId, userId, keyHash }: Identity): string[] {
   if (teamId !== null) owners.push(`team:${teamId}`)
   if (userId !== null) owners.push(`user:${userId}`)
   return [...owners, `key:${keyHash}`]
+}
+
+/** Where an id of ours says its object is, whoever's it may be: for what is proved before anything comes of it. Null for others. */
+export function placeIn(id: string): ObjectName | null {
+  return readId(id)?.object ?? null
+}
+
+function readId(id: string): { proof: string; object: ObjectName } | null {
+  const text = decoded(id)
+  if (text === null) return null
+  const [proof = '', deployment = '', ...rest] = text.slice(MARK.length).split(':')
+  return { proof, object: { deploymentId: decodeURIComponent(deployment), id: rest.join(':') } }
 }
 
 /** The text in an id of ours, whatever its prefix; null for others. */

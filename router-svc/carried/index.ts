@@ -1,8 +1,10 @@
 import type { CarrierName } from '../../proto/carried.ts'
 import type { Carrier } from './carrier.ts'
 import { passThrough } from './pass-through.ts'
+import { responses } from './responses.ts'
 
 /** One line a family of carried endpoints. */
 export const CARRIERS: Readonly<Record<CarrierName, Carrier>> = {
   'pass-through': passThrough,
+  responses,
 }

@@ -55,6 +55,8 @@ const GROUPS: Readonly<Partial<Record<DialectName, readonly string[]>>> = {
   'anthropic-count': ANTHROPIC_GROUPS,
   gemini: GOOGLE_GROUPS,
   'gemini-count': GOOGLE_GROUPS,
+  'gemini-embedding': GOOGLE_GROUPS,
+  'gemini-embedding-batch': GOOGLE_GROUPS,
 }
 /** The pool of routers that serves calls. */
 const LANE = 'default'

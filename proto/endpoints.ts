@@ -22,6 +22,8 @@ export type DialectName =
   | 'gemini'
   | 'anthropic-count'
   | 'gemini-count'
+  | 'gemini-embedding'
+  | 'gemini-embedding-batch'
   | 'openai-responses'
   | 'rerank'
   | 'openai-moderation'
@@ -137,6 +139,24 @@ export const ENDPOINTS = [
     aliases: ['/v1/models/{model}:countTokens', '/models/{model}:countTokens'],
     mode: 'count_tokens',
     dialect: 'gemini-count',
+    body: 'json',
+  },
+  {
+    name: 'google_embed_content',
+    method: 'POST',
+    path: '/v1beta/models/{model}:embedContent',
+    aliases: ['/v1/models/{model}:embedContent', '/models/{model}:embedContent'],
+    mode: 'embedding',
+    dialect: 'gemini-embedding',
+    body: 'json',
+  },
+  {
+    name: 'google_batch_embed_contents',
+    method: 'POST',
+    path: '/v1beta/models/{model}:batchEmbedContents',
+    aliases: ['/v1/models/{model}:batchEmbedContents', '/models/{model}:batchEmbedContents'],
+    mode: 'embedding',
+    dialect: 'gemini-embedding-batch',
     body: 'json',
   },
   {

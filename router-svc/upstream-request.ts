@@ -83,7 +83,8 @@ function inPlainWords(
     if (adapter.protocol === 'openai-responses') return null
     return { request: plainResponses(request as Parameters<typeof plainResponses>[0], adapter.protocol, target), names: null }
   }
-  if (request['gemini'] !== undefined && adapter.takesGemini !== true)
+  // Embeddings have nothing that must be said otherwise.
+  if (request['gemini'] !== undefined && adapter.mode !== 'embedding' && adapter.takesGemini !== true)
     return plainGemini(request as ChatRequest, adapter.takesAnthropic === true)
   if (request['anthropic'] === undefined || adapter.takesAnthropic === true) return null
   return plainChat(request as ChatRequest)

@@ -233,6 +233,17 @@ describe.each(MODES)('%s', (mode) => {
     expect((await post(`/v1/chat/completions?key=${key}`, { model: 'gpt', messages: [] }, {})).status).toBe(401)
   })
 
+  it.each(['vectors', 'embed'])('embeds contents by model %s', async (model) => {
+    const made = await client.models.embedContent({ model, contents: ['a', 'b'], config: { outputDimensionality: 4 } })
+    expect(made.embeddings).toHaveLength(2)
+    expect(made.embeddings?.[0]?.values?.length).toBeGreaterThan(0)
+    const one = await post(`/v1beta/models/${model}:embedContent`, {
+      content: { parts: [{ text: 'a' }] },
+      taskType: 'CLUSTERING',
+    })
+    expect(await one.json()).toMatchObject({ embedding: { values: expect.any(Array) } })
+  })
+
   it('takes clients’ telemetry and says nothing', async () => {
     const answer = await post('/api/event_logging/batch', { events: [] }, {})
     expect(answer.status).toBe(200)
@@ -295,6 +306,11 @@ function answer(url: string, body: unknown, response: ServerResponse): void {
     json(200, { totalTokens: 7, promptTokensDetails: [{ modality: 'TEXT', tokenCount: 7 }] })
     return
   }
+  if (url.includes(':batchEmbedContents')) {
+    const { requests } = body as { requests: unknown[] }
+    json(200, { embeddings: requests.map(() => ({ values: [0.1, 0.2, 0.3, 0.4] })) })
+    return
+  }
   const parts: unknown[] = Array.from({ length: number('chunks', 2) }, (_, index) => ({ text: `word ${index} ` }))
   if (number('tools', 0) > 0) parts.push({ functionCall: { id: 'c1', name: 'lookup_0', args: { q: 'x' } } })
   const prompt = number('prompt', 10)
@@ -345,6 +361,16 @@ model_list:
     litellm_params:
       model: anthropic/claude-sonnet-4-5
       api_base: ${url}
+      api_key: sk-upstream
+  - model_name: vectors
+    litellm_params:
+      model: openai/text-embedding-3-small
+      api_base: ${url}/v1
+      api_key: sk-upstream
+  - model_name: embed
+    litellm_params:
+      model: gemini/gemini-embedding-001
+      api_base: ${google}
       api_key: sk-upstream
   - model_name: flash
     litellm_params:

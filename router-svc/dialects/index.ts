@@ -2,6 +2,7 @@ import type { DialectName } from '../../proto/endpoints.ts'
 import { anthropic } from './anthropic.ts'
 import type { Dialect } from './dialect.ts'
 import { gemini } from './gemini.ts'
+import { geminiEmbedding, geminiEmbeddingBatch } from './gemini-embedding.ts'
 import { openaiSpeech, openaiTranscription, openaiTranslation } from './openai-audio.ts'
 import { openaiChat } from './openai-chat.ts'
 import { openaiCompletion } from './openai-completion.ts'
@@ -23,6 +24,8 @@ export const dialects: Readonly<Record<DialectName, AnyDialect>> = {
   gemini: gemini as Dialect,
   'anthropic-count': anthropicCount as Dialect,
   'gemini-count': geminiCount as Dialect,
+  'gemini-embedding': geminiEmbedding as Dialect,
+  'gemini-embedding-batch': geminiEmbeddingBatch as Dialect,
   'openai-responses': openaiResponses as Dialect,
   rerank: rerank as Dialect,
   'openai-moderation': openaiModeration as Dialect,

@@ -43,6 +43,8 @@ export function encodeEmbedding(canonical: EmbeddingRequest, target: Target): Up
     if (value === null || value === undefined || TRANSLATED.has(name) || isGatewayField(name, value)) continue
     options[camelCase(name)] = value
   }
+  // A client of this protocol: in its own words.
+  if (isFields(canonical['gemini'])) Object.assign(options, canonical['gemini'])
   if (typeof given['dimensions'] === 'number') options['outputDimensionality'] = given['dimensions']
   const use = given['input_type']
   if (typeof use === 'string') options['taskType'] ??= TASKS[use.toLowerCase()] ?? use.toUpperCase()

@@ -20,6 +20,17 @@ describe('an error of the edge itself', () => {
     expect(form.event(error)).toMatch(/^event: error\ndata: \{"type":"error","error":\{"type":"overloaded_error"/)
   })
 
+  it.each(['/v1/responses', '/responses', '/openai/v1/responses/', '/openai/deployments/gpt/responses', '/v1/responses/resp_1'])(
+    'is an event of the Responses API in the midst of a stream of %s',
+    (path) => {
+      const form = errorFormOf(path)
+      const error = new GatewayError('no_router')
+      expect(form.status(error)).toBe(503)
+      expect(JSON.parse(form.body(error))).toMatchObject({ error: { code: '503' } })
+      expect(form.event(error)).toMatch(/^event: error\ndata: \{"type":"error","sequence_number":\d+,"code":"server_error"/)
+    },
+  )
+
   it.each(['/v1/chat/completions', '/key/generate', '/v1/messages/batches', '/'])('has OpenAI’s envelope on %s', (path) => {
     const form = errorFormOf(path)
     const error = new GatewayError('no_router')

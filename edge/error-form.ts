@@ -22,6 +22,20 @@ const ANTHROPIC: ErrorForm = {
   event: (error) => sseEvent(JSON.stringify(anthropicErrorBody(error)), 'error'),
 }
 
+/** Behind whatever number the last event had, which nobody here has read. */
+const LAST_NUMBER = 2 ** 31 - 1
+
+/** OpenAI's, but for streams, whose events have types and numbers. */
+const RESPONSES: ErrorForm = {
+  ...OPENAI,
+  event: (error) => {
+    const { message, param } = error
+    const told = { type: 'error', sequence_number: LAST_NUMBER, code: 'server_error', message, param }
+    return sseEvent(JSON.stringify(told), 'error')
+  },
+}
+const RESPONSES_PATH = /^(?:\/v1|\/openai(?:\/v1)?(?:\/deployments\/[^/]+)?)?\/responses(?:\/|$)/
+
 const GOOGLE: ErrorForm = {
   status: (error) => error.status,
   body: (error) => JSON.stringify(googleErrorBody(error)),
@@ -41,5 +55,6 @@ const ANTHROPIC_PATHS: ReadonlySet<string> = new Set(
 /** The form for a request path: that of the endpoint it names, OpenAI's for everything else. */
 export function errorFormOf(path: string): ErrorForm {
   if (GOOGLE_PATH.test(path)) return GOOGLE
+  if (RESPONSES_PATH.test(path)) return RESPONSES
   return ANTHROPIC_PATHS.has(path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path) ? ANTHROPIC : OPENAI
 }

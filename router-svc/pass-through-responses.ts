@@ -216,7 +216,7 @@ export class ResponsesPassThrough implements StreamReader {
   }
 
   errorEvent(error: GatewayError): string {
-    const pending = this.#unsent.length === 0 ? '' : Buffer.from(join(this.#unsent)).toString('utf8')
+    const pending = Buffer.from(join([...(this.#held ?? []), ...this.#unsent])).toString('utf8')
     if (this.#failed !== '') return pending + this.#failed
     const told = errorOf(error)
     const sequence_number = this.#number + 1

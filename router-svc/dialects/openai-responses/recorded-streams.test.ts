@@ -4,7 +4,7 @@ import { SseParser } from '../../../shared/http/sse.ts'
 import type { ChatChunk } from '../../canonical/chat.ts'
 import * as anthropic from '../../providers/anthropic/recordings.testkit.ts'
 import { providerOf } from '../../providers/index.ts'
-import * as openai from '../../providers/openai/recordings.suite.ts'
+import { fileNames, haveRecordings, recordings } from '../../providers/openai/recordings.suite.ts'
 import { validatorOf } from '../../providers/spec.testkit.ts'
 import { type Folded, fold } from './grammar.testkit.ts'
 import { decodeRequest } from './request.ts'
@@ -61,12 +61,11 @@ function random(seed: number): number[] {
 const PROVIDERS = ['openai', 'groq', 'deepseek', 'mistral', 'openrouter', 'xai', 'together_ai', 'fireworks_ai']
 const FOLDERS: Readonly<Record<string, string>> = { together_ai: 'together', fireworks_ai: 'fireworks' }
 
-describe.skipIf(!openai.haveRecordings())('recorded streams of other protocols', () => {
+describe.skipIf(!haveRecordings())('recorded streams of other protocols', () => {
   const compatible = PROVIDERS.flatMap((provider) => {
     const folder = FOLDERS[provider] ?? provider
-    return openai
-      .fileNames(folder)
-      .flatMap((file) => openai.recordings(folder, file, 'chat'))
+    return fileNames(folder)
+      .flatMap((file) => recordings(folder, file, 'chat'))
       .flatMap(({ file, stream, request, status }) =>
         stream === null || status !== 200 || stream.includes('"type":"response.') ? [] : [{ provider, file, stream, request }],
       )

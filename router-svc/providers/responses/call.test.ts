@@ -81,7 +81,7 @@ describe('a call of a model that speaks only Responses', () => {
     const completion = call({ model: 'gpt', prompt: 'hi' }, { endpoint: 'atext_completion' })
     const own = call({ model: 'gpt', input: 'hi', reasoning: { summary: 'auto' } }, { endpoint: 'aresponses' })
     expect(JSON.parse(String(sent[2]?.request.body))).toMatchObject({
-      input: [{ content: 'hi' }],
+      input: 'hi',
       reasoning: { summary: 'auto' },
     })
     for (const { request, sink } of sent) {

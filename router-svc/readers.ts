@@ -1,5 +1,5 @@
 import type { TokenUsage } from '../proto/usage.ts'
-import { GatewayError } from '../shared/errors.ts'
+import { GatewayError, openaiErrorBody } from '../shared/errors.ts'
 import { answeringModel, type Call } from './call.ts'
 import type { ChatChunk, ChatRequest } from './canonical/chat.ts'
 import { tokensOf } from './canonical/usage.ts'
@@ -102,7 +102,7 @@ function forwardingStream(call: Call, route: Route): StreamReader {
   return new MessagesPassThrough({ model: answeringModel(call), readError, keepText: failsOver(call) })
 }
 
-/** Bytes nobody translates. A failure in their midst cannot be told, only cut off. */
+/** Bytes nobody translates. A failure in their midst can be told between events only; anything else is cut off. */
 class ForwardedBytes implements StreamReader {
   readonly done = false
   readonly outputTokens = 0
@@ -135,8 +135,9 @@ class ForwardedBytes implements StreamReader {
     return ''
   }
 
-  errorEvent(): string {
-    return ''
+  /** The blank lines end the event that was under way. */
+  errorEvent(error: GatewayError): string {
+    return this.contentType.includes('event-stream') ? `\n\ndata: ${JSON.stringify(openaiErrorBody(error))}\n\n` : ''
   }
 
   continuation(): null {

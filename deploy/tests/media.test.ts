@@ -124,7 +124,7 @@ describe.each(MODES)('media, %s', (mode) => {
         (async () => {
           for await (const _ of stream);
         })(),
-      ).rejects.toThrow()
+      ).rejects.toBeInstanceOf(OpenAI.APIError)
     })
   })
 

@@ -29,10 +29,11 @@ function flagOf(name: string, text: string): boolean {
   throw invalid(name, 'boolean', text)
 }
 
-/** Files under one name, at least one. Throws GatewayError `bad_request`. */
+/** Files under one name, at least one; of JSON they are data URLs. Throws GatewayError `bad_request`. */
 export function filesOf(body: Readonly<Record<string, unknown>>, name: string): UploadedFile[] {
   const value = body[name]
-  const files = Array.isArray(value) ? value : value === undefined || value === null ? [] : [value]
+  const given: unknown[] = Array.isArray(value) ? value : value === undefined || value === null ? [] : [value]
+  const files = given.map((file) => (typeof file === 'string' ? (fileIn(file, name) ?? file) : file))
   if (files.length === 0) throw invalid(name, 'file', undefined)
   if (!files.every(isUploadedFile))
     throw invalid(
@@ -41,4 +42,13 @@ export function filesOf(body: Readonly<Record<string, unknown>>, name: string): 
       files.find((file) => !isUploadedFile(file)),
     )
   return files
+}
+
+/** The file of a base64 data URL (RFC 2397); null for any other text. */
+function fileIn(url: string, name: string): UploadedFile | null {
+  const type = /^data:([\w.+-]+\/[\w.+-]+)?(?:;[\w=.-]+)*;base64,/.exec(url)
+  if (type === null) return null
+  const bytes = Buffer.from(url.slice(type[0].length), 'base64')
+  const extension = (type[1] ?? 'application/octet-stream').replace(/^.*[/+]/, '')
+  return { name: `${name}.${extension}`, type: type[1] ?? 'application/octet-stream', bytes }
 }

@@ -50,11 +50,15 @@ const HEARD = {
     checkFields(body, [
       ['language', 'string'],
       ['prompt', 'string'],
+      ['temperature', 'number'],
+      ['stream', 'boolean'],
       ['response_format', 'string'],
       ['timestamp_granularities', 'list of strings'],
       ['include', 'list of strings'],
     ])
-    return { ...body, file: filesOf(body, 'file')[0] } as TranscriptionRequest
+    const [file, ...more] = filesOf(body, 'file')
+    if (more.length > 0) throw invalid('file', 'file', body['file'])
+    return { ...body, file } as TranscriptionRequest
   },
   encodeResponse({ billing: _, raw, ...response }: TranscriptionResponse): string {
     return raw ?? JSON.stringify(response)

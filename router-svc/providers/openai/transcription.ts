@@ -37,7 +37,7 @@ export function transcriptionAdapter(
       const form = formToAsk(request, target.baseModel ?? target.model)
       if (media.plainHearing) {
         delete body['response_format']
-        if (needsTimes(request)) body['timestamp_granularities'] ??= ['segment']
+        if (media.plainHearing !== 'untimed' && needsTimes(request)) body['timestamp_granularities'] ??= ['segment']
       } else if (form !== null) body['response_format'] = form
       // Those that read forms as they come want the file last.
       return asForm(encoder, target, { ...body, file })
@@ -79,7 +79,8 @@ function decodeHeard(
   const answer = answerIn(source)
   if (answer === null) {
     const billing = billingOf({}, context.request)
-    return typeof asked === 'string' && /^(text|srt|vtt)$/.test(asked)
+    // Vendors know more forms than OpenAI; all but JSON are text.
+    return typeof asked === 'string' && !asked.includes('json')
       ? { text: '', raw: source, billing }
       : { text: source.trim(), billing }
   }
@@ -87,10 +88,21 @@ function decodeHeard(
     if (answer['error'] !== undefined && answer['error'] !== null) throw readError(200, {}, source)
     throw new GatewayError('provider_malformed', 'The answer holds no text.')
   }
+  return heardAs(answer, context, mode)
+}
+
+/** An answer in OpenAI's verbose form, of whoever heard it, in the form the client asked for. */
+export function heardAs(
+  answer: Readonly<Fields>,
+  context: DecodeContext,
+  mode: 'transcription' | 'translation',
+): TranscriptionResponse {
+  const asked = context.request['response_format'] ?? 'json'
   const heard = normalised(answer)
   const billing = billingOf(heard, context.request)
   if (asked === 'text') return { text: heard.text, raw: `${heard.text.trim()}\n`, billing }
-  if (asked === 'srt' || asked === 'vtt') return { text: heard.text, raw: writeSubtitles(asked, segmentsOf(heard)), billing }
+  if (asked === 'srt' || asked === 'vtt')
+    return { text: heard.text, raw: writeSubtitles(asked, segmentsOf(withLength(heard, context))), billing }
   if (asked === 'verbose_json') {
     const task = mode === 'transcription' ? 'transcribe' : 'translate'
     return { task, ...heard, billing }
@@ -110,7 +122,7 @@ function answerIn(source: string): Fields | null {
 }
 
 /** Seconds and words under OpenAI's names. */
-function normalised(answer: Fields): TranscriptionResponse {
+function normalised(answer: Readonly<Fields>): TranscriptionResponse {
   const heard = { ...answer } as TranscriptionResponse
   if (typeof heard.duration === 'string') heard.duration = Number(heard.duration)
   const seconds = isFields(heard.usage) ? heard.usage['prompt_audio_seconds'] : undefined
@@ -122,6 +134,12 @@ function normalised(answer: Fields): TranscriptionResponse {
   return heard
 }
 
+/** Text without any times is shown from the beginning of the sound to its end. */
+function withLength(heard: TranscriptionResponse, { request: { file } }: DecodeContext): TranscriptionResponse {
+  if (typeof heard.duration === 'number' || !isUploadedFile(file)) return heard
+  return { ...heard, duration: soundLength(file.bytes).milliseconds / 1000 }
+}
+
 /** OpenAI's plain form of a verbose answer. */
 function plain(heard: TranscriptionResponse): TranscriptionResponse {
   const left = Object.fromEntries(Object.entries(heard).filter(([name]) => !VERBOSE.includes(name))) as TranscriptionResponse
@@ -130,19 +148,20 @@ function plain(heard: TranscriptionResponse): TranscriptionResponse {
   return left
 }
 
+type Line = Pick<TranscriptionSegment, 'start' | 'end' | 'text' | 'speaker'>
+
 /** Subtitles of what has no segments: of its words, a line a sentence or seven seconds; else all of it at once. */
-function segmentsOf({
-  segments,
-  words,
-  text,
-  duration,
-}: TranscriptionResponse): Pick<TranscriptionSegment, 'start' | 'end' | 'text'>[] {
+export function segmentsOf({ segments, words, text, duration }: TranscriptionResponse): Line[] {
   if (segments !== undefined && segments.length > 0) return segments
   if (words === undefined || words.length === 0) return text === '' ? [] : [{ start: 0, end: duration ?? 0, text }]
-  const lines: { start: number; end: number; text: string }[] = []
-  let open: { start: number; end: number; text: string } | null = null
-  for (const { word, start, end } of words) {
-    if (open === null) open = { start, end, text: word }
+  const lines: Line[] = []
+  let open: Line | null = null
+  for (const { word, start, end, speaker } of words) {
+    if (open !== null && open.speaker !== speaker) {
+      lines.push(open)
+      open = null
+    }
+    if (open === null) open = { start, end, text: word, ...(typeof speaker === 'string' ? { speaker } : {}) }
     else Object.assign(open, { end, text: `${open.text} ${word.trim()}` })
     if (!/[.!?…]$/.test(word) && end - open.start < 7) continue
     lines.push(open)

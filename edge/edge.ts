@@ -19,6 +19,7 @@ import { answerLiveness, answerReadiness, readiness } from './health.ts'
 import { createInference, readsHeader, withoutKeys } from './inference.ts'
 import { answerModel, answerModels } from './models.ts'
 import { createObserver } from './observe.ts'
+import { createRealtime } from './realtime.ts'
 import { createRefusals } from './refusals.ts'
 import { createRoutes, methodsOf, type Target } from './routes.ts'
 import { createServer, type ServerSettings } from './server.ts'
@@ -39,6 +40,7 @@ export const EDGE_DEFAULTS: EdgeSettings = {
   bodyTimeout: 30_000,
   stallTimeout: 120_000,
   idleGrace: 2_000,
+  socketGrace: 30_000,
   identityTtl: 60_000,
   identityStaleTtl: 3_600_000,
   identityNegativeTtl: 5_000,
@@ -81,7 +83,7 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
   const identities = createIdentities({ bus, clock, log, settings })
   const authenticate = createAuthenticate({ identities, clock, settings: runtimeSettings })
   const observe = createObserver(metrics)
-  const infer = createInference({
+  const calling = {
     bus,
     codec: createCodec(),
     clock,
@@ -92,7 +94,9 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
     observe,
     callLimit: settings.callLimit,
     trustForwardedFor: settings.trustForwardedFor,
-  })
+  }
+  const infer = createInference(calling)
+  const realtime = createRealtime(calling)
   const admin = createAdmin({ bus })
   const routeOf = createRoutes()
 
@@ -157,7 +161,15 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
 
   const reads = (name: string) => readsHeader(name, runtime?.settings ?? null)
   const copies = (method: string, path: string) => (method === 'POST' && routeOf(path)?.kind === 'inference' ? reads : null)
-  const server = await createServer({ settings, clock, log, handler: handle, copies, extraHeaders: corsHeaders })
+  const server = await createServer({
+    settings,
+    clock,
+    log,
+    handler: handle,
+    copies,
+    extraHeaders: corsHeaders,
+    sockets: realtime,
+  })
   metrics.onScrape(() => metrics.inFlight.with({}).set(server.running))
   const beats = clock.every(BEAT_INTERVAL, () =>
     bus.beat({ inFlight: server.running, connections: server.connections, version: PRODUCT_VERSION, draining }),
@@ -174,7 +186,7 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
     async stop() {
       beats.cancel()
       server.stop()
-      await Promise.all([identities.stop(), refusals.stop(), mirror.stop()])
+      await Promise.all([identities.stop(), refusals.stop(), realtime.stop(), mirror.stop()])
     },
   }
 }

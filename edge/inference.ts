@@ -151,7 +151,7 @@ export function createInference(deps: InferenceDeps): Infer {
 }
 
 /** The call as it travels. */
-function callMessage(
+export function callMessage(
   deps: InferenceDeps,
   exchange: Exchange,
   id: string,
@@ -219,7 +219,8 @@ function deadlineOf(deps: InferenceDeps, exchange: Exchange): number {
   return Math.min(deps.callLimit, attempt * ((settings?.numRetries ?? 0) + 1)) + DEADLINE_SLACK
 }
 
-function ownCallId(exchange: Exchange): string | null {
+/** The client's own call id, when it is a plain token. */
+export function ownCallId(exchange: Exchange): string | null {
   const own = exchange.headers['x-litellm-call-id']
   return own !== undefined && SANE_ID.test(own) ? own : null
 }
@@ -230,7 +231,7 @@ function clientIp(exchange: Exchange, trustForwardedFor: boolean): string {
 }
 
 /** A router died while it answered: what it announced is booked as unsettled, so that nothing disappears. */
-function settleLost(deps: InferenceDeps, { head, error, bytes }: RelayEnd): void {
+export function settleLost(deps: InferenceDeps, { head, error, bytes }: RelayEnd): void {
   if (error?.code !== 'lost_router' || head?.booking === undefined) return
   void bookUnsettled(deps, head.booking, bytes, error)
 }

@@ -1,15 +1,27 @@
-import type { AppOptions, HttpRequest, HttpResponse, TemplatedApp, us_listen_socket, us_socket } from 'uWebSockets.js'
+import type {
+  AppOptions,
+  HttpRequest,
+  HttpResponse,
+  TemplatedApp,
+  us_listen_socket,
+  us_socket,
+  us_socket_context_t,
+  WebSocket,
+} from 'uWebSockets.js'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { CLOSE, SOCKET_MESSAGE_MAX, SWITCHING_PROTOCOLS } from '../proto/sockets.ts'
 import type { Clock, Timer } from '../shared/clock.ts'
 import { GatewayError } from '../shared/errors.ts'
 import type { Log } from '../shared/log.ts'
 import type { Exchange, Handler } from './exchange.ts'
 import { createHeaderLines } from './header-lines.ts'
+import type { Upgrade } from './socket.ts'
 import { type ExchangeHost, type RequestHead, SocketExchange, tooLarge } from './socket-exchange.ts'
+import { protocolsOf, WebSocketOfClient } from './web-socket.ts'
 
 export interface ServerSettings {
   host: string
@@ -27,6 +39,8 @@ export interface ServerSettings {
   stallTimeout: number
   /** Milliseconds idle connections are left open at draining, for a request that may be on its way. */
   idleGrace: number
+  /** Milliseconds WebSockets go on at draining before they are closed with 1001. */
+  socketGrace: number
 }
 
 export interface ServerDeps {
@@ -38,6 +52,14 @@ export interface ServerDeps {
   copies?: Copies
   /** Headers for every answer to a request; null for none. */
   extraHeaders?: (exchange: Exchange) => Readonly<Record<string, string>> | null
+  /** Absent = no path takes WebSockets. */
+  sockets?: Sockets
+}
+
+export interface Sockets {
+  /** Whether a path takes WebSockets; requests to become one elsewhere are requests like others. */
+  takes(path: string): boolean
+  handler(exchange: Exchange, upgrade: Upgrade): void
 }
 
 export type Copies = (method: string, path: string) => ((name: string) => boolean) | null
@@ -112,6 +134,36 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   }
   app.filter(countConnection)
   const copies = deps.copies ?? (() => null)
+  const sockets = new Set<WebSocketOfClient>()
+  const keeper: SocketKeeper = {
+    keep(socket) {
+      sockets.add(socket)
+      state.running += 1
+    },
+    lose(socket) {
+      if (!sockets.delete(socket)) return
+      state.running -= 1
+      onChange()
+    },
+  }
+  if (deps.sockets !== undefined) {
+    const { takes, handler } = deps.sockets
+    app.ws<WebSocketOfClient>('/*', {
+      ...socketLimits(settings),
+      upgrade(res, req, context) {
+        if (!takes(req.getUrl())) {
+          req.setYield(true)
+          return
+        }
+        state.running += 1
+        acceptSocket(res, req, context, host, keeper, handler)
+      },
+      open: (ws) => ws.getUserData().opened(ws as WebSocket<WebSocketOfClient>),
+      message: (ws, bytes, isBinary) => ws.getUserData().received(bytes, isBinary),
+      drain: (ws) => ws.getUserData().drained(),
+      close: (ws, code) => ws.getUserData().ended(code),
+    })
+  }
   app.any('/*', (res, req) => {
     state.running += 1
     accept(res, req, host, copies, deps.handler)
@@ -144,9 +196,13 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
           graceOver = true
           check()
         })
+        const leaving = clock.after(Math.min(settings.socketGrace, limit), () => {
+          for (const socket of [...sockets]) socket.leave(CLOSE.goingAway)
+        })
         const last = clock.after(limit, done)
         function done() {
           grace.cancel()
+          leaving.cancel()
           last.cancel()
           onChange = () => {}
           resolve()
@@ -158,6 +214,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     stop() {
       close()
       tender.stop()
+      for (const socket of [...sockets]) socket.leave(CLOSE.goingAway)
       app.close()
     },
   }
@@ -165,15 +222,10 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
 
 /** Turns a uWS request into an exchange. The request object dies with this call, so everything is copied here. */
 function accept(res: HttpResponse, req: HttpRequest, host: ExchangeHost, copies: Copies, handler: Handler): void {
-  const headers: Record<string, string> = {}
   const method = req.getCaseSensitiveMethod()
   const path = req.getUrl()
   const wanted = copies(method, path)
-  req.forEach((name, value) => {
-    if (wanted !== null && !wanted(name) && !FRAMING_HEADERS.has(name)) return
-    const before = headers[name]
-    headers[name] = before === undefined ? value : `${before}, ${value}`
-  })
+  const headers = headersOf(req, (name) => wanted === null || wanted(name) || FRAMING_HEADERS.has(name))
   const length = bodyLength(headers)
   const head: RequestHead = {
     method,
@@ -195,6 +247,70 @@ function accept(res: HttpResponse, req: HttpRequest, host: ExchangeHost, copies:
   }
   if (length !== 0) res.onData((chunk, last) => exchange.receive(chunk, last))
   handler(exchange)
+}
+
+function headersOf(req: HttpRequest, wanted: (name: string) => boolean): Record<string, string> {
+  const headers: Record<string, string> = {}
+  req.forEach((name, value) => {
+    if (!wanted(name)) return
+    const before = headers[name]
+    headers[name] = before === undefined ? value : `${before}, ${value}`
+  })
+  return headers
+}
+
+/** What of sockets the server counts. */
+interface SocketKeeper {
+  keep(socket: WebSocketOfClient): void
+  lose(socket: WebSocketOfClient): void
+}
+
+/** uWS pings a socket that is silent for long, and closes it when nothing comes back; seconds, of which it knows 8 to 960. */
+function socketLimits({ stallTimeout }: ServerSettings) {
+  return {
+    maxPayloadLength: SOCKET_MESSAGE_MAX,
+    // What is sent is bounded by the credit of its stream: this is for the case that it is not.
+    maxBackpressure: 2 * SOCKET_MESSAGE_MAX,
+    idleTimeout: Math.min(960, Math.max(8, Math.round(stallTimeout / 1000))),
+    sendPingsAutomatically: true,
+  }
+}
+
+/** Turns a request to become a WebSocket into an exchange that may be answered, or upgraded later. */
+function acceptSocket(
+  res: HttpResponse,
+  req: HttpRequest,
+  context: us_socket_context_t,
+  host: ExchangeHost,
+  keeper: SocketKeeper,
+  handler: Sockets['handler'],
+): void {
+  const headers = headersOf(req, () => true)
+  const { 'sec-websocket-key': key = '', 'sec-websocket-extensions': extensions = '' } = headers
+  const protocols = protocolsOf(headers['sec-websocket-protocol'])
+  // May hold a credential, and nobody behind needs it.
+  delete headers['sec-websocket-protocol']
+  const head: RequestHead = { method: 'GET', path: req.getUrl(), query: req.getQuery() ?? '', headers, bodyLength: 0 }
+  const exchange = new SocketExchange(res, host, head)
+  res.onAborted(() => exchange.aborted())
+  if (host.draining) {
+    exchange.refuse(new GatewayError('draining'), true)
+    return
+  }
+  handler(exchange, {
+    protocols,
+    accept(protocol, answered, events) {
+      if (!exchange.release()) return null
+      const socket: WebSocketOfClient = new WebSocketOfClient(events, () => keeper.lose(socket))
+      keeper.keep(socket)
+      res.cork(() => {
+        res.writeStatus(`${SWITCHING_PROTOCOLS} Switching Protocols`)
+        for (const name in answered) res.writeHeader(name, answered[name] as string)
+        res.upgrade(socket, key, protocol ?? '', extensions, context)
+      })
+      return socket
+    },
+  })
 }
 
 /**

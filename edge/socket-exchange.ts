@@ -243,6 +243,13 @@ export class SocketExchange implements Exchange {
     else this.#wire.cork(run)
   }
 
+  /** Called by the server when the connection goes on as something else: nothing is answered here any more. False = it is gone or answered. */
+  release(): boolean {
+    if (this.#closed) return false
+    this.#finish()
+    return true
+  }
+
   /** Called by the server when the socket is gone. */
   aborted(): void {
     if (this.#closed) return

@@ -6,8 +6,11 @@ import type { Exchange } from '../exchange.ts'
 import { checkIdentity, GOOGLE_GROUPS, routeAllowed } from './check-identity.ts'
 import type { Identities } from './virtual-key.ts'
 
+/** What of a request says who is calling, and what. */
+export type Asking = Pick<Exchange, 'path' | 'query' | 'headers'>
+
 /** Who is calling, and whether they may call this: throws or rejects with the error for the client. */
-export type Authenticate = (exchange: Exchange, groups: readonly string[]) => Identity | Promise<Identity>
+export type Authenticate = (exchange: Asking, groups: readonly string[]) => Identity | Promise<Identity>
 
 /** After `x-litellm-api-key` and `authorization`, in this order (surface reference §0). */
 const KEY_HEADERS = ['api-key', 'x-api-key', 'x-goog-api-key', 'ocp-apim-subscription-key']
@@ -53,7 +56,7 @@ export function createAuthenticate(deps: {
 }
 
 /** Google's clients may put their key into the address: there it counts last, and on their routes alone. */
-function withQueryKey({ headers, query }: Exchange, groups: readonly string[]): Readonly<Record<string, string>> {
+function withQueryKey({ headers, query }: Asking, groups: readonly string[]): Readonly<Record<string, string>> {
   if (groups !== GOOGLE_GROUPS || query === '' || PRESENTED.some((name) => (headers[name] ?? '') !== '')) return headers
   const key = new URLSearchParams(query).get('key')
   return key === null ? headers : { ...headers, 'x-goog-api-key': key }

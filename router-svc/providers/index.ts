@@ -16,6 +16,12 @@ import { gemini } from './gemini/index.ts'
 import { gigachat } from './gigachat.ts'
 import { githubCopilot } from './github-copilot.ts'
 import { huggingface } from './huggingface.ts'
+import { blackForestLabs } from './images/black-forest-labs.ts'
+import { fal } from './images/fal.ts'
+import { recraft } from './images/recraft.ts'
+import { runwayml } from './images/runwayml.ts'
+import { stability } from './images/stability.ts'
+import { topaz } from './images/topaz.ts'
 import { jina } from './jina.ts'
 import { langgraph } from './langgraph.ts'
 import { mock } from './mock.ts'
@@ -68,6 +74,12 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   databricks,
   snowflake,
   cloudflare,
+  'black-forest-labs': blackForestLabs,
+  fal,
+  recraft,
+  runwayml,
+  stability,
+  topaz,
 }
 
 /** Every provider of the table, each made when first asked for and kept. */

@@ -1,5 +1,6 @@
 import type { Mode } from '../../proto/endpoints.ts'
 import { COMPATIBLE } from './compatible-providers.ts'
+import { MEDIA_PROVIDERS } from './media-providers.ts'
 import { PLATFORMS } from './platform-providers.ts'
 import { ALL, CHAT_AND_COMPLETION, CHAT_AND_EMBEDDING, EXTRAS, LEGACY } from './provider-lists.ts'
 import { SMALL } from './small-providers.ts'
@@ -42,6 +43,12 @@ export interface ProviderRow {
     | 'databricks'
     | 'snowflake'
     | 'cloudflare'
+    | 'black-forest-labs'
+    | 'fal'
+    | 'recraft'
+    | 'runwayml'
+    | 'stability'
+    | 'topaz'
   /** Without trailing slash; null = the operator must give `api_base`. */
   base: string | null
   /** Environment variables that hold the key; the first one set wins. */
@@ -760,6 +767,9 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   ...SMALL,
   // More that speak OpenAI's protocol, most of them hosted.
   ...COMPATIBLE,
+
+  // Makers of images and sounds.
+  ...MEDIA_PROVIDERS,
 }
 
 /** The row of a provider name, or undefined. */

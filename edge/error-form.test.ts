@@ -31,6 +31,24 @@ describe('an error of the edge itself', () => {
     },
   )
 
+  it.each(['/v1beta/models/gemini-pro:generateContent', '/models/a/b:streamGenerateContent', '/v1/models/x:countTokens/'])(
+    'has Google’s envelope on %s, and says there when to come back',
+    (path) => {
+      const form = errorFormOf(path)
+      const error = new GatewayError('no_router', 'later', { retryAfter: 1_500 })
+      expect(form.status(error)).toBe(503)
+      expect(JSON.parse(form.body(error))).toEqual({
+        error: {
+          code: 503,
+          message: 'later',
+          status: 'UNAVAILABLE',
+          details: [{ '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay: '2s' }],
+        },
+      })
+      expect(form.event(error)).toMatch(/^data: \{"error":\{"code":503/)
+    },
+  )
+
   it.each(['/v1/chat/completions', '/key/generate', '/v1/messages/batches', '/'])('has OpenAI’s envelope on %s', (path) => {
     const form = errorFormOf(path)
     const error = new GatewayError('no_router')

@@ -158,6 +158,8 @@ describe('a whole answer on its way', () => {
     expect(() => forward({ error: { code: 429, message: 'slow', status: 'RESOURCE_EXHAUSTED' } })).toThrow(/slow/)
     expect(() => forward([{ error: { code: 400, message: 'nope', status: 'INVALID_ARGUMENT' } }])).toThrow(/nope/)
     for (const nothing of [{}, [], 5, { other: 1 }]) expect(() => forward(nothing)).toThrow(GatewayError)
+    const cut = Buffer.from(JSON.stringify({ ...USAGE, candidates })).subarray(0, -4)
+    expect(() => forwardContent(cut, 'alias', 'gemini-3-pro', readError)).toThrow(GatewayError)
     expect(forward({ promptFeedback: { blockReason: 'SAFETY' } }).usage).toBeNull()
   })
 })
@@ -174,7 +176,7 @@ describe('a request on its way', () => {
 
   it('is the client’s bytes, without what is for the gateway', () => {
     expect(send(body)).toBe(body)
-    expect(send(body.replace('{', '{"tags":["t"],"model":"x",'))).toBe(body)
+    expect(send(body.replace('{', '{"tags":["t"],"model":"x","user":"u",'))).toBe(body)
   })
 
   it('is written anew where it is changed, and by another provider’s thoughts', () => {

@@ -26,8 +26,8 @@ import { Repetition } from './repetition.ts'
 
 /** How a sentence about it begins. */
 const SENT = 'The provider sent what'
-/** What the address says, put beside the body's fields on the way in. */
-const ADDRESSED: ReadonlySet<string> = new Set(['model', 'stream'])
+/** What the address says, put beside the body's fields on the way in; and what LiteLLM calls a customer. Google refuses them in a body. */
+const NOT_SENT: ReadonlySet<string> = new Set(['model', 'stream', 'user'])
 
 /**
  * The upstream request around the client's own bytes. `request` is what shall be sent, in canonical terms; where it differs from what the client
@@ -53,7 +53,7 @@ function ownBody(parsed: Readonly<Fields>, decoded: Readonly<Fields>, request: C
   // Thoughts that another provider signed: Google would refuse them.
   if (request.messages.some((message) => message.thinking_blocks !== undefined)) return null
   const body: Fields = {}
-  for (const name in parsed) if (!ADDRESSED.has(name) && !isGatewayField(name, parsed[name])) body[name] = parsed[name]
+  for (const name in parsed) if (!NOT_SENT.has(name) && !isGatewayField(name, parsed[name])) body[name] = parsed[name]
   return body
 }
 
@@ -74,9 +74,10 @@ export function forwardContent(
   readError: ErrorReader,
 ): { body: Uint8Array; usage: TokenUsage | null; reportedModel: string | null } {
   const members = new JsonMembers()
-  const found = members.scan(body) ? members.find(CANDIDATES) : -1
-  const counted = found < 0 && members.count === 0 ? -1 : members.find(USAGE)
-  if (found < 0 && counted < 0 && (members.count === 0 || members.find(FEEDBACK) < 0)) {
+  const sound = members.scan(body)
+  const found = sound ? members.find(CANDIDATES) : -1
+  const counted = sound ? members.find(USAGE) : -1
+  if (found < 0 && counted < 0 && (!sound || members.find(FEEDBACK) < 0)) {
     const source = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')
     const answer = jsonValue(source, 'The answer')
     if (errorInside(Array.isArray(answer) ? answer[0] : answer)) throw readError(200, {}, source)

@@ -36,15 +36,19 @@ function countsHere(call: Call, { provider }: Route): boolean {
   return call.endpoint.mode === 'count_tokens' && provider.count_tokens === undefined
 }
 
-/** One try without a network. Ends in the same ways as `attempt`, and is cancelled and timed the same. */
+/**
+ * One try without a network. Ends in the same ways as `attempt`, and is cancelled and timed the same. `counts`: it is asked how many tokens
+ * the request has, and the provider does not say.
+ */
 export function attemptLocal(
   deps: LocalAttemptDeps,
   call: Call,
   route: Route,
   timeouts: AttemptTimeouts,
   output: StreamOutput,
+  counts = countsHere(call, route),
 ): Promise<AttemptResult> {
-  return new LocalTry(deps, call, route, timeouts, output).run()
+  return new LocalTry(deps, call, route, timeouts, output, counts).run()
 }
 
 class LocalTry {
@@ -54,13 +58,22 @@ class LocalTry {
   readonly #output: StreamOutput
   readonly #timeouts: AttemptTimeouts
   readonly #record: Attempt
+  readonly #counts: boolean
   #committed = false
   #encoder: ChunkEncoder | null = null
   /** Ends the wait under way. */
   #wake: (() => void) | null = null
   #stopped: GatewayError | null = null
 
-  constructor(deps: LocalAttemptDeps, call: Call, route: Route, timeouts: AttemptTimeouts, output: StreamOutput) {
+  constructor(
+    deps: LocalAttemptDeps,
+    call: Call,
+    route: Route,
+    timeouts: AttemptTimeouts,
+    output: StreamOutput,
+    counts: boolean,
+  ) {
+    this.#counts = counts
     this.#deps = deps
     this.#call = call
     this.#route = route
@@ -95,7 +108,7 @@ class LocalTry {
   async #answer(): Promise<AttemptResult> {
     const { clock, random } = this.#deps
     const call = this.#call
-    if (countsHere(call, this.#route)) return this.#count()
+    if (this.#counts) return this.#count()
     const provider: LocalProvider = isLocalProvider(this.#route.provider) ? this.#route.provider : mock
     const request = requestFor(call, this.#route)
     const made = provider.answer(call.endpoint.mode, request, this.#route.deployment, {

@@ -179,8 +179,18 @@ async function run(
 function start(deps: TryDeps, call: Call, runtime: RouterRuntime, route: Route, output: StreamOutput): Promise<AttemptResult> {
   const timeouts = timeoutsOf(deps, call, route, runtime)
   deps.selector.begin(route)
-  return isLocal(call, route) ? attemptLocal(deps, call, route, timeouts, output) : attempt(deps, call, route, timeouts, output)
+  if (isLocal(call, route)) return attemptLocal(deps, call, route, timeouts, output)
+  const trying = attempt(deps, call, route, timeouts, output)
+  if (call.endpoint.mode !== 'count_tokens') return trying
+  return trying.then((result) =>
+    result.kind === 'failed' && UNKNOWN.has(result.error.status)
+      ? attemptLocal(deps, call, route, timeouts, output, true)
+      : result,
+  )
 }
+
+/** How servers that speak a protocol, but do not count in it, say so. */
+const UNKNOWN: ReadonlySet<number> = new Set([404, 405, 501])
 
 /** `begun`: monotonic milliseconds. */
 function ended(deps: TryDeps, call: Call, route: Route, result: AttemptResult, begun: number): void {

@@ -174,6 +174,10 @@ describe.each(MODES)('%s', (mode) => {
     })
   })
 
+  it('counts here for a server that does not', async () => {
+    expect((await client.models.countTokens({ model: 'uncounted', contents: 'one two three four five' })).totalTokens).toBe(5)
+  })
+
   it('forces a function and a JSON schema on providers of other protocols', async () => {
     const id = `forced-${mode}`
     await client.models.generateContent({
@@ -302,6 +306,10 @@ function answer(url: string, body: unknown, response: ServerResponse): void {
     })
     return
   }
+  if (url.includes('/uncounted:')) {
+    json(404, { error: { code: 404, message: 'no such method', status: 'NOT_FOUND' } })
+    return
+  }
   if (url.includes(':countTokens')) {
     json(200, { totalTokens: 7, promptTokensDetails: [{ modality: 'TEXT', tokenCount: 7 }] })
     return
@@ -370,6 +378,11 @@ model_list:
   - model_name: embed
     litellm_params:
       model: gemini/gemini-embedding-001
+      api_base: ${google}
+      api_key: sk-upstream
+  - model_name: uncounted
+    litellm_params:
+      model: gemini/uncounted
       api_base: ${google}
       api_key: sk-upstream
   - model_name: flash

@@ -222,9 +222,18 @@ describe('speech', () => {
   })
 
   it('inside JSON is taken out of it', () => {
-    const answer = read('mistral', 'speech', { audio_data: 'QUJD' }, { input: 'abc', response_format: 'wav' })
+    const request = { input: 'abc', response_format: 'wav' }
+    const json = { 'content-type': 'application/json' }
+    const answer = adapterOf('mistral', 'speech').decodeResponse(Buffer.from('{"audio_data":"QUJD"}'), json, contextOf(request))
     expect(answer).toMatchObject({ audio: Buffer.from('ABC'), contentType: 'audio/wav', billing: { units: { character_in: 3 } } })
-    expect(() => read('mistral', 'speech', { error: { message: 'no voice' } })).toThrow(/no voice/)
+    const refused = Buffer.from('{"error":{"message":"no voice"}}')
+    expect(() => adapterOf('mistral', 'speech').decodeResponse(refused, json, contextOf(request))).toThrow(/no voice/)
+    const whole = adapterOf('openai', 'speech').decodeResponse(
+      Buffer.from('ABC'),
+      { 'content-type': 'audio/wav' },
+      contextOf(request),
+    )
+    expect(whole).toMatchObject({ audio: Buffer.from('ABC'), contentType: 'audio/wav', billing: { units: { character_in: 3 } } })
   })
 })
 

@@ -36,8 +36,14 @@ export function speechAdapter(encoder: RequestEncoder, readError: ErrorReader): 
   }
 }
 
-/** Where providers that answer with JSON keep the base64. */
+/** The sound where somebody wants it whole; of providers that answer with JSON, what they keep the base64 in. */
 function decodeSpeech(body: Uint8Array, headers: Headers, context: DecodeContext, readError: ErrorReader): SpeechResponse {
+  const bytes = forwardSpeech(headers, context, readError)
+  if (bytes !== null) {
+    bytes.see?.(body)
+    bytes.end?.()
+    return { audio: body, contentType: bytes.contentType, billing: bytes.usage() }
+  }
   const source = sourceOf(body)
   const answer = jsonObject(source, 'The answer')
   const audio = [answer['audio_data'], answer['audio'], answer['audio_content']].find((value) => typeof value === 'string')

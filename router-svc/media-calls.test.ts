@@ -1,0 +1,121 @@
+import { describe, expect, it } from 'vitest'
+import { GatewayError } from '../shared/errors.ts'
+import { deployment, JSON_TYPE, make, STREAM, settled } from './handle.testkit.ts'
+
+const TTS = { model: 'tts-1', prices: { rateVersion: 'r1', perUnit: { character_in: 15_000_000_000 } } }
+const speech = { model: 'gpt', input: 'hello', voice: 'alloy' }
+const picture = { model: 'gpt', prompt: 'a cat', stream: true }
+const event = (fields: object) => Buffer.from(`data: ${JSON.stringify(fields)}\n\n`)
+const PARTIAL = event({ type: 'image_generation.partial_image', b64_json: 'AA' })
+
+/** A call, once its request is out. */
+async function begun(world: ReturnType<typeof make>, body: Record<string, unknown>, endpoint: string) {
+  const client = world.call(body, { endpoint })
+  await expect.poll(() => world.sent.length).toBe(1)
+  return { client, sink: (world.sent[0] as (typeof world.sent)[number]).sink }
+}
+
+describe('answers that are bytes', () => {
+  it('go out piece by piece, and are billed at their end', async () => {
+    const world = make([deployment('one', TTS)])
+    const { client, sink } = await begun(world, speech, 'aspeech')
+    sink.head(200, { 'content-type': 'audio/mpeg' })
+    sink.data(Buffer.from('ID3'))
+    expect(client.text).toBe('ID3')
+    expect(client.head?.headers['content-type']).toBe('audio/mpeg')
+    client.keepsUp = false
+    sink.data(Buffer.from('-one'))
+    expect(world.sent[0]?.paused).toBe(true)
+    sink.end()
+    await client.done
+    expect(client).toMatchObject({ text: 'ID3-one', ended: true })
+    expect(world.events[0]?.attempts[0]).toMatchObject({
+      outcome: 'success',
+      cost: 75_000,
+      usage: { units: { character_in: 5 } },
+    })
+  })
+
+  it('are no success when nothing came', async () => {
+    const world = make([deployment('one', TTS)], { numRetries: 0 })
+    const { client, sink } = await begun(world, speech, 'aspeech')
+    sink.head(200, { 'content-type': 'audio/mpeg' })
+    sink.end()
+    await client.done
+    expect(client.head?.status).toBeGreaterThanOrEqual(500)
+    expect(world.events[0]?.attempts[0]?.outcome).toBe('failure')
+  })
+
+  it('are cut off where the connection breaks, and what came is booked', async () => {
+    const world = make([deployment('one', TTS)])
+    const { client, sink } = await begun(world, speech, 'aspeech')
+    sink.head(200, { 'content-type': 'audio/mpeg' })
+    sink.data(Buffer.from('ID3'))
+    sink.failed(new GatewayError('provider_connection'))
+    await client.done
+    expect(client.error).not.toBeNull()
+    expect(world.sent).toHaveLength(1)
+    expect(world.events[0]?.attempts[0]).toMatchObject({ outcome: 'partial', cost: 75_000 })
+  })
+})
+
+describe('events that go through', () => {
+  const two = () => make([deployment('one', { model: 'gpt-image-1' }), deployment('two', { model: 'gpt-image-1' })])
+
+  it('end with an error event when the last one never comes', async () => {
+    const world = two()
+    const { client, sink } = await begun(world, picture, 'aimage_generation')
+    sink.head(200, STREAM)
+    sink.data(PARTIAL)
+    sink.end()
+    await client.done
+    expect(client.text.startsWith(PARTIAL.toString())).toBe(true)
+    expect(JSON.parse(client.text.trim().split('\n').at(-1)?.replace('data: ', '') as string)).toHaveProperty('error.message')
+    expect(world.sent).toHaveLength(1)
+    expect(world.events[0]?.attempts[0]?.outcome).toBe('partial')
+  })
+
+  it('that begin with a failure are tried elsewhere', async () => {
+    const world = two()
+    const { client, sink } = await begun(world, picture, 'aimage_generation')
+    sink.head(200, STREAM)
+    sink.data(event({ type: 'error', error: { message: 'busy', code: 'overloaded' } }))
+    await expect.poll(() => world.sent.length).toBe(2)
+    const usage = { input_tokens: 10, output_tokens: 100, total_tokens: 110 }
+    const other = (world.sent[1] as (typeof world.sent)[number]).sink
+    other.head(200, STREAM)
+    other.data(event({ type: 'image_generation.completed', b64_json: 'BB', usage }))
+    other.end()
+    await client.done
+    expect(client.text).not.toContain('busy')
+    expect(world.events[0]?.attempts.map(({ outcome }) => outcome)).toEqual(['failure', 'success'])
+    // 10 at $2,000 and 100 at $8,000 a million.
+    expect(world.events[0]?.attempts[1]?.cost).toBe(10 * 2000 + 100 * 8000)
+  })
+})
+
+it('a long list of texts is one attempt of several requests', async () => {
+  const world = make([deployment('one', { model: 'text-embedding-3-small' })])
+  const input = Array.from({ length: 3000 }, (_, index) => String(index))
+  const client = world.call({ model: 'gpt', input, encoding_format: 'float' }, { endpoint: 'aembedding' })
+  await expect.poll(() => world.sent.length).toBe(2)
+  // The second is there before the first.
+  for (const { request, sink } of [...world.sent].reverse()) {
+    const { input: part } = JSON.parse(String(request.body)) as { input: string[] }
+    const data = part.map((text, index) => ({ object: 'embedding', index, embedding: [Number(text)] }))
+    sink.head(200, JSON_TYPE)
+    sink.data(
+      Buffer.from(
+        JSON.stringify({ object: 'list', model: 'm', data, usage: { prompt_tokens: part.length, total_tokens: part.length } }),
+      ),
+    )
+    sink.end()
+    await settled()
+  }
+  await client.done
+  const { data, usage } = JSON.parse(client.text) as { data: { embedding: number[] }[]; usage: { prompt_tokens: number } }
+  expect(data.map(({ embedding }) => embedding[0])).toEqual(input.map(Number))
+  expect(usage.prompt_tokens).toBe(3000)
+  expect(world.events[0]?.attempts).toHaveLength(1)
+  expect(world.events[0]?.attempts[0]).toMatchObject({ outcome: 'success', cost: 3000 * 2000 })
+})

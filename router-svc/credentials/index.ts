@@ -1,6 +1,6 @@
 import type { Deployment } from '../../proto/deployment.ts'
 import type { Auth, CredentialKind } from '../providers/provider.ts'
-import { bedrockCredential, mantleCredential, sagemakerCredential } from './aws.ts'
+import { bedrockCredential, mantleCredential, pollyCredential, sagemakerCredential } from './aws.ts'
 import { azureCredential } from './azure.ts'
 import { cloudflareCredential } from './cloudflare.ts'
 import type { Credential } from './credential.ts'
@@ -8,6 +8,7 @@ import { databricksCredential } from './databricks.ts'
 import { gigachatCredential } from './gigachat.ts'
 import { copilotCredential } from './github-copilot.ts'
 import { googleCredential } from './google.ts'
+import { ociCredential } from './oci.ts'
 import { predibaseCredential } from './predibase.ts'
 import { sapCredential } from './sap.ts'
 import { snowflakeCredential } from './snowflake.ts'
@@ -32,12 +33,14 @@ const MAKERS: Partial<Readonly<Record<CredentialKind, CredentialMaker>>> = {
   'aws-bedrock': bedrockCredential,
   'aws-mantle': mantleCredential,
   'aws-sagemaker': sagemakerCredential,
+  'aws-polly': pollyCredential,
   azure: azureCredential,
   google: googleCredential,
   predibase: predibaseCredential,
   'github-copilot': copilotCredential,
   gigachat: gigachatCredential,
   sap: sapCredential,
+  oci: ociCredential,
   watsonx: watsonxCredential,
   databricks: databricksCredential,
   snowflake: snowflakeCredential,

@@ -26,10 +26,12 @@ import { jina } from './jina.ts'
 import { langgraph } from './langgraph.ts'
 import { mock } from './mock.ts'
 import { nlpCloud } from './nlp-cloud.ts'
+import { oci } from './oci/index.ts'
 import { ollama } from './ollama/index.ts'
 import { openai } from './openai.ts'
 import { petals } from './petals.ts'
 import { predibase } from './predibase.ts'
+import { azureRealtime, openaiRealtime } from './openai/realtime.ts'
 import type { Provider } from './provider.ts'
 import { withResponses } from './responses/index.ts'
 import { sagemaker, sagemakerChat } from './sagemaker/index.ts'
@@ -42,11 +44,11 @@ import { watsonx, watsonxText } from './watsonx/index.ts'
 
 /** One line a protocol; a provider is a row of the table that names one. */
 const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: ProviderRow) => Provider>> = {
-  openai: (name, row) => withResponses(openai(name, row), row),
+  openai: (name, row) => ({ ...withResponses(openai(name, row), row), ...(row.realtime ? { realtime: openaiRealtime } : {}) }),
   anthropic: (_name, row) => anthropic(row),
   gemini,
-  azure: (name, row) => withResponses(azure(name, row), row, responsesUrl),
-  'azure-ai': (name, row) => withResponses(azure(name, row), row, responsesUrl),
+  azure: (name, row) => ({ ...withResponses(azure(name, row), row, responsesUrl), realtime: azureRealtime }),
+  'azure-ai': (name, row) => ({ ...withResponses(azure(name, row), row, responsesUrl), realtime: azureRealtime }),
   bedrock,
   sagemaker,
   'sagemaker-chat': sagemakerChat,
@@ -64,6 +66,7 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   sap,
   petals,
   'nlp-cloud': nlpCloud,
+  oci,
   langgraph,
   'github-copilot': githubCopilot,
   gigachat,

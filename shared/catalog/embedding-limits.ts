@@ -9,6 +9,7 @@ export const EMBEDDING_LIMITS: Readonly<Record<string, number>> = {
   gemini: 100,
   cohere: 96,
   cohere_chat: 96,
+  oci: 96,
   voyage: 1000,
   jina_ai: 2048,
   watsonx: 1000,

@@ -40,6 +40,19 @@ export const PLATFORMS = {
     noStreamOptions: true,
     stripName: true,
   },
+  // Its key signs requests, and is no secret that is sent (router-svc/credentials/oci.ts).
+  oci: {
+    protocol: 'oci',
+    base: null,
+    keys: [],
+    keyless: true,
+    modes: CHAT_AND_EMBEDDING,
+    unsupported: ['logprobs', 'top_logprobs', ...LEGACY, ...EXTRAS],
+    drop: HINTS,
+    noStreamOptions: true,
+    strictMessages: true,
+    deviates: ['finish_reason', 'usage', 'content', 'tool_calls', 'role'],
+  },
   snowflake: {
     protocol: 'snowflake',
     base: null,

@@ -34,6 +34,7 @@ export interface ProviderRow {
     | 'langgraph'
     | 'mantle'
     | 'nlp-cloud'
+    | 'oci'
     | 'petals'
     | 'predibase'
     | 'sap'

@@ -293,8 +293,8 @@ describe('model names', () => {
   })
 
   it('of providers that are not served yet are left out with a warning', () => {
-    const { warnings } = load(one('oci/cohere.command-r'))
-    expect(warnings).toEqual([expect.stringMatching(/does not serve the provider "oci" yet; this deployment is left out$/)])
+    const { warnings } = load(one('manus/agent'))
+    expect(warnings).toEqual([expect.stringMatching(/does not serve the provider "manus" yet; this deployment is left out$/)])
   })
 
   it('need ids that differ, aliases that lead somewhere and credentials that exist', () => {

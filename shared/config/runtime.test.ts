@@ -178,7 +178,7 @@ describe('deploymentOf', () => {
         message: expect.stringMatching(/model_name.*litellm_params\.rpm.*litellm_params\.timeout/s),
       }),
     )
-    for (const model of ['nowhere/x', 'oci/x', 'unheard-of']) {
+    for (const model of ['nowhere/x', 'manus/x', 'unheard-of']) {
       expect(() => params({ model }), model).toThrow(expect.objectContaining({ code: 'bad_request' }))
     }
   })
@@ -282,7 +282,7 @@ model_list:
   it('leaves out providers that are not served yet', () => {
     expect(
       compile(`model_list:
-  - {model_name: a, litellm_params: {model: oci/a}}
+  - {model_name: a, litellm_params: {model: manus/a}}
   - {model_name: b, litellm_params: {model: openai/b}}
 `).map(({ modelGroup }) => modelGroup),
     ).toEqual(['b'])

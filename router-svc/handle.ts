@@ -82,7 +82,7 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
     const admitted = deps.admission.admit(call, runtime, resolution)
     call.ticket = admitted instanceof Promise ? await admitted : admitted
     if (call.cancelled !== null) throw new GatewayError('cancelled')
-    const looked = deps.cache.begin(call, runtime)
+    const looked = call.responses?.whole === false ? null : deps.cache.begin(call, runtime)
     if (looked !== null) {
       turn = await looked
       if (turn.hit !== null) return await replayCached(deps, call, reply, turn.hit)

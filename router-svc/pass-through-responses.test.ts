@@ -20,6 +20,7 @@ const AT = { model: 'gpt-5', base: 'https://api.openai.com/v1' }
 const turn: ResponsesTurn = {
   previousId: 'resp_before',
   replaced: {},
+  whole: true,
   idOf: (_, id) => `ours_${id}`,
   narrow: (resolution) => resolution,
   keep: () => null,

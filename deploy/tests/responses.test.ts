@@ -280,6 +280,72 @@ describe.each(MODES)('%s', (mode) => {
     expect(native.asked[0]?.body).not.toHaveProperty('previous_response_id')
   })
 
+  it('finds the items that a client only refers to', async () => {
+    const id = `refers-${mode}`
+    const first = await openai.responses.create({ model: 'chat', input: 'hello [[upstream chunks=1]]' })
+    const [said] = first.output
+    await openai.responses.create({
+      model: 'chat',
+      input: [
+        { type: 'item_reference', id: said?.id as string },
+        { role: 'user', content: `more [[upstream id=${id}]]` },
+      ],
+    })
+    const sent = JSON.parse(upstream.served(id)[0]?.body ?? '') as { messages: { role: string; content: string }[] }
+    expect(sent.messages[0]).toMatchObject({ role: 'assistant', content: first.output_text })
+  })
+
+  it('keeps the answers of a provider that speaks Responses and keeps none, streamed or not', async () => {
+    native.asked.length = 0
+    const first = await openai.responses.create({ model: 'stateless', input: 'hello' })
+    const second = await openai.responses
+      .stream({ model: 'stateless', input: 'more', previous_response_id: first.id })
+      .finalResponse()
+    expect(second.previous_response_id).toBe(first.id)
+    await openai.responses.create({ model: 'stateless', input: 'and more', previous_response_id: second.id })
+    const { input, ...sent } = (native.asked[2]?.body ?? { input: [] }) as { input: { role: string }[] }
+    expect(sent).not.toHaveProperty('previous_response_id')
+    expect(input.map(({ role }) => role)).toEqual(['user', 'assistant', 'user', 'assistant', 'user'])
+    expect(await openai.responses.retrieve(second.id)).toMatchObject({ id: second.id, output_text: 'from afar' })
+  })
+
+  it('takes ids that LiteLLM made from the operator alone', async () => {
+    const root = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: gateway.masterKey, maxRetries: 0 })
+    const made = await openai.responses.create({ model: 'native', input: 'hello' })
+    const inner = Buffer.from(made.id.slice('resp_'.length), 'base64url').toString().split(':')
+    const text = `litellm:custom_llm_provider:openai;model_id:${inner[3]};response_id:${inner[4]}`
+    const theirs = `resp_${Buffer.from(text).toString('base64')}`
+    expect(await root.responses.retrieve(theirs)).toMatchObject({ id: theirs, output_text: 'from afar' })
+    expect(await failure(openai.responses.retrieve(theirs))).toBeInstanceOf(OpenAI.NotFoundError)
+  })
+
+  it('parses structured answers, and refuses a wrong request at its place', async () => {
+    const text = { format: { type: 'json_schema' as const, name: 'n', schema: { type: 'object' }, strict: false } }
+    const parsed = await openai.responses.parse({
+      model: 'chat',
+      input: 'hello [[upstream chunks=1]]',
+      text: { verbosity: 'low' },
+    })
+    expect(parsed.status).toBe('completed')
+    const wrong = openai.responses.create({ model: 'chat', input: [{ role: 'user' }], text } as never)
+    expect(await failure(wrong)).toMatchObject({ status: 400, param: 'input[0].content' })
+    const nobody = openai.responses.create({ model: 'nobody', input: 'hello' })
+    expect(await failure(nobody)).toMatchObject({ status: 400 })
+  })
+
+  it.each(['/responses', '/openai/v1/responses', '/openai/responses', '/openai/deployments/chat/responses'])(
+    'answers on %s',
+    async (path) => {
+      const key = await gateway.generateKey({})
+      const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
+      const body = JSON.stringify({ model: 'chat', input: 'hello [[upstream chunks=1]]' })
+      const made = (await (await fetch(`${gateway.url}${path}`, { method: 'POST', headers, body })).json()) as { id: string }
+      expect(made.id).toMatch(/^resp_/)
+      const root = path.startsWith('/openai/deployments') ? '/openai/responses' : path
+      expect(await (await fetch(`${gateway.url}${root}/${made.id}`, { headers })).json()).toMatchObject({ id: made.id })
+    },
+  )
+
   describe('a provider that speaks Responses', () => {
     it('gets the client’s own words, and its answer comes as it is but for names and ids', async () => {
       native.asked.length = 0
@@ -359,6 +425,8 @@ function configFor(upstream: string, native: string): string {
 model_list:
   - model_name: native
     litellm_params: { model: openai/gpt-native, api_base: ${native}/v1, api_key: sk-native }
+  - model_name: stateless
+    litellm_params: { model: groq/llama, api_base: ${native}/v1, api_key: sk-native }
   - model_name: chat
     litellm_params: { model: openai_like/gpt-x, api_base: ${upstream}/v1, api_key: sk-up }
   - model_name: claude

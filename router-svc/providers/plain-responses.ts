@@ -31,6 +31,8 @@ export function plainResponses(
   for (const name of STORED) if (body[name] !== undefined && body[name] !== null) refuse(name, name)
   const functionsOnly = protocol !== 'openai-chat'
   const plain: ChatRequest = { ...request, messages: plainMessages(request.messages, functionsOnly) }
+  // How many words it takes, which other protocols cannot be asked.
+  if (functionsOnly) delete plain['verbosity']
   if (request.tools === undefined) return plain
   const tools: Tool[] = []
   for (const tool of request.tools) {

@@ -4,9 +4,11 @@ import { GatewayError } from '../../shared/errors.ts'
 import type { Log } from '../../shared/log.ts'
 import type { Call } from '../call.ts'
 import type { ChatRequest, ResponsesClient } from '../canonical/chat.ts'
+import { isGatewayField } from '../canonical/gateway-fields.ts'
 import type { InputItem, ResponseObject } from '../canonical/responses.ts'
 import type { CarriedIds } from '../carried/carrier.ts'
 import { carriedIds } from '../carried/ids.ts'
+import { SAME } from '../dialects/openai-responses/request.ts'
 import { type Fields, isFields } from '../providers/json.ts'
 import type { Resolution, Route } from '../runtime.ts'
 import { foreignId } from './foreign-id.ts'
@@ -19,6 +21,8 @@ export interface ResponsesTurn {
   readonly previousId: string | null
   /** Members of the client's body as a provider of the protocol gets them; undefined = left out. */
   readonly replaced: Fields
+  /** The chat made of the request holds all of it: what looks like the same chat is the same request. */
+  readonly whole: boolean
   /** The id of an answer as the client gets it. `id`: the provider's. */
   idOf(route: Route, id: string): string
   /** Of the routes behind a name, those that know what the call goes on from. Throws GatewayError `bad_request` when there are none. */
@@ -121,6 +125,7 @@ function turnOf(
   return {
     previousId,
     replaced,
+    whole: deploymentId === null && isWhole(client),
     idOf(route, id) {
       if (route.provider.responses?.stateless === true) return client.id as string
       return ids.encode('resp_', { deploymentId: route.deployment.id, id })
@@ -152,6 +157,30 @@ function turnOf(
       return put(deps, client.key as string, kept)
     },
   }
+}
+
+/** Fields a chat has a place for, and those that say nothing about the answer. */
+const PLACED: ReadonlySet<string> = new Set([
+  ...SAME,
+  'model',
+  'input',
+  'instructions',
+  'max_output_tokens',
+  'metadata',
+  'previous_response_id',
+  'reasoning',
+  'store',
+  'text',
+  'tool_choice',
+  'tools',
+  'top_logprobs',
+])
+
+function isWhole({ body, unplaced }: ResponsesClient): boolean {
+  if (unplaced.length > 0) return false
+  for (const name in body) if (body[name] != null && !PLACED.has(name) && !isGatewayField(name, body[name])) return false
+  for (const name in body.reasoning) if (name !== 'effort') return false
+  return true
 }
 
 /** Whether answers of a route are kept by its provider, for a client of the protocol. */

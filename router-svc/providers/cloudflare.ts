@@ -2,6 +2,7 @@ import type { Mode } from '../../proto/endpoints.ts'
 import type { ErrorCode } from '../../proto/errors.ts'
 import type { ProviderRow } from '../../shared/catalog/providers.ts'
 import type { GatewayError } from '../../shared/errors.ts'
+import { cloudflareImages } from './images/cloudflare.ts'
 import { isFields, sourceOf } from './json.ts'
 import { decodeListedError, listedError } from './listed-errors.ts'
 import { chatVariant, embeddingVariant, madeProvider, reclassified, type Variant } from './openai-variant.ts'
@@ -32,6 +33,7 @@ export function cloudflare(name: string, row: ProviderRow): Provider {
     ...madeProvider(name, row, 'cloudflare', readError),
     chat: unwrapped(chatVariant(variant)),
     embedding: unwrapped(embeddingVariant(variant)),
+    ...cloudflareImages(readError),
   }
 }
 

@@ -1,11 +1,14 @@
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
 import type { ChatChunk, ChatRequest, ChatResponse } from '../../canonical/chat.ts'
+import { googleImages } from '../images/google.ts'
+import { ownSpeech } from '../own-speech.ts'
 import type { Adapter, Provider, Target, UpstreamRequest } from '../provider.ts'
 import { countAdapter } from './count.ts'
 import { decodeEmbedding, encodeEmbedding } from './embedding.ts'
 import { decodeError } from './errors.ts'
-import { encodeRequest, wrapBody } from './request.ts'
+import { encodeRequest, modelUrl, wrapBody } from './request.ts'
 import { decodeResponse } from './response.ts'
+import { geminiSpeech } from './speech.ts'
 import { GenerateStream } from './stream.ts'
 
 /** An adapter whose requests may be made from the client's own bytes (router-svc/pass-through-gemini.ts). */
@@ -15,6 +18,7 @@ export interface GeminiAdapter extends Adapter<ChatRequest, ChatResponse, ChatCh
 
 /** A provider that speaks Gemini's own protocol: Google AI Studio. */
 export function gemini(name: string, row: Pick<ProviderRow, 'base' | 'keys' | 'bases'>): Provider {
+  const readError: Provider['decodeError'] = (status, headers, body) => decodeError(name, status, headers, body)
   return {
     name,
     // OAuth tokens of Google's accounts are told by their beginning.
@@ -37,6 +41,11 @@ export function gemini(name: string, row: Pick<ProviderRow, 'base' | 'keys' | 'b
       encodeRequest: encodeEmbedding,
       decodeResponse: (body, headers, context) => decodeEmbedding(name, body, headers, context),
     },
-    decodeError: (status, headers, body) => decodeError(name, status, headers, body),
+    ...googleImages(name, (target, method) => `${modelUrl(target)}:${method}`),
+    speech: ownSpeech(
+      geminiSpeech((target) => `${modelUrl(target)}:generateContent`),
+      readError,
+    ),
+    decodeError: readError,
   }
 }

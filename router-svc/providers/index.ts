@@ -31,7 +31,6 @@ import { ollama } from './ollama/index.ts'
 import { openai } from './openai.ts'
 import { petals } from './petals.ts'
 import { predibase } from './predibase.ts'
-import { azureRealtime, openaiRealtime } from './openai/realtime.ts'
 import type { Provider } from './provider.ts'
 import { withResponses } from './responses/index.ts'
 import { sagemaker, sagemakerChat } from './sagemaker/index.ts'
@@ -44,11 +43,11 @@ import { watsonx, watsonxText } from './watsonx/index.ts'
 
 /** One line a protocol; a provider is a row of the table that names one. */
 const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: ProviderRow) => Provider>> = {
-  openai: (name, row) => ({ ...withResponses(openai(name, row), row), ...(row.realtime ? { realtime: openaiRealtime } : {}) }),
+  openai: (name, row) => withResponses(openai(name, row), row),
   anthropic: (_name, row) => anthropic(row),
   gemini,
-  azure: (name, row) => ({ ...withResponses(azure(name, row), row, responsesUrl), realtime: azureRealtime }),
-  'azure-ai': (name, row) => ({ ...withResponses(azure(name, row), row, responsesUrl), realtime: azureRealtime }),
+  azure: (name, row) => withResponses(azure(name, row), row, responsesUrl),
+  'azure-ai': (name, row) => withResponses(azure(name, row), row, responsesUrl),
   bedrock,
   sagemaker,
   'sagemaker-chat': sagemakerChat,

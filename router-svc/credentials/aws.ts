@@ -51,6 +51,9 @@ export const sagemakerCredential: CredentialMaker = credentialFor({
   bearer: false,
 })
 
+/** Polly's: a signature, always. */
+export const pollyCredential: CredentialMaker = credentialFor({ name: 'polly', host: 'polly', bearer: false })
+
 function credentialFor(service: Service): CredentialMaker {
   return (deployment, deps) => {
     const [named, variable] = service.endpoint ?? []

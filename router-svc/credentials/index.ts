@@ -1,6 +1,6 @@
 import type { Deployment } from '../../proto/deployment.ts'
 import type { Auth, CredentialKind } from '../providers/provider.ts'
-import { bedrockCredential, mantleCredential, sagemakerCredential } from './aws.ts'
+import { bedrockCredential, mantleCredential, pollyCredential, sagemakerCredential } from './aws.ts'
 import { azureCredential } from './azure.ts'
 import { cloudflareCredential } from './cloudflare.ts'
 import type { Credential } from './credential.ts'
@@ -33,6 +33,7 @@ const MAKERS: Partial<Readonly<Record<CredentialKind, CredentialMaker>>> = {
   'aws-bedrock': bedrockCredential,
   'aws-mantle': mantleCredential,
   'aws-sagemaker': sagemakerCredential,
+  'aws-polly': pollyCredential,
   azure: azureCredential,
   google: googleCredential,
   predibase: predibaseCredential,

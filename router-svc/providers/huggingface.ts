@@ -2,10 +2,12 @@ import type { ProviderRow } from '../../shared/catalog/providers.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
 import { isGatewayField } from '../canonical/gateway-fields.ts'
-import { jsonValue } from './json.ts'
+import type { RerankRequest, RerankResponse } from '../canonical/rerank.ts'
+import { isFields, jsonValue } from './json.ts'
 import { dropNamed, dropQuietly, parameterRule, refuseUnsupported } from './openai/parameters.ts'
 import { vectorAs } from './openai/response.ts'
 import { openai } from './openai.ts'
+import { ownRanking } from './own-rankings.ts'
 import type { Adapter, DecodeContext, Provider, Target, UpstreamRequest } from './provider.ts'
 
 /**
@@ -23,6 +25,7 @@ export function huggingface(name: string, row: ProviderRow): Provider {
     ...provider,
     chat: { ...chat, encodeRequest: (request, target) => chat.encodeRequest(request, routed(target, row)) },
     embedding: embeddings(row, decodeError),
+    rerank: ranking(row, decodeError),
     decodeError,
   }
 }
@@ -60,6 +63,36 @@ function embeddings(row: ProviderRow, decodeError: Provider['decodeError']): Ada
         decodeError(200, headers, text),
       ),
   }
+}
+
+/** Text Embeddings Inference's own ranking: a list of scores by place (https://huggingface.github.io/text-embeddings-inference/). */
+function ranking(row: ProviderRow, decodeError: Provider['decodeError']): Adapter<RerankRequest, RerankResponse, never> {
+  const unsupported = ['max_chunks_per_doc', 'max_tokens_per_doc']
+  return ownRanking(
+    {
+      rules: { unsupported, drop: ['rank_fields', 'return_documents'] },
+      encode: ({ query, texts, rest }, _request, target) => ({ url: rankingUrl(target, row), body: { query, texts, ...rest } }),
+      read: (answer) => (Array.isArray(answer) ? { results: answer.map(withoutText) } : null),
+    },
+    decodeError,
+  )
+}
+
+/** The router has none: an endpoint an operator runs, named with the path or without. */
+function rankingUrl(target: Target, row: ProviderRow): string {
+  if (!isRouter(target, row)) return `${target.base.replace(/\/rerank$/, '')}/rerank`
+  throw new GatewayError(
+    'bad_request',
+    'litellm.BadRequestError: Hugging Face ranks at endpoints of your own alone: the deployment needs an api_base.',
+    { param: 'model' },
+  )
+}
+
+/** Documents are given back from the request. */
+function withoutText(result: unknown): unknown {
+  if (!isFields(result)) return result
+  const { text: _, ...rest } = result
+  return rest
 }
 
 function send(url: string, body: Record<string, unknown>): UpstreamRequest {

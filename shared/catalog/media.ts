@@ -16,8 +16,8 @@ export interface MediaRow {
   base64?: string
   /** Takes edits as JSON: images as data URLs under `input_references`, or under `image` (several: `images`). */
   edits?: 'references' | 'image'
-  /** Knows no `response_format` of transcriptions: the one asked for is written here. */
-  plainHearing?: true
+  /** Knows no `response_format` of transcriptions: the one asked for is written here. `untimed`: it tells no times either. */
+  plainHearing?: true | 'untimed'
   /** Its rankings: `{passages}` → logits, or `{queries}` → a list of scores; default Cohere's. */
   ranking?: 'passages' | 'scores'
   /** Ranks strings only: documents that are objects become their text. */
@@ -44,6 +44,17 @@ const LOOKS = ['quality', 'style'] as const
 const SPOKEN = ['instructions', 'stream_format'] as const
 const HEARD = ['include', 'stream', 'chunking_strategy'] as const
 
+/** Of its second version, which takes strings only and gives no documents back. */
+const COHERE: MediaRow = {
+  modes: ['rerank', 'transcription'],
+  stringDocuments: true,
+  plainHearing: 'untimed',
+  rules: {
+    rerank: { drop: ['return_documents', 'rank_fields'], unsupported: ['max_chunks_per_doc'] },
+    transcription: { drop: ['timestamp_granularities'], unsupported: [...HEARD, 'prompt'] },
+  },
+}
+
 /** By provider name. */
 export const MEDIA: Readonly<Record<string, MediaRow>> = {
   openai: { modes: [...IMAGES, ...SOUNDS, 'moderation'] },
@@ -59,6 +70,8 @@ export const MEDIA: Readonly<Record<string, MediaRow>> = {
     imageSize: 'image_size',
     rules: { image: { rename: { n: 'num_images', response_format: 'output_format' }, unsupported: [...GPT_IMAGE, ...LOOKS] } },
   },
+  cohere: COHERE,
+  cohere_chat: COHERE,
   cometapi: { modes: ['image'] },
   deepinfra: {
     modes: ['image', ...SOUNDS, 'rerank'],
@@ -95,6 +108,15 @@ export const MEDIA: Readonly<Record<string, MediaRow>> = {
       image: { rename: { model: 'model_name' }, drop: ['response_format', 'user'], unsupported: [...GPT_IMAGE, ...LOOKS, 'n>1'] },
       speech: { rename: { input: 'text', voice: 'speaker' }, drop: ['model'], unsupported: SPOKEN },
     },
+  },
+  infinity: {
+    modes: ['rerank'],
+    stringDocuments: true,
+    rules: { rerank: { drop: ['rank_fields'], unsupported: ['max_chunks_per_doc', 'max_tokens_per_doc'] } },
+  },
+  jina_ai: {
+    modes: ['rerank'],
+    rules: { rerank: { drop: ['rank_fields'], unsupported: ['max_chunks_per_doc', 'max_tokens_per_doc'] } },
   },
   minimax: { modes: ['speech'] },
   mistral: {
@@ -140,6 +162,13 @@ export const MEDIA: Readonly<Record<string, MediaRow>> = {
     modes: ['image'],
     rules: { image: { drop: ['user'], unsupported: ['quality', 'style', 'background', 'moderation'] } },
   },
+  voyage: {
+    modes: ['rerank'],
+    stringDocuments: true,
+    rules: {
+      rerank: { rename: { top_n: 'top_k' }, drop: ['rank_fields'], unsupported: ['max_chunks_per_doc', 'max_tokens_per_doc'] },
+    },
+  },
   xai: {
     modes: ['image', 'image_edit', 'speech', 'transcription'],
     paths: { speech: '/tts', transcription: '/stt' },
@@ -157,7 +186,11 @@ export const MEDIA: Readonly<Record<string, MediaRow>> = {
       transcription: { drop: ['model'], unsupported: [...HEARD, 'prompt', 'temperature'] },
     },
   },
-  xinference: { modes: ['image', ...SOUNDS], rules: { image: { unsupported: [...GPT_IMAGE, ...LOOKS, 'user'] } } },
+  xinference: {
+    modes: ['image', ...SOUNDS, 'rerank'],
+    stringDocuments: true,
+    rules: { image: { unsupported: [...GPT_IMAGE, ...LOOKS, 'user'] }, rerank: { drop: ['rank_fields'] } },
+  },
   zai: {
     modes: ['image'],
     rules: { image: { unsupported: [...GPT_IMAGE, 'style', 'n>1'], drop: ['response_format'], rename: { user: 'user_id' } } },

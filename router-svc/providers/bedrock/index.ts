@@ -8,6 +8,7 @@ import { INVOKED_NOVA, invokedOpenai } from './invoked-chat.ts'
 import { invokedText } from './invoked-text.ts'
 import { type Invoked, invokedAs, traitsFor, traitsOf } from './models.ts'
 import { encodeRequest } from './request.ts'
+import { RERANK } from './rerank.ts'
 import { decodeResponse } from './response.ts'
 import { ConverseStream } from './stream.ts'
 import { isFields, text } from './wire.ts'
@@ -38,6 +39,7 @@ export function bedrock(name: string, row: BedrockRow): Provider {
     keyNames: row.keys,
     chat: CHAT,
     embedding: EMBEDDING,
+    rerank: RERANK,
     prefill: (target, request) => (traitsFor(target).claude?.prefill === true && !thinks(request) ? 'native' : null),
     decodeError,
   }

@@ -1,11 +1,16 @@
+import type { Mode } from '../../../proto/endpoints.ts'
+import { MEDIA } from '../../../shared/catalog/media.ts'
 import type { ChatChunk, ChatRequest, ChatResponse } from '../../canonical/chat.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../../canonical/embedding.ts'
+import { mediaAdapters } from '../openai/media.ts'
+import type { RequestEncoder } from '../openai/request.ts'
 import type { Adapter, Provider } from '../provider.ts'
 import { decodeEmbedding, encodeEmbedding } from './embedding.ts'
 import { decodeError } from './errors.ts'
 import { encodeChat } from './request.ts'
 import { decodeChat } from './response.ts'
 import { ChatStream } from './stream.ts'
+import { endpointUrl } from './wire.ts'
 
 /** What this adapter reads of a row of the provider table. */
 export interface CohereRow {
@@ -37,6 +42,17 @@ export function cohere(name: string, row: CohereRow): Provider {
     ...(row.bases === undefined ? {} : { baseNames: row.bases }),
     chat: CHAT,
     embedding: EMBEDDING,
+    ...mediaAdapters({ protocol: 'openai', base: row.base, keys: row.keys }, MEDIA[name], decodeError, addressed),
     decodeError,
   }
+}
+
+/** Its own paths, whatever part of the address the operator gave. */
+function addressed(mode: Mode, plain: RequestEncoder): RequestEncoder {
+  const endpoint = mode === 'rerank' ? 'rerank' : 'audio/transcriptions'
+  const wrap: RequestEncoder['wrap'] = (target, body) => ({
+    ...plain.wrap(target, body),
+    url: endpointUrl(target.base, endpoint),
+  })
+  return { ...plain, wrap, encode: (request, target) => wrap(target, JSON.stringify(plain.shape(request, target))) }
 }

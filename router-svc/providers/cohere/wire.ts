@@ -4,12 +4,17 @@ import type { Headers } from '../provider.ts'
 
 export { text } from '../json.ts'
 
-/** The v2 API: https://docs.cohere.com/reference/chat and https://docs.cohere.com/reference/embed. */
-const PATHS = { chat: '/v2/chat', embed: '/v2/embed' } as const
+/** The v2 API: https://docs.cohere.com/reference/chat, …/embed, …/rerank and …/create-audio-transcription. */
+const PATHS = {
+  chat: '/v2/chat',
+  embed: '/v2/embed',
+  rerank: '/v2/rerank',
+  'audio/transcriptions': '/v2/audio/transcriptions',
+} as const
 
 /** Operators give the host, the host with a version, or (as LiteLLM takes it) the whole address of an endpoint. */
 export function endpointUrl(base: string, endpoint: keyof typeof PATHS): string {
-  return base.replace(/\/v[12](?:\/(?:chat|embed))?$/, '') + PATHS[endpoint]
+  return base.replace(/\/v[12](?:\/(?:chat|embed|rerank|audio\/transcriptions))?$/, '') + PATHS[endpoint]
 }
 
 /** An answer as an object. Throws `provider_malformed`, or the error where `message` is a text: that is how this API says one. */

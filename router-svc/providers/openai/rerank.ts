@@ -38,7 +38,10 @@ function shaped(
       return { ...rest, queries: [query], documents: texts }
     }
     default: {
-      const given = { query, documents: media.stringDocuments ? texts : documents, top_n, return_documents, rank_fields }
+      // Who does not choose fields itself gets what they hold.
+      const chosen = (request.rank_fields?.length ?? 0) > 0 && rank_fields === undefined
+      const strings = media.stringDocuments || chosen
+      const given = { query, documents: strings ? texts : documents, top_n, return_documents, rank_fields }
       return {
         ...body,
         ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== null)),
@@ -59,13 +62,18 @@ export function textOf(document: string | Readonly<Fields>, fields?: readonly st
 function decodeRanking(body: Uint8Array, headers: Headers, context: DecodeContext, readError: ErrorReader): RerankResponse {
   const source = sourceOf(body)
   const answer = jsonObject(source, 'The answer')
+  const ranking = rankingOf(answer, context)
+  if (ranking !== null) return ranking
+  if (answer['error'] !== undefined && answer['error'] !== null) throw readError(200, headers, source)
+  throw new GatewayError('provider_malformed', 'The answer holds no ranking.')
+}
+
+/** An answer in any of these forms as Cohere's: sorted, cut off, with the documents asked for, and billed. Null = it holds no ranking. */
+export function rankingOf(answer: Readonly<Fields>, context: DecodeContext): RerankResponse | null {
   const list = [answer['results'], answer['rankings'], answer['data'], answer['scores']].find(Array.isArray) as
     | unknown[]
     | undefined
-  if (list === undefined) {
-    if (answer['error'] !== undefined && answer['error'] !== null) throw readError(200, headers, source)
-    throw new GatewayError('provider_malformed', 'The answer holds no ranking.')
-  }
+  if (list === undefined) return null
   const request = context.request as unknown as RerankRequest
   const results = list
     .map((raw, position) => resultOf(raw, position, request))

@@ -6,6 +6,9 @@ import { type Model, modelOf } from './models.ts'
 export const VERSION = 'v1'
 export const GOOGLE_VERSION = 'v1beta1'
 
+/** A base at Google's own hosts of models: its services beside them have hosts of their own. */
+export const GOOGLE = /^https:\/\/(?:[a-z\d-]+-)?aiplatform\.(?:[a-z]+\.rep\.)?googleapis\.com(?:\/|$)/
+
 /** A base somebody gave as the whole address of a model. */
 const WHOLE = /\/(?:publishers\/[^/]+\/models\/[^/]+|endpoints\/\d+)$/
 

@@ -7,9 +7,12 @@ import { googleEmbedding } from './embedding.ts'
 import { googleChat } from './google.ts'
 import { modelOf } from './models.ts'
 import { deployedModels, openModels, partnerModels } from './open.ts'
+import { googleRanking } from './rerank.ts'
+import { googleSpeech } from './speech.ts'
 
 /** Google's Vertex AI: one way to prove who calls, and a protocol a family of models (models.ts). Its base depends on project and location. */
 export function vertex(name: string, row: Pick<ProviderRow, 'keys' | 'bases'>): Provider {
+  const readError: Provider['decodeError'] = (status, headers, body) => decodeError(name, status, headers, body)
   const family = (modes: Partial<Provider>): Provider => ({
     name,
     auth: { type: 'made', kind: 'google' },
@@ -19,9 +22,14 @@ export function vertex(name: string, row: Pick<ProviderRow, 'keys' | 'bases'>): 
     ...modes,
     ...(modes.chat === undefined ? {} : { completion: completionOverChat(modes.chat) }),
     // Google's form of an error, Anthropic's and OpenAI's are all known there.
-    decodeError: (status, headers, body) => decodeError(name, status, headers, body),
+    decodeError: readError,
   })
-  const google = family({ chat: googleChat(name), embedding: googleEmbedding(name) })
+  const google = family({
+    chat: googleChat(name),
+    embedding: googleEmbedding(name),
+    rerank: googleRanking(readError),
+    speech: googleSpeech(name, readError),
+  })
   const families = {
     google,
     claude: family(claude(row.keys)),

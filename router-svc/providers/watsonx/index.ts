@@ -6,6 +6,7 @@ import type { Adapter, Provider, StreamDecoder } from '../provider.ts'
 import { placeOf } from './address.ts'
 import { embeddingAdapter } from './embedding.ts'
 import { decodeError, errorIn, failedFinish } from './errors.ts'
+import { media } from './media.ts'
 import { textChat, textCompletion } from './text.ts'
 
 /** watsonx.ai's chats, which are OpenAI's under another address and with a few names of their own, and its embeddings. */
@@ -15,6 +16,7 @@ export function watsonx(name: string, row: ProviderRow): Provider {
     ...madeProvider(name, row, 'watsonx', readError),
     chat: chatAdapter(name, row, readError),
     embedding: embeddingAdapter(name, row),
+    ...media(name, row),
   }
 }
 

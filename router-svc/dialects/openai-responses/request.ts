@@ -87,7 +87,7 @@ function names(one: Fields, tool: Fields): boolean {
   return one['name'] === tool['name'] && one['server_label'] === tool['server_label']
 }
 
-export function isWebSearch({ type }: Fields): boolean {
+function isWebSearch({ type }: Fields): boolean {
   return typeof type === 'string' && type.startsWith('web_search')
 }
 

@@ -9,6 +9,7 @@ import { type ParameterRule, parameterRule, refuseUnsupported } from './openai/p
 import { OPENAI_PATHS, type RequestEncoder } from './openai/request.ts'
 import { type OpenAIAdapter, openai } from './openai.ts'
 import type { Adapter, Provider, StreamDecoder, Target } from './provider.ts'
+import { azureSpeech } from './sound/azure-speech.ts'
 
 type AddressOf = (target: Target, route: string) => Address
 type Fields = Record<string, unknown>
@@ -16,6 +17,7 @@ type Fields = Record<string, unknown>
 /** Azure OpenAI and Foundry: OpenAI's protocol under Azure's addresses, credentials, and dates of what is understood. */
 export function azure(name: string, row: ProviderRow): Provider {
   const addressOf = row.protocol === 'azure-ai' ? foundryAddress : openaiAddress
+  const spoken = azureSpeech(name, row)
   const { chat, completion: given, embedding, ...rest } = openai(name, { ...row, protocol: 'openai' })
   // Without an endpoint of its own it goes through chat, which the list of providers sees to.
   const completion = row.modes?.includes('completion') ? given : undefined
@@ -27,6 +29,7 @@ export function azure(name: string, row: ProviderRow): Provider {
     ...(completion === undefined ? {} : { completion: addressed(completion, addressOf) }),
     ...(embedding === undefined ? {} : { embedding: addressed(embedding, addressOf) }),
     ...mediaAdapters(row, MEDIA[name], rest.decodeError, (mode, encoder) => addressedEncoder(mode, encoder, addressOf)),
+    serve: (model) => ({ provider: model.startsWith('speech/') ? spoken : null, model }),
   }
 }
 

@@ -7,6 +7,7 @@ import { isFields, sourceOf } from './json.ts'
 import { decodeListedError, listedError } from './listed-errors.ts'
 import { chatVariant, embeddingVariant, madeProvider, reclassified, type Variant } from './openai-variant.ts'
 import type { Adapter, Provider, Target } from './provider.ts'
+import { cloudflareSounds } from './sound/cloudflare.ts'
 
 /** Its numbers, which say more than the statuses they come with. */
 const BY_CODE: Readonly<Record<string, ErrorCode>> = {
@@ -33,6 +34,7 @@ export function cloudflare(name: string, row: ProviderRow): Provider {
     ...madeProvider(name, row, 'cloudflare', readError),
     chat: unwrapped(chatVariant(variant)),
     embedding: unwrapped(embeddingVariant(variant)),
+    ...cloudflareSounds(readError),
     ...cloudflareImages(readError),
   }
 }

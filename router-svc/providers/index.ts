@@ -36,6 +36,10 @@ import { withResponses } from './responses/index.ts'
 import { sagemaker, sagemakerChat } from './sagemaker/index.ts'
 import { sap } from './sap.ts'
 import { snowflake } from './snowflake.ts'
+import { assemblyai } from './sound/assemblyai.ts'
+import { awsPolly } from './sound/aws-polly.ts'
+import { deepgram } from './sound/deepgram.ts'
+import { elevenlabs } from './sound/elevenlabs.ts'
 import { triton } from './triton.ts'
 import { vertex } from './vertex/index.ts'
 import { voyage } from './voyage.ts'
@@ -76,6 +80,10 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   databricks,
   snowflake,
   cloudflare,
+  deepgram,
+  elevenlabs,
+  assemblyai,
+  'aws-polly': awsPolly,
   'black-forest-labs': blackForestLabs,
   fal,
   recraft,

@@ -16,7 +16,7 @@ export const MEDIA_PROVIDERS = {
     base: 'https://fal.run',
     keys: ['FAL_AI_API_KEY', 'FAL_KEY'],
     keyHeader: { name: 'authorization', prefix: 'Key ' },
-    modes: ['image', 'image_edit'],
+    modes: ['image', 'image_edit', 'transcription'],
   },
   recraft: {
     protocol: 'recraft',
@@ -47,4 +47,33 @@ export const MEDIA_PROVIDERS = {
     keyHeader: { name: 'x-api-key' },
     modes: ['image_variation'],
   },
+
+  // Sounds.
+  deepgram: {
+    protocol: 'deepgram',
+    base: 'https://api.deepgram.com/v1',
+    keys: ['DEEPGRAM_API_KEY'],
+    bases: ['DEEPGRAM_API_BASE'],
+    modes: ['speech', 'transcription'],
+  },
+  elevenlabs: {
+    protocol: 'elevenlabs',
+    base: 'https://api.elevenlabs.io',
+    keys: ['ELEVENLABS_API_KEY'],
+    bases: ['ELEVENLABS_API_BASE'],
+    modes: ['speech', 'transcription'],
+  },
+  // Its chats are OpenAI's at a host of their own, with the bare key.
+  assemblyai: {
+    protocol: 'assemblyai',
+    base: 'https://llm-gateway.assemblyai.com/v1',
+    keys: ['ASSEMBLYAI_API_KEY'],
+    bases: ['ASSEMBLYAI_API_BASE'],
+    keyHeader: { name: 'authorization' },
+    modes: ['chat', 'transcription'],
+    maxTokensName: 'max_tokens',
+    deviates: ['finish_reason', 'usage', 'tool_calls'],
+  },
+  // Amazon's: the base follows the region, requests are signed (router-svc/credentials/aws.ts).
+  aws_polly: { protocol: 'aws-polly', base: null, keys: [], keyless: true, modes: ['speech'] },
 } as const satisfies Readonly<Record<string, ProviderRow>>

@@ -4,6 +4,7 @@ import { type Fields, isFields, parsedInput, text } from '../json.ts'
 import { decodeError } from '../openai/error.ts'
 import { sidesOf } from '../openai/media-usage.ts'
 import type { Headers, Provider, Target, UpstreamAnswer, UpstreamRequest } from '../provider.ts'
+import { falHearing } from '../sound/fal.ts'
 import { postJson } from '../text-protocol.ts'
 import { type Asked, imageAdapter, type Made, type Pending } from './adapter.ts'
 import { failure, get, imagesIn, objectIn } from './answers.ts'
@@ -39,7 +40,8 @@ export function fal(name: string, row: ProviderRow): Provider {
     read,
     encode: (request, target, count) => encode(request, target, count, imagesOf(request, target)),
   })
-  return imageProvider(name, row, { image, image_edit: edit }, (status, headers, body) => falError(name, status, headers, body))
+  const readError: Provider['decodeError'] = (status, headers, body) => falError(name, status, headers, body)
+  return { ...imageProvider(name, row, { image, image_edit: edit }, readError), ...falHearing(readError) }
 }
 
 function encode(request: ImageRequest, target: Target, count: number, images: Fields = {}): UpstreamRequest {

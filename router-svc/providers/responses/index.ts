@@ -42,7 +42,8 @@ export function withResponses(provider: Provider, row: ProviderRow, urlOf?: UrlO
       const model = named ?? asked
       const only = row.reasoningModels === true && speaksOnlyResponses(baseModel ?? model)
       const chosen = settings['use_chat_completions_api'] !== true && (named !== null || only || info['mode'] === 'responses')
-      return { provider: chosen ? throughResponses : null, model }
+      if (chosen) return { provider: throughResponses, model }
+      return provider.serve?.(model, { baseModel, settings, info }) ?? { provider: null, model }
     },
   }
 }

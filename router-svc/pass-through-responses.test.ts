@@ -23,6 +23,7 @@ const turn: ResponsesTurn = {
   whole: true,
   idOf: (_, id) => `ours_${id}`,
   narrow: (resolution) => resolution,
+  demand: () => undefined,
   keep: () => null,
 }
 const stamp: Restamp = { model: 'alias', readError: openai.decodeError, route: {} as Route, turn }

@@ -29,7 +29,10 @@ export interface Sent {
 
 /** The adapter of a route for the call's mode. Throws GatewayError `unsupported_endpoint`. */
 export function adapterOf(call: Call, route: Route): AnyAdapter {
-  if (call.responses !== null && speaksResponses(route)) return route.provider.responses as unknown as AnyAdapter
+  if (call.responses !== null) {
+    call.responses.demand(route)
+    if (speaksResponses(route)) return route.provider.responses as unknown as AnyAdapter
+  }
   const adapter = route.provider[call.endpoint.mode] as AnyAdapter | undefined
   if (adapter === undefined) {
     throw new GatewayError('unsupported_endpoint', `${route.provider.name} does not serve ${call.endpoint.path}.`, {

@@ -82,6 +82,8 @@ describe('what a call goes on from', () => {
     expect(turn.keep(answer('resp_other'))).toBeNull()
     expect(narrowed(turn, route('d0', native), route('d1', native))).toEqual(['d1'])
     expect(narrowed(turn, route('d0', native), route('d2'))).toEqual(['d0'])
+    expect(() => turn.demand(route('d0', native))).not.toThrow()
+    expect(() => turn.demand(route('d2'))).toThrow(expect.objectContaining({ param: 'previous_response_id' }))
     const chats = [route('d2'), route('d3', { stateless: true }), route('d4', native, { use_chat_completions_api: true })]
     expect(() => narrowed(turn, ...chats)).toThrow(
       expect.objectContaining({ code: 'bad_request', param: 'previous_response_id' }),

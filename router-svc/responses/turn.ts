@@ -27,6 +27,8 @@ export interface ResponsesTurn {
   idOf(route: Route, id: string): string
   /** Of the routes behind a name, those that know what the call goes on from. Throws GatewayError `bad_request` when there are none. */
   narrow(resolution: Resolution): Resolution
+  /** Throws GatewayError `bad_request` where a route, a fallback's, does not know what the call goes on from. */
+  demand(route: Route): void
   /** Keeps the answer where its provider does not: the response object, or the event that ends its stream. Null = nothing is to be kept. Never rejects. */
   keep(answer: Uint8Array | string): Promise<void> | null
 }
@@ -143,11 +145,10 @@ function turnOf(
       // Another deployment of the provider may be of the same account: it will say.
       const routes = there.length > 0 ? there : knows
       if (routes.length > 0) return { ...resolution, routes }
-      throw new GatewayError(
-        'bad_request',
-        `The response ${previousId} is kept by the provider of another model: ${resolution.group} cannot go on from it. Send its items as input.`,
-        { param: 'previous_response_id' },
-      )
+      throw elsewhere(previousId, resolution.group)
+    },
+    demand(route) {
+      if (deploymentId !== null && !keepsResponses(route)) throw elsewhere(previousId, route.deployment.modelGroup)
     },
     keep(answer) {
       if (client.body.store === false) return null
@@ -157,6 +158,14 @@ function turnOf(
       return put(deps, client.key as string, kept)
     },
   }
+}
+
+function elsewhere(previousId: string | null, group: string): GatewayError {
+  return new GatewayError(
+    'bad_request',
+    `The response ${previousId} is kept by the provider of another model: ${group} cannot go on from it. Send its items as input.`,
+    { param: 'previous_response_id' },
+  )
 }
 
 /** Fields a chat has a place for, and those that say nothing about the answer. */

@@ -28,6 +28,7 @@ import { createSpenders } from './ledger/alerts.ts'
 import { createLedger } from './ledger/book.ts'
 import { consumeUsage } from './ledger/consume.ts'
 import { createCustomerNames } from './ledger/customers.ts'
+import { serveObjects, settleObjects } from './ledger/objects.ts'
 import { createPricing } from './ledger/price.ts'
 import { createProjection } from './ledger/projection.ts'
 import { createConfiguration, watchConfiguration } from './models/configuration.ts'
@@ -179,6 +180,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     watchPrices({ bus, clock, book: priceBook, runtime, log }),
     serveTunnel(bus, router, { bodyLimit: BODY_LIMIT, log }),
     consumeUsage({ bus, ledger, log }),
+    serveObjects({ bus, db }),
   ]
   const databaseState = tellDatabaseState({ bus, db, clock })
   await rebuildAtStart({ counters, bus, db, clock, log })
@@ -195,7 +197,11 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     config,
     clock,
     log,
-    others: [watchImports({ db, bus }), ...(rotation === null ? [] : [rotation])],
+    others: [
+      watchImports({ db, bus }),
+      settleObjects({ bus, db, clock, log, every: (config().general_settings.proxy_batch_polling_interval ?? 3_600) * 1_000 }),
+      ...(rotation === null ? [] : [rotation]),
+    ],
   })
   const door: Door | null = deps.listen == null ? null : await listen(router, deps.listen)
 

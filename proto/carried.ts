@@ -1,7 +1,7 @@
 import type { Endpoint } from './endpoints.ts'
 
 /** Who knows a family of carried endpoints: one file each in router-svc/carried. */
-export type CarrierName = 'pass-through' | 'responses'
+export type CarrierName = 'pass-through' | 'responses' | 'objects' | 'message-batches'
 
 /**
  * An endpoint whose calls are carried to a provider in the provider's own words: no model speaks, or the client wants that very provider.
@@ -46,6 +46,7 @@ function passThrough(prefix: string, dialect: Endpoint['dialect'] = 'openai-chat
 }
 
 const OPENAI = ['openai_routes', 'llm_api_routes'] as const
+const ANTHROPIC = ['anthropic_routes', 'llm_api_routes'] as const
 
 /** What is done with responses of the Responses API beside making them, below each path it is served at. */
 function responses(root: string): CarriedEndpoint[] {
@@ -67,14 +68,126 @@ function responses(root: string): CarriedEndpoint[] {
   ]
 }
 
+/** Objects at providers with OpenAI's API for them: name in the ledger, method, path below `/v1`. */
+const OBJECTS: readonly (readonly [name: string, method: string, path: string])[] = [
+  ['acreate_file', 'POST', '/files'],
+  ['afile_list', 'GET', '/files'],
+  ['afile_retrieve', 'GET', '/files/{id}'],
+  ['afile_delete', 'DELETE', '/files/{id}'],
+  ['afile_content', 'GET', '/files/{id}/content'],
+  ['acreate_batch', 'POST', '/batches'],
+  ['alist_batches', 'GET', '/batches'],
+  ['aretrieve_batch', 'GET', '/batches/{id}'],
+  ['acancel_batch', 'POST', '/batches/{id}/cancel'],
+  ['acreate_fine_tuning_job', 'POST', '/fine_tuning/jobs'],
+  ['alist_fine_tuning_jobs', 'GET', '/fine_tuning/jobs'],
+  ['aretrieve_fine_tuning_job', 'GET', '/fine_tuning/jobs/{id}'],
+  ['acancel_fine_tuning_job', 'POST', '/fine_tuning/jobs/{id}/cancel'],
+  ['apause_fine_tuning_job', 'POST', '/fine_tuning/jobs/{id}/pause'],
+  ['aresume_fine_tuning_job', 'POST', '/fine_tuning/jobs/{id}/resume'],
+  ['alist_fine_tuning_events', 'GET', '/fine_tuning/jobs/{id}/events'],
+  ['alist_fine_tuning_checkpoints', 'GET', '/fine_tuning/jobs/{id}/checkpoints'],
+  ['avector_store_create', 'POST', '/vector_stores'],
+  ['avector_store_list', 'GET', '/vector_stores'],
+  ['avector_store_retrieve', 'GET', '/vector_stores/{id}'],
+  ['avector_store_update', 'POST', '/vector_stores/{id}'],
+  ['avector_store_delete', 'DELETE', '/vector_stores/{id}'],
+  ['avector_store_search', 'POST', '/vector_stores/{id}/search'],
+  ['avector_store_file_create', 'POST', '/vector_stores/{id}/files'],
+  ['avector_store_file_list', 'GET', '/vector_stores/{id}/files'],
+  ['avector_store_file_retrieve', 'GET', '/vector_stores/{id}/files/{file}'],
+  ['avector_store_file_update', 'POST', '/vector_stores/{id}/files/{file}'],
+  ['avector_store_file_delete', 'DELETE', '/vector_stores/{id}/files/{file}'],
+  ['avector_store_file_content', 'GET', '/vector_stores/{id}/files/{file}/content'],
+  ['avector_store_file_batch_create', 'POST', '/vector_stores/{id}/file_batches'],
+  ['avector_store_file_batch_retrieve', 'GET', '/vector_stores/{id}/file_batches/{batch}'],
+  ['avector_store_file_batch_cancel', 'POST', '/vector_stores/{id}/file_batches/{batch}/cancel'],
+  ['avector_store_file_batch_files', 'GET', '/vector_stores/{id}/file_batches/{batch}/files'],
+  ['acreate_assistants', 'POST', '/assistants'],
+  ['aget_assistants', 'GET', '/assistants'],
+  ['aget_assistant', 'GET', '/assistants/{id}'],
+  ['aupdate_assistant', 'POST', '/assistants/{id}'],
+  ['adelete_assistant', 'DELETE', '/assistants/{id}'],
+  ['acreate_thread', 'POST', '/threads'],
+  ['arun_thread', 'POST', '/threads/runs'],
+  ['aget_thread', 'GET', '/threads/{id}'],
+  ['aupdate_thread', 'POST', '/threads/{id}'],
+  ['adelete_thread', 'DELETE', '/threads/{id}'],
+  ['a_add_message', 'POST', '/threads/{id}/messages'],
+  ['aget_messages', 'GET', '/threads/{id}/messages'],
+  ['aget_message', 'GET', '/threads/{id}/messages/{message}'],
+  ['aupdate_message', 'POST', '/threads/{id}/messages/{message}'],
+  ['adelete_message', 'DELETE', '/threads/{id}/messages/{message}'],
+  ['arun_thread', 'POST', '/threads/{id}/runs'],
+  ['aget_runs', 'GET', '/threads/{id}/runs'],
+  ['aget_run', 'GET', '/threads/{id}/runs/{run}'],
+  ['aupdate_run', 'POST', '/threads/{id}/runs/{run}'],
+  ['acancel_run', 'POST', '/threads/{id}/runs/{run}/cancel'],
+  ['asubmit_tool_outputs', 'POST', '/threads/{id}/runs/{run}/submit_tool_outputs'],
+  ['aget_run_steps', 'GET', '/threads/{id}/runs/{run}/steps'],
+  ['aget_run_step', 'GET', '/threads/{id}/runs/{run}/steps/{step}'],
+  ['acreate_container', 'POST', '/containers'],
+  ['alist_containers', 'GET', '/containers'],
+  ['aretrieve_container', 'GET', '/containers/{id}'],
+  ['adelete_container', 'DELETE', '/containers/{id}'],
+  ['aupload_container_file', 'POST', '/containers/{id}/files'],
+  ['alist_container_files', 'GET', '/containers/{id}/files'],
+  ['aretrieve_container_file', 'GET', '/containers/{id}/files/{file}'],
+  ['adelete_container_file', 'DELETE', '/containers/{id}/files/{file}'],
+  ['aretrieve_container_file_content', 'GET', '/containers/{id}/files/{file}/content'],
+  ['avideo_generation', 'POST', '/videos'],
+  ['avideo_list', 'GET', '/videos'],
+  ['avideo_edit', 'POST', '/videos/edits'],
+  ['avideo_extension', 'POST', '/videos/extensions'],
+  ['avideo_status', 'GET', '/videos/{id}'],
+  ['avideo_delete', 'DELETE', '/videos/{id}'],
+  ['avideo_content', 'GET', '/videos/{id}/content'],
+  ['avideo_remix', 'POST', '/videos/{id}/remix'],
+]
+
+function objects(root: string, of: RegExp = /^/): CarriedEndpoint[] {
+  return OBJECTS.filter(([, , path]) => of.test(path)).map(([name, method, path]) => ({
+    name,
+    methods: [method],
+    path: root + path,
+    carrier: 'objects',
+    dialect: 'openai-chat',
+    groups: OPENAI,
+  }))
+}
+
+/** Anthropic's batches, in its own words. */
+function messageBatches(): CarriedEndpoint[] {
+  const row = (name: string, method: string, path: string): CarriedEndpoint => ({
+    name,
+    methods: [method],
+    path: `/v1/messages/batches${path}`,
+    carrier: 'message-batches',
+    dialect: 'anthropic',
+    groups: ANTHROPIC,
+  })
+  return [
+    row('acreate_batch', 'POST', ''),
+    row('alist_batches', 'GET', ''),
+    row('aretrieve_batch', 'GET', '/{id}'),
+    row('adelete_batch', 'DELETE', '/{id}'),
+    row('acancel_batch', 'POST', '/{id}/cancel'),
+    row('aretrieve_batch_results', 'GET', '/{id}/results'),
+  ]
+}
+
 /** Carried endpoints. A new one is one row here, plus a carrier when nobody knows its family. Dialect endpoints come first. */
 export const CARRIED: readonly CarriedEndpoint[] = [
   ...responses('/v1/responses'),
   ...responses('/openai/v1/responses'),
   ...responses('/openai/responses'),
+  ...objects('/v1'),
+  ...messageBatches(),
+  // Before the provider in the path, whose own files these are.
+  passThrough('anthropic', 'anthropic'),
+  ...objects('/{provider}/v1', /^\/(?:files|batches)/),
   passThrough('openai'),
   passThrough('openai_passthrough'),
-  passThrough('anthropic', 'anthropic'),
 ]
 
 /** The carried endpoint of a name and path pattern; undefined for one of a newer edge. */

@@ -199,6 +199,8 @@ export interface RuntimeSettings {
   /** No master key is set: every caller is a proxy admin (surface reference §0). */
   open: boolean
   routing: RoutingSettings
+  /** Ids as providers give them may be used by everybody, not by proxy admins alone. */
+  providerObjectIds?: true
   /** Null = answers are not cached. */
   cache: CacheSettings | null
 }

@@ -18,6 +18,10 @@ export interface Subjects {
   readonly limits: string
   /** What accounting asks one router to do with the response cache, request and reply. */
   readonly cache: string
+  /** Objects kept at providers and whose they are, request and reply. */
+  readonly objects: string
+  /** What accounting asks a router to look at and book when it is done, request and reply. */
+  readonly settle: string
   /** Checks of deployments, by a router, request and reply. */
   readonly health: string
   /** A management HTTP request, answered as a stream. */
@@ -52,6 +56,8 @@ export function subjects(prefix = 'tp'): Subjects {
     identity: `${prefix}.identity`,
     limits: `${prefix}.limits`,
     cache: `${prefix}.cache`,
+    objects: `${prefix}.objects`,
+    settle: `${prefix}.settle`,
     health: `${prefix}.health`,
     admin: `${prefix}.admin`,
     changed: (kind) => `${prefix}.changed.${kind}`,

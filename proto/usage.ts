@@ -1,4 +1,5 @@
 import type { WireError } from './errors.ts'
+import type { ObjectNews } from './objects.ts'
 
 /**
  * What one attempt used. Integers; absent = 0. `input` includes cache reads and writes, audio, images and video; `output` includes
@@ -130,6 +131,8 @@ export interface UsageEvent {
   /** Of an answer from the cache: what it is kept under, and the tokens it saved, which nobody bills. */
   cacheKey?: string
   savedUsage?: TokenUsage
+  /** What the call did to objects kept at providers. */
+  objects?: ObjectNews[]
 }
 
 export const NO_TOKENS: Readonly<TokenUsage> = Object.freeze({

@@ -19,7 +19,9 @@ import { createAdmission } from './admission/admission.ts'
 import { createLimitSource } from './admission/limit-source.ts'
 import { createEmbed } from './cache/embed.ts'
 import { createResponseCache, type ResponseCacheDeps } from './cache/response-cache.ts'
-import { createCarry } from './carried/carry.ts'
+import { askAs, createCarry } from './carried/carry.ts'
+import { createFinder } from './carried/finder.ts'
+import { CARETAKER, serveSettling } from './carried/object-tools.ts'
 import { createTokenCounter } from './count-tokens.ts'
 import { createTokens } from './credentials/tokens.ts'
 import { createHandle } from './handle.ts'
@@ -227,11 +229,23 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     codec,
     sealer: deps.sealer,
     kept: store,
+    bus,
     inForce: () => ({ runtime: runtime as RouterRuntime, snapshot: published as RuntimeSnapshot }),
     compile,
     admission,
     spool,
     observe,
+    log,
+  })
+  const settling = serveSettling({
+    bus,
+    settling: () => {
+      const found = { runtime: runtime as RouterRuntime, snapshot: published as RuntimeSnapshot }
+      const { byDeployment } = createFinder({ identity: CARETAKER }, { ...found, compile })
+      const ask = askAs({ http: deps.http, clock })
+      const book = (event: UsageEvent): void => spool.append(event, () => undefined)
+      return { byDeployment, ask, book, routes: found.runtime.routes, routerId: bus.id, now: () => clock.now() }
+    },
     log,
   })
   const checks = createHealthChecks({
@@ -295,7 +309,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     draining = true
     bus.beat(fields())
     const until = clock.monotonic() + limit
-    await Promise.all([checks.stop(), ...services.map((service) => service.stop())])
+    await Promise.all([checks.stop(), settling.stop(), ...services.map((service) => service.stop())])
     if (inFlight > 0) {
       await new Promise<void>((resolve) => {
         const timer = clock.after(limit, resolve)

@@ -18,6 +18,7 @@ import {
 import { findSpent } from '../sql/spend.ts'
 import { cleanJson, entriesOf, type Priced } from './entries.ts'
 import { checkUsageEvent } from './event.ts'
+import { keepObjects } from './objects.ts'
 import { rollUp, sumEntries } from './rollup.ts'
 import { scopesOf } from './scopes.ts'
 
@@ -85,6 +86,7 @@ export function createLedger(deps: LedgerDeps): Ledger {
     const { entries, rejected } = prepare(events)
     const { added, spent } = await db.transaction(async (tx) => {
       for (const { event, reason } of rejected) await park(tx, event, reason)
+      await keepObjects(tx, events)
       return entries.length === 0 ? NOTHING : addEntries(tx, entries)
     })
     if (rejected.length > 0) log.warn({ rejected: rejected.length, first: rejected[0]?.reason }, 'usage events were parked')

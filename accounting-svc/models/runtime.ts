@@ -6,6 +6,7 @@ import type { Clock } from '../../shared/clock.ts'
 import type { Config } from '../../shared/config/config.ts'
 import { deploymentsOf, settingsOf } from '../../shared/config/runtime.ts'
 import type { Sealer } from '../../shared/config/secrets.ts'
+import { servicesOf } from '../../shared/config/services.ts'
 import type { Database } from '../../shared/db/db.ts'
 import type { Log } from '../../shared/log.ts'
 import type { PriceBook } from './price-book.ts'
@@ -57,10 +58,16 @@ export async function createRuntime(deps: {
   let beside: readonly Deployment[] = []
   let turn: Promise<unknown> = Promise.resolve()
 
-  async function publish(built: Pick<RuntimeSnapshot, 'deployments' | 'settings'>): Promise<void> {
+  async function publish(built: Pick<RuntimeSnapshot, 'deployments' | 'settings' | 'services'>): Promise<void> {
     const present = (await bucket.get(RUNTIME)) as RuntimeSnapshot | undefined
     const revision = (present?.revision ?? 0) + 1
-    const snapshot: RuntimeSnapshot = { v: WIRE_VERSION, revision, ...built, pricing: prices.pricing() }
+    const snapshot: RuntimeSnapshot = {
+      v: WIRE_VERSION,
+      revision,
+      services: servicesOf(config, env, sealer, catalog),
+      ...built,
+      pricing: prices.pricing(),
+    }
     await bucket.put(RUNTIME, snapshot)
     keep(built.deployments)
     settings = built.settings
@@ -85,7 +92,7 @@ export async function createRuntime(deps: {
 
   async function use(next: Config): Promise<void> {
     const { own, ...built } = await build(next)
-    await publish(built)
+    await publish({ ...built, services: servicesOf(next, env, sealer, catalog) })
     config = next
     configured = own
   }

@@ -4,6 +4,7 @@ import type { TokenUsage, UsageEvent } from '../../proto/usage.ts'
 import type { Headers, UpstreamAnswer } from '../providers/provider.ts'
 import type { ResponseStore } from '../responses/store.ts'
 import type { Route, RouterRuntime } from '../runtime.ts'
+import type { ObjectTools } from './object-tools.ts'
 
 /**
  * Knows one family of endpoints whose calls are carried to a provider in its own words (proto/carried.ts): where they go, what is changed in
@@ -11,7 +12,7 @@ import type { Route, RouterRuntime } from '../runtime.ts'
  */
 export interface Carrier {
   /** Where the call goes, and as which model's call it is admitted and booked. Throws GatewayError. Nothing is sent yet. */
-  choose(request: CarriedRequest, find: Finder): Choice
+  choose(request: CarriedRequest, find: Finder, ids: CarriedIds): Choice | Promise<Choice>
   /** Throws or rejects with GatewayError. */
   serve(request: CarriedRequest, choice: Choice, tools: CarriedTools): Promise<CarriedAnswer>
 }
@@ -49,6 +50,10 @@ export interface Finder {
    * else the environment. Throws GatewayError `provider_authentication` when there are none.
    */
   byProvider(provider: string, purpose?: string): Route
+  /** Credentials the settings name for a purpose, or for `purpose:id` of several. */
+  services(purpose: string): { provider: string; vectorStore: string | null; route(): Route }[]
+  /** The caller may use every model there is. */
+  readonly anyModel: boolean
 }
 
 /** A request to the provider, without its credential. */
@@ -65,6 +70,8 @@ export interface CarriedTools {
   ask(route: Route, upstream: CarriedUpstream): Promise<UpstreamAnswer>
   /** Ids that name their deployment and belong to the caller (ids.ts). */
   readonly ids: CarriedIds
+  /** Files, batches and the like at providers, as far as we remember them. */
+  readonly objects: ObjectTools
   /** Responses that the gateway keeps itself. */
   readonly kept: ResponseStore
   /** Books what another event than this call's cost: a batch's results. Unique by its call id, so it may be said again. */

@@ -1,7 +1,8 @@
 import type { CallMessage } from '../../proto/call.ts'
 import { asEndpoint, type CarriedCall, type CarriedEndpoint, carriedEndpoint } from '../../proto/carried.ts'
+import type { ObjectNews, ObjectOwner } from '../../proto/objects.ts'
 import type { Attempt, Outcome, TokenUsage, UsageEvent } from '../../proto/usage.ts'
-import type { IncomingStream } from '../../shared/bus/bus.ts'
+import type { Bus, IncomingStream } from '../../shared/bus/bus.ts'
 import type { Codec } from '../../shared/bus/codec.ts'
 import type { Clock, DeadlineWheel } from '../../shared/clock.ts'
 import type { Sealer } from '../../shared/config/secrets.ts'
@@ -22,11 +23,12 @@ import { booking, intent, usageEvent } from '../report.ts'
 import type { ResponseStore } from '../responses/store.ts'
 import type { Resolution, Route } from '../runtime.ts'
 import type { Spool } from '../spool.ts'
-import type { CarriedAnswer, CarriedRequest, CarriedUpstream, Carrier, Choice } from './carrier.ts'
+import type { CarriedAnswer, CarriedIds, CarriedRequest, CarriedTools, CarriedUpstream, Carrier, Choice } from './carrier.ts'
 import { createFinder, type FinderDeps } from './finder.ts'
 import { forward } from './forward.ts'
 import { carriedIds } from './ids.ts'
 import { CARRIERS } from './index.ts'
+import { objectTools } from './object-tools.ts'
 
 export interface CarryDeps {
   routerId: string
@@ -36,6 +38,7 @@ export interface CarryDeps {
   codec: Codec
   sealer: Pick<Sealer, 'sign'>
   kept: ResponseStore
+  bus: Pick<Bus, 'request' | 'subjects'>
   /** What is in force. */
   inForce(): Pick<FinderDeps, 'runtime' | 'snapshot'>
   compile: FinderDeps['compile']
@@ -47,6 +50,8 @@ export interface CarryDeps {
 
 /** Answers carriers read themselves: objects and lists; files with results. */
 const ASKED_LIMIT = 512 * 1024 * 1024
+/** Milliseconds of silence after which a request that no call waits for is given up. */
+const ASIDE_LIMIT = 60_000
 
 /**
  * Carries calls to providers in their own words: admit, choose, send, pass the answer on, report. One attempt, no fallback: what the client
@@ -54,13 +59,18 @@ const ASKED_LIMIT = 512 * 1024 * 1024
  */
 export function createCarry(deps: CarryDeps): (incoming: IncomingStream, finished: () => void) => void {
   return (incoming, finished) => {
-    carry(deps, incoming)
+    carry({ ...deps, news: [] }, incoming)
       .catch((err) => {
         deps.log.error({ err, stream: incoming.id }, 'a carried call ended in an unexpected error')
         if (!incoming.closed) incoming.fail(toWire(new GatewayError('internal')))
       })
       .finally(finished)
   }
+}
+
+/** Of one call: with what it did to objects at providers. */
+interface CallDeps extends CarryDeps {
+  news: ObjectNews[]
 }
 
 /** How it ended. `body` null = the answer is with the client already, but for its end. */
@@ -73,7 +83,7 @@ interface Carried {
   headers: Headers
 }
 
-async function carry(deps: CarryDeps, incoming: IncomingStream): Promise<void> {
+async function carry(deps: CallDeps, incoming: IncomingStream): Promise<void> {
   const message = incoming.head as CallMessage
   const carried = message.carried as NonNullable<CallMessage['carried']>
   const row = carriedEndpoint(message.endpoint, carried.pattern)
@@ -99,7 +109,7 @@ async function carry(deps: CarryDeps, incoming: IncomingStream): Promise<void> {
   finish(deps, call, reply, end)
 }
 
-async function serve(deps: CarryDeps, call: Call, row: CarriedEndpoint, carried: CarriedCall, reply: Reply): Promise<Carried> {
+async function serve(deps: CallDeps, call: Call, row: CarriedEndpoint, carried: CarriedCall, reply: Reply): Promise<Carried> {
   const { incoming } = call
   const { runtime, snapshot } = deps.inForce()
   call.raw = incoming.body ?? (await incoming.collect(runtime.settings.maxRequestBytes))
@@ -107,7 +117,8 @@ async function serve(deps: CarryDeps, call: Call, row: CarriedEndpoint, carried:
   call.parsed = request.json() ?? {}
   call.options = optionsOf(call, runtime.settings.customerHeaders)
   const carrier: Carrier = CARRIERS[row.carrier]
-  const choice = carrier.choose(request, createFinder(call, { runtime, snapshot, compile: deps.compile }))
+  const find = createFinder(call, { runtime, snapshot, compile: deps.compile })
+  const choice = await carrier.choose(request, find, carriedIds(call.identity, deps.sealer))
   call.requestedModel = choice.model
   call.modelGroup = choice.modelGroup
   const admitted = deps.admission.admit(call, runtime, resolutionOf(choice))
@@ -151,7 +162,7 @@ function resolutionOf({ route, modelGroup }: Choice): Resolution {
 }
 
 async function attempt(
-  deps: CarryDeps,
+  deps: CallDeps,
   call: Call,
   carrier: Carrier,
   request: CarriedRequest,
@@ -188,19 +199,26 @@ async function attempt(
     await new Promise<void>((resolve) => deps.spool.intend(intent(call, record, deps.routerId), resolve))
     const ask = (by: Route, upstream: CarriedUpstream): Promise<UpstreamAnswer> =>
       Promise.race([stopped, asked(deps, by, upstream, running)])
+    const book = (event: UsageEvent): void => deps.spool.append(event, () => undefined)
+    const find = createFinder(call, { ...deps.inForce(), compile: deps.compile })
+    const idsOf = (owner: ObjectOwner): CarriedIds => carriedIds(owner, deps.sealer)
+    const { runtime } = deps.inForce()
+    const now = (): number => clock.now()
     const tools = {
       ask,
+      objects: objectTools({ ...deps, runtime, idsOf, find, ask, book, now }, deps.news),
       ids: carriedIds(call.identity, deps.sealer),
       kept: deps.kept,
-      book: (event: UsageEvent) => deps.spool.append(event, () => undefined),
-      now: () => clock.now(),
+      book,
+      now,
     }
     const answer: CarriedAnswer = await Promise.race([stopped, carrier.serve(request, choice, tools)])
     if (answer.kind === 'answer') {
       record.firstTokenAt = clock.now()
       const { status, headers, body } = answer
-      const closed = closeAttempt(record, deps, status < 400 ? 'success' : 'failure', null, answer.usage)
       const bytes = typeof body === 'string' ? Buffer.from(body) : body
+      const refused = status < 400 ? null : route.provider.decodeError(status, headers, Buffer.from(bytes).toString('utf8'))
+      const closed = closeAttempt(record, deps, refused === null ? 'success' : 'failure', refused, answer.usage)
       return { record: closed, route, error: null, answer: { status, headers, body: bytes }, status, headers: {} }
     }
     const upstream = await proved(deps, route, answer.upstream)
@@ -240,19 +258,25 @@ async function attempt(
   }
 }
 
+/** Requests beside calls, whose answers are read whole. `limit`: milliseconds of silence. */
+export function askAs(deps: Pick<CarryDeps, 'http' | 'clock'>): CarriedTools['ask'] {
+  return (route, upstream) => asked(deps, route, upstream, new Set(), ASIDE_LIMIT)
+}
+
 async function asked(
-  deps: CarryDeps,
+  deps: Pick<CarryDeps, 'http' | 'clock'>,
   route: Route,
   upstream: CarriedUpstream,
   running: Set<OutgoingCall>,
+  limit = 0,
 ): Promise<UpstreamAnswer> {
   const { url, headers, body, method } = await proved(deps, route, upstream)
   const request = { method: method as 'GET', url, headers, ...(body.length === 0 ? {} : { body }) }
-  return exchange(deps.http, request, { limit: 0, maxBytes: ASKED_LIMIT, opened: (made) => running.add(made) })
+  return exchange(deps.http, request, { limit, maxBytes: ASKED_LIMIT, opened: (made) => running.add(made) })
 }
 
 /** With the deployment's headers and what proves who calls: the last thing before it is sent. */
-async function proved({ clock }: CarryDeps, route: Route, upstream: CarriedUpstream): Promise<CarriedUpstream> {
+async function proved({ clock }: Pick<CarryDeps, 'clock'>, route: Route, upstream: CarriedUpstream): Promise<CarriedUpstream> {
   const request = { ...upstream, headers: { ...upstream.headers, ...route.headers } }
   if (route.credential === null) return request
   // Signatures cover any method.
@@ -261,13 +285,14 @@ async function proved({ clock }: CarryDeps, route: Route, upstream: CarriedUpstr
 }
 
 /** Reports first, then ends the answer: an event is on disk before the client knows that the call is over. */
-function finish(deps: CarryDeps, call: Call, reply: Reply, end: Carried): void {
+function finish(deps: CallDeps, call: Call, reply: Reply, end: Carried): void {
   const { record, route, error, answer, status } = end
   const usage: TokenUsage | undefined = record?.usage
   const cost = record?.cost ?? 0
   const outcome: Outcome =
     call.cancelled !== null ? 'cancelled' : error !== null ? (record?.outcome ?? 'failure') : status < 400 ? 'success' : 'failure'
   const event = usageEvent(call, { outcome, status, error }, deps.routerId, deps.clock.now())
+  if (deps.news.length > 0) event.objects = deps.news
   deps.admission.settle(call, cost, usage === undefined ? 0 : usage.input + usage.output - usage.cacheRead)
   deps.observe.call(call, event, cost)
   deps.spool.append(event, () => {

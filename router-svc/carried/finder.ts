@@ -1,6 +1,6 @@
 import type { Deployment, RuntimeSnapshot } from '../../proto/deployment.ts'
 import { GatewayError } from '../../shared/errors.ts'
-import { mayCall } from '../../shared/model-access.ts'
+import { mayCall, mayUse } from '../../shared/model-access.ts'
 import type { Call } from '../call.ts'
 import type { Resolution, Route, RouterRuntime } from '../runtime.ts'
 import type { Finder } from './carrier.ts'
@@ -14,7 +14,7 @@ export interface FinderDeps {
 }
 
 /** Deployments and credentials for a carried call, as far as its caller may use them. */
-export function createFinder(call: Call, { runtime, snapshot, compile }: FinderDeps): Finder {
+export function createFinder(call: Pick<Call, 'identity'>, { runtime, snapshot, compile }: FinderDeps): Finder {
   const { identity } = call
 
   function allowed(model: string, resolution: Resolution | null): Route {
@@ -32,6 +32,15 @@ export function createFinder(call: Call, { runtime, snapshot, compile }: FinderD
 
   return {
     runtime,
+    anyModel: identity.models.length === 0 || mayUse(identity, ''),
+    services: (purpose) =>
+      (snapshot.services ?? [])
+        .filter((one) => one.purpose === purpose || one.purpose.startsWith(`${purpose}:`))
+        .map(({ purpose: named, deployment }) => ({
+          provider: deployment.provider,
+          vectorStore: named === purpose ? null : named.slice(purpose.length + 1),
+          route: () => usable(compile(deployment), deployment.provider),
+        })),
     byModel: (model) => {
       const alias = identity.aliases[model]
       const name = alias !== undefined && Object.hasOwn(identity.aliases, model) ? alias : model

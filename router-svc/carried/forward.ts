@@ -152,7 +152,8 @@ export function forward(deps: ForwardDeps, options: ForwardOptions): Promise<For
   })
 }
 
-function shownOf(headers: Headers): Record<string, string> {
+/** Headers of a provider's answer that clients get. */
+export function shownOf(headers: Headers): Record<string, string> {
   const shown: Record<string, string> = {}
   for (const name in headers) if (SHOWN.test(name)) shown[name] = headers[name] as string
   return shown

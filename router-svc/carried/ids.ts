@@ -1,4 +1,5 @@
 import type { Identity } from '../../proto/identity.ts'
+import { ownersOf } from '../../proto/objects.ts'
 import type { Sealer } from '../../shared/config/secrets.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { CarriedIds, ObjectName } from './carrier.ts'
@@ -11,7 +12,10 @@ const MARK = 'turnpike:1:'
  * signs deployment, id and owner, so that an id is of no use to others, and none can be made up. An owner is a team, else a user, else a key;
  * proxy admins may use all.
  */
-export function carriedIds(identity: Identity, { sign }: Pick<Sealer, 'sign'>): CarriedIds {
+export function carriedIds(
+  identity: Pick<Identity, 'teamId' | 'userId' | 'keyHash'> & { role?: Identity['role'] },
+  { sign }: Pick<Sealer, 'sign'>,
+): CarriedIds {
   const owners = ownersOf(identity)
   const proofOf = ({ deploymentId, id }: ObjectName, owner: string): string => sign(`${owner}\n${deploymentId}\n${id}`)
   return {
@@ -29,14 +33,6 @@ export function carriedIds(identity: Identity, { sign }: Pick<Sealer, 'sign'>): 
       return object
     },
   }
-}
-
-/** Who shares what the caller makes, widest first. */
-function ownersOf({ teamId, userId, keyHash }: Identity): string[] {
-  const owners: string[] = []
-  if (teamId !== null) owners.push(`team:${teamId}`)
-  if (userId !== null) owners.push(`user:${userId}`)
-  return [...owners, `key:${keyHash}`]
 }
 
 /** Where an id of ours says its object is, whoever's it may be: for what is proved before anything comes of it. Null for others. */

@@ -1,5 +1,7 @@
 import type { CarrierName } from '../../proto/carried.ts'
 import type { Carrier } from './carrier.ts'
+import { messageBatches } from './message-batches.ts'
+import { objects } from './objects.ts'
 import { passThrough } from './pass-through.ts'
 import { responses } from './responses.ts'
 
@@ -7,4 +9,6 @@ import { responses } from './responses.ts'
 export const CARRIERS: Readonly<Record<CarrierName, Carrier>> = {
   'pass-through': passThrough,
   responses,
+  objects,
+  'message-batches': messageBatches,
 }

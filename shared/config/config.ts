@@ -389,6 +389,9 @@ const generalSettings = z.looseObject({
     .nullish()
     .describe('PostgreSQL, for example postgresql://user:password@host:5432/name; default DATABASE_URL.'),
   database_connection_pool_limit: numeric({ min: 1, integer: true }).nullish().describe('Connections to PostgreSQL; default 10.'),
+  check_provider_endpoint: flag()
+    .nullish()
+    .describe('Ask providers of wildcards which models they have, every hour, and list those at /v1/models; default false.'),
   always_include_stream_usage: flag().nullish().describe('End every stream with a usage chunk, asked for or not; default false.'),
   allow_client_side_credentials: flag()
     .nullish()
@@ -415,6 +418,9 @@ const generalSettings = z.looseObject({
     .array(z.looseObject({ header_name: name(), litellm_user_role: text() }))
     .nullish()
     .describe('Headers that name the customer (role customer).'),
+  proxy_batch_polling_interval: numeric({ min: 1 })
+    .nullish()
+    .describe('Seconds between looks at batches under way, whose cost is booked when they are done; default 3600.'),
   user_header_name: text().nullish().describe('The older name of one header that names the customer.'),
   max_request_size_mb: numeric({ min: 0 }).nullish().describe('Largest request body in megabytes; default 128.'),
 })
@@ -468,10 +474,36 @@ const turnpikeSettings = z.looseObject({
   prove_host: name()
     .nullish()
     .describe('Address at which routers reach accounting’s own provider while the self-test runs; default 127.0.0.1.'),
+  provider_object_ids: flag()
+    .nullish()
+    .describe(
+      'Everybody may use ids of files, batches, … as the provider gives them; false = only proxy admins, others those they made here. Default false.',
+    ),
   accounting_host: text().nullish().describe('Address of accounting’s own port; default 127.0.0.1.'),
   accounting_port: port().nullish().describe('Accounting’s own port for management and dashboard; none by default.'),
   health_host: text().nullish().describe('Address of the health port; default 127.0.0.1.'),
   health_port: port().nullish().describe('Port of health and metrics of a router or accounting process; none by default.'),
+})
+
+/** Credentials for what a provider serves beside its models. */
+const service = z.looseObject({
+  custom_llm_provider: name().describe('The provider: openai, azure, …'),
+  api_key: text().nullish().describe('Its key; default the provider’s environment variable.'),
+  api_base: address().nullish().describe('Its address; default the provider’s own.'),
+  api_version: text().nullish().describe('Version of its API.'),
+  organization: text().nullish().describe('Organization the calls count for.'),
+  timeout: seconds().nullish().describe('Seconds for a call.'),
+})
+
+const vectorStore = z.looseObject({
+  vector_store_name: text().nullish().describe('A name for people.'),
+  litellm_params: service
+    .extend({
+      vector_store_id: name().describe('The provider’s id of the store, which clients may use as it is.'),
+      vector_store_description: text().nullish().describe('What is in it.'),
+      vector_store_metadata: z.unknown().describe('Facts about it.'),
+    })
+    .describe('Where the store is.'),
 })
 
 const credential = z.looseObject({
@@ -489,6 +521,17 @@ export const configSchema = z.looseObject({
     .nullish()
     .describe('Environment variables set before everything else is read.'),
   credential_list: z.array(credential).nullish().describe('Credentials that deployments refer to by name.'),
+  files_settings: z.array(service).nullish().describe('Credentials for files and batches, one entry a provider.'),
+  batch_settings: z.array(service).nullish().describe('Credentials for batches, where they are not those of files_settings.'),
+  finetune_settings: z.array(service).nullish().describe('Credentials for fine-tuning, one entry a provider.'),
+  assistant_settings: z
+    .looseObject({
+      custom_llm_provider: name().describe('Who serves assistants and threads: openai or azure.'),
+      litellm_params: mapping().nullish().describe('api_key, api_base, api_version.'),
+    })
+    .nullish()
+    .describe('Where assistants and threads go.'),
+  vector_store_registry: z.array(vectorStore).nullish().describe('Vector stores that clients may use by their ids.'),
   turnpike_settings: turnpikeSettings.nullish().describe('Where and how Turnpike’s own processes run.'),
 })
 
@@ -510,6 +553,11 @@ export interface Config {
   environment_variables: Record<string, string>
   credential_list: Credential[]
   turnpike_settings: Section<'turnpike_settings'>
+  files_settings?: Section<'files_settings'>
+  batch_settings?: Section<'batch_settings'>
+  finetune_settings?: Section<'finetune_settings'>
+  assistant_settings?: Section<'assistant_settings'>
+  vector_store_registry?: Section<'vector_store_registry'>
   /** Other top-level sections (`guardrails`, …), as written. */
   other: Record<string, unknown>
 }
@@ -526,6 +574,11 @@ export function checkConfig(tree: unknown): { ok: true; config: Config } | { ok:
     environment_variables,
     credential_list,
     turnpike_settings,
+    files_settings,
+    batch_settings,
+    finetune_settings,
+    assistant_settings,
+    vector_store_registry,
     ...other
   } = result.value
   const config: Config = {
@@ -536,9 +589,16 @@ export function checkConfig(tree: unknown): { ok: true; config: Config } | { ok:
     environment_variables: environmentOf(environment_variables ?? {}),
     credential_list: credential_list ?? [],
     turnpike_settings: turnpike_settings ?? {},
+    ...given({ files_settings, batch_settings, finetune_settings, assistant_settings, vector_store_registry }),
     other,
   }
   return { ok: true, config }
+}
+
+/** Sections that nearly nobody has are absent where they are not written. */
+function given<T extends object>(sections: T): { [Key in keyof T]?: NonNullable<T[Key]> } {
+  const present = Object.entries(sections).filter(([, value]) => value != null)
+  return Object.fromEntries(present) as { [Key in keyof T]?: NonNullable<T[Key]> }
 }
 
 /** Checks one `model_list` entry that did not come from the file (the management API). */

@@ -6,8 +6,7 @@
 const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/\s+/))
 
 export const KNOWN_SECTIONS = words(`
-  include callback_settings guardrails policies policy_attachments mcp_servers mcp_tools agents prompts vector_store_registry
-  search_tools files_settings finetune_settings assistant_settings`)
+  include callback_settings guardrails policies policy_attachments mcp_servers mcp_tools agents prompts search_tools`)
 
 /** OpenAI's request parameters (chat, completions, embeddings) and those LiteLLM treats like them: usable as defaults. */
 export const OPENAI_PARAMS = words(`
@@ -73,7 +72,7 @@ export const KNOWN_GENERAL_SETTINGS = words(`
   forward_openai_org_id forward_llm_provider_auth_headers disable_budget_reservation fail_closed_budget_enforcement
   disable_spend_logs disable_spend_updates disable_error_logs disable_reset_budget disable_adding_master_key_hash_to_db
   store_prompts_in_spend_logs maximum_spend_logs_retention_interval maximum_spend_logs_cleanup_cron
-  proxy_budget_rescheduler_min_time proxy_budget_rescheduler_max_time proxy_batch_write_at proxy_batch_polling_interval
+  proxy_budget_rescheduler_min_time proxy_budget_rescheduler_max_time proxy_batch_write_at
   use_redis_transaction_buffer spend_report_frequency health_check_details use_shared_health_check model_list_healthy_only
   allow_public_health_readiness_details enable_drain_endpoint health_check_skip_disabled_background_models alerting_threshold
   alert_types alert_type_config alert_to_webhook_url alerting_args ui_access_mode custom_sso custom_ui_sso_sign_in_handler

@@ -243,6 +243,7 @@ export function settingsOf(config: Config, sealer: Sealer, env: Environment = {}
     tagLimits: false,
     holdOutputTokens: own.hold_output_tokens ?? DEFAULT_HOLD_OUTPUT,
     countersAway: own.counters_away ?? 'refuse',
+    ...(own.provider_object_ids === true ? { providerObjectIds: true as const } : {}),
     providerBudgets: [],
     enforcedParams: general.enforced_params ?? [],
     serviceAccountEnforcedParams: general.service_account_settings?.enforced_params ?? [],

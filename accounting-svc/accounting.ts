@@ -22,6 +22,7 @@ import { serveLimits } from './identity/serve-limits.ts'
 import { createUsers } from './identity/users.ts'
 import { watchImports } from './import/watch-imports.ts'
 import { startJobs } from './jobs/jobs.ts'
+import { listModels } from './jobs/list-models.ts'
 import { makePartitions } from './jobs/partitions.ts'
 import { rebuildAtStart } from './jobs/rebuild-counters.ts'
 import { createSpenders } from './ledger/alerts.ts'
@@ -199,6 +200,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     log,
     others: [
       watchImports({ db, bus }),
+      listModels({ bus, clock, config, runtime, log }),
       settleObjects({ bus, db, clock, log, every: (config().general_settings.proxy_batch_polling_interval ?? 3_600) * 1_000 }),
       ...(rotation === null ? [] : [rotation]),
     ],

@@ -17,13 +17,14 @@ const CREATED = 1_677_610_602
 const OWNER = 'openai'
 
 /**
- * The models an identity may use: model groups (wildcards as they are) and aliases, sorted as configured. `groups` adds the names of
- * access groups, or leaves only those.
+ * The models an identity may use: model groups and aliases, sorted as configured. A wildcard is listed as the models it stands for, as itself
+ * where none is known, and beside them with `wildcards`. `groups` adds the names of access groups, or leaves only those.
  */
 export function listModels(
   runtime: RuntimeSnapshot,
   identity: Identity,
   groups: 'none' | 'also' | 'only' = 'none',
+  wildcards = false,
 ): ModelEntry[] {
   const names = new Set<string>()
   const byGroup = new Map<string, Deployment[]>()
@@ -36,7 +37,11 @@ export function listModels(
     byGroup.set(name, [...(byGroup.get(name) ?? []), deployment])
   }
   if (groups !== 'only') {
-    for (const [name, deployments] of byGroup) if (mayCall(identity, [name], deployments)) names.add(name)
+    for (const [name, deployments] of byGroup) {
+      const stands = runtime.expansions?.[name] ?? []
+      if ((stands.length === 0 || wildcards) && mayCall(identity, [name], deployments)) names.add(name)
+      for (const one of stands) if (mayCall(identity, [one, name], deployments)) names.add(one)
+    }
     for (const [alias, target] of Object.entries(runtime.settings.modelGroupAlias)) {
       if (runtime.settings.hiddenAliases?.includes(alias) === true) continue
       const deployments = byGroup.get(target)
@@ -57,13 +62,16 @@ export function answerModels(exchange: Exchange, runtime: RuntimeSnapshot, ident
   const query = new URLSearchParams(exchange.query)
   const only = query.get('only_model_access_groups')?.toLowerCase() === 'true'
   const also = query.get('include_model_access_groups')?.toLowerCase() === 'true'
-  const data = listModels(runtime, identity, only ? 'only' : also ? 'also' : 'none')
+  const wildcards = query.get('return_wildcard_routes')?.toLowerCase() === 'true'
+  const data = listModels(runtime, identity, only ? 'only' : also ? 'also' : 'none', wildcards)
   answerJson(exchange, 200, { data, object: 'list' })
 }
 
 /** GET /v1/models/{id}; the id may hold slashes. A name that a listed wildcard covers exists. */
 export function answerModel(exchange: Exchange, runtime: RuntimeSnapshot, identity: Identity, id: string): void {
-  const known = listModels(runtime, identity).some((model) => model.id === id || (model.id.includes('*') && covers(model.id, id)))
+  const known = listModels(runtime, identity, 'none', true).some(
+    (model) => model.id === id || (model.id.includes('*') && covers(model.id, id)),
+  )
   if (known) answerJson(exchange, 200, entry(id))
   else answerError(exchange, new GatewayError('not_found', `The model '${id}' does not exist or this key may not use it.`))
 }

@@ -213,6 +213,8 @@ export interface RuntimeSnapshot {
   deployments: Deployment[]
   settings: RuntimeSettings
   pricing?: Pricing
+  /** What model groups with a wildcard stand for in lists, by the group. */
+  expansions?: Record<string, string[]>
   /** Credentials for what providers serve beside their models, by what the settings name them for (`files`, `assistants`, …). */
   services?: { purpose: string; deployment: Deployment }[]
 }

@@ -18,6 +18,8 @@ export interface Subjects {
   readonly limits: string
   /** What accounting asks one router to do with the response cache, request and reply. */
   readonly cache: string
+  /** What accounting asks a router about models, request and reply. */
+  readonly models: string
   /** Objects kept at providers and whose they are, request and reply. */
   readonly objects: string
   /** What accounting asks a router to look at and book when it is done, request and reply. */
@@ -56,6 +58,7 @@ export function subjects(prefix = 'tp'): Subjects {
     identity: `${prefix}.identity`,
     limits: `${prefix}.limits`,
     cache: `${prefix}.cache`,
+    models: `${prefix}.models`,
     objects: `${prefix}.objects`,
     settle: `${prefix}.settle`,
     health: `${prefix}.health`,

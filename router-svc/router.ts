@@ -24,6 +24,7 @@ import { createFinder } from './carried/finder.ts'
 import { CARETAKER, serveSettling } from './carried/object-tools.ts'
 import { createTokenCounter } from './count-tokens.ts'
 import { createTokens } from './credentials/tokens.ts'
+import { describeModels } from './describe-models.ts'
 import { createHandle } from './handle.ts'
 import { createIdempotency, KEEP_DEFAULT } from './idempotency.ts'
 import { createInternalCalls } from './internal-call.ts'
@@ -248,6 +249,14 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     },
     log,
   })
+  const describing = describeModels({
+    bus,
+    providers: compileDeps.providers,
+    snapshot: () => published,
+    compile,
+    http: deps.http,
+    clock,
+  })
   const checks = createHealthChecks({
     bus,
     inForce: () => (runtime === null || published === null ? null : { runtime, deployments: published.deployments }),
@@ -309,7 +318,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     draining = true
     bus.beat(fields())
     const until = clock.monotonic() + limit
-    await Promise.all([checks.stop(), settling.stop(), ...services.map((service) => service.stop())])
+    await Promise.all([checks.stop(), describing.stop(), settling.stop(), ...services.map((service) => service.stop())])
     if (inFlight > 0) {
       await new Promise<void>((resolve) => {
         const timer = clock.after(limit, resolve)

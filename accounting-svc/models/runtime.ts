@@ -9,6 +9,7 @@ import type { Sealer } from '../../shared/config/secrets.ts'
 import { servicesOf } from '../../shared/config/services.ts'
 import type { Database } from '../../shared/db/db.ts'
 import type { Log } from '../../shared/log.ts'
+import { expansionsOf } from './expansions.ts'
 import type { PriceBook } from './price-book.ts'
 import { type LimitSettingsNow, limitSettingsNow } from './router-budgets.ts'
 
@@ -28,6 +29,8 @@ export interface Runtime {
   reprice(elsewhere?: boolean): Promise<void>
   /** Publishes these deployments beside the configured ones, until others take their place; hidden ones, of the self-test. */
   serveBeside(deployments: readonly Deployment[]): Promise<void>
+  /** Publishes again with the models that providers themselves list, by deployment. */
+  listed(lists: ReadonlyMap<string, readonly string[]>): Promise<void>
   /** Publishes again when customers or tags came to be limited, or no longer are. */
   recheckLimits(): Promise<void>
 }
@@ -57,6 +60,8 @@ export async function createRuntime(deps: {
   let configured: Deployment[] = []
   let beside: readonly Deployment[] = []
   let turn: Promise<unknown> = Promise.resolve()
+  /** Models by the provider's own list, of deployments whose provider was asked. */
+  let live: ReadonlyMap<string, readonly string[]> = new Map()
 
   async function publish(built: Pick<RuntimeSnapshot, 'deployments' | 'settings' | 'services'>): Promise<void> {
     const present = (await bucket.get(RUNTIME)) as RuntimeSnapshot | undefined
@@ -67,6 +72,7 @@ export async function createRuntime(deps: {
       services: servicesOf(config, env, sealer, catalog),
       ...built,
       pricing: prices.pricing(),
+      expansions: expansionsOf(built.deployments, (deployment) => live.get(deployment.id) ?? catalog.models(deployment.provider)),
     }
     await bucket.put(RUNTIME, snapshot)
     keep(built.deployments)
@@ -132,6 +138,11 @@ export async function createRuntime(deps: {
       inTurn(async () => {
         beside = others
         await publish({ deployments: prices.use(config, [...configured, ...beside]), settings })
+      }),
+    listed: (lists) =>
+      inTurn(async () => {
+        live = lists
+        await publish({ deployments, settings })
       }),
     recheckLimits: () =>
       inTurn(async () => {

@@ -40,6 +40,7 @@ import { invitationRoutes } from './invitations.ts'
 import { jwtMappingRoutes } from './jwt-mappings.ts'
 import { keyRoutes } from './keys.ts'
 import { modelBlockRoutes } from './model-blocks.ts'
+import { modelGroupRoutes } from './model-groups.ts'
 import { modelHealthRoutes } from './model-health.ts'
 import { modelRoutes } from './models.ts'
 import { openapiRoutes } from './openapi.ts'
@@ -99,6 +100,7 @@ export function allRoutes(deps: {
     ...auditRoutes(deps.db),
     ...reportRoutes(deps),
     ...modelRoutes(deps.runtime, deps.catalog),
+    ...modelGroupRoutes(deps),
     ...modelBlockRoutes(createModelBlocks(deps)),
     ...routerRoutes(deps),
     ...fallbackRoutes(createFallbacks(deps)),

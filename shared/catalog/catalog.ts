@@ -26,6 +26,8 @@ export interface Catalog {
    */
   prices(provider: string, model: string, at?: number): Prices | null
   facts(provider: string, model: string): Facts | null
+  /** Names of the provider's models that have a list price or known limits; empty where none is known. */
+  models(provider: string): readonly string[]
   /** The provider that makes a model of this name (`grok-4` → `xai`); null when the name does not tell. */
   maker(model: string): string | null
 }
@@ -177,6 +179,12 @@ export function createCatalog(clock: Pick<Clock, 'now'> = systemClock): Catalog 
         mode: row?.mode ?? null,
         supports: row?.supports ?? [],
       }
+    },
+    models(provider) {
+      const library = LIBRARY_IDS[provider]
+      const sold = library === undefined ? [] : (findProvider({ providerId: library })?.models ?? []).map(({ id }) => id)
+      const rows = OVERLAY.filter(({ providers }) => providers.includes(provider)).flatMap(({ models }) => models)
+      return [...new Set([...sold, ...rows.filter((name) => !name.includes('*'))])]
     },
     maker(name) {
       const provider = findProvider({ modelId: name })

@@ -2,13 +2,15 @@ import type { Attempt } from '../proto/usage.ts'
 import { GatewayError, toGatewayError } from '../shared/errors.ts'
 import type { OutgoingCall } from '../shared/http/client.ts'
 import { exchange } from '../shared/http/exchange.ts'
-import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, closeAttempt } from './attempt-result.ts'
+import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, closeAttempt, type StreamOutput } from './attempt-result.ts'
+import { chunksOfAnswer } from './cache/chunks-of-answer.ts'
 import type { Call } from './call.ts'
 import { inProviderWords } from './providers/error-status.ts'
 import type { Ask, Conversation, Headers, UpstreamAnswer, UpstreamRequest } from './providers/provider.ts'
 import { answerOf } from './read-unary.ts'
+import { chunkEncoder } from './readers.ts'
 import type { Route } from './runtime.ts'
-import type { Sent } from './upstream-request.ts'
+import { adapterOf, type Sent } from './upstream-request.ts'
 
 /** One of many answers must fit in memory; bytes. */
 const ANSWER_LIMIT = 256 * 1024 * 1024
@@ -21,6 +23,7 @@ export interface ConverseOptions {
   conversation: Conversation<unknown>
   /** Goes on as one request does: the answer to it is the stream, or the answer. `left`: milliseconds. */
   last(upstream: UpstreamRequest, left: number): Promise<AttemptResult>
+  output: StreamOutput
 }
 
 /**
@@ -59,7 +62,9 @@ export async function converse(deps: AttemptDeps, call: Call, route: Route, opti
     let step = conversation.next([])
     while (step.done !== true) step = conversation.next(await answers(step.value))
     if (isLast(step.value)) last = step.value.last
-    else {
+    else if (call.stream && adapterOf(call, route).decodeStream !== undefined) {
+      return streamed(deps, call, route, options, headers, step.value)
+    } else {
       const { body, usage, reportedModel, contentType = 'application/json' } = answerOf(call, sent, step.value)
       if (reportedModel !== null) record.reportedModel = reportedModel
       record.firstTokenAt = clock.now()
@@ -78,6 +83,27 @@ export async function converse(deps: AttemptDeps, call: Call, route: Route, opti
     call.upstreamTime += clock.monotonic() - begun
   }
   return options.last(last, Math.max(1, timeouts.total - (clock.monotonic() - begun)))
+}
+
+/** An answer that came whole where a stream was asked for. */
+function streamed(
+  deps: AttemptDeps,
+  call: Call,
+  route: Route,
+  { record, output }: ConverseOptions,
+  headers: Headers,
+  answer: unknown,
+): AttemptResult {
+  const encoder = chunkEncoder(call, route)
+  let text = ''
+  for (const chunk of chunksOfAnswer(answer as Record<string, unknown>)) text += encoder.push(chunk)
+  record.firstTokenAt = deps.clock.now()
+  call.firstTokenAt ??= record.firstTokenAt
+  output.start(record, headers)
+  output.write(Buffer.from(text))
+  call.ticket?.progress(encoder.outputTokens)
+  const usage = encoder.usage(null)
+  return { kind: 'streamed', record: closeAttempt(record, deps, 'success', null, usage), last: encoder.end() }
 }
 
 function isLast(value: unknown): value is { last: UpstreamRequest } {

@@ -72,7 +72,7 @@ export function attempt(
             new Try(deps, call, route, record, limits, output, done).send({ ...sent, upstream: request })
           })
         }
-        resolve(converse(deps, call, route, { record, timeouts, sent, conversation, last }))
+        resolve(converse(deps, call, route, { record, timeouts, sent, conversation, last, output }))
         return
       }
       const sent = encodeUpstream(call, route)

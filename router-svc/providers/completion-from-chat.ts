@@ -1,7 +1,7 @@
 import { GatewayError } from '../../shared/errors.ts'
 import type { ChatChunk, ChatRequest, ChatResponse } from '../canonical/chat.ts'
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../canonical/completion.ts'
-import type { Adapter, DecodeContext } from './provider.ts'
+import type { Adapter, Conversation, DecodeContext, UpstreamRequest } from './provider.ts'
 
 /**
  * A chat adapter dressed as one for text completions: the prompt becomes a user message, the answer's text the completion. For
@@ -14,7 +14,7 @@ export function completionOverChat(
     ...context,
     request: chatFromCompletion(context.request as CompletionRequest),
   })
-  const { decodeStream } = chat
+  const { decodeStream, converse } = chat
   return {
     mode: 'completion',
     encodeRequest: (request, target) => chat.encodeRequest(chatFromCompletion(request), target),
@@ -33,7 +33,24 @@ export function completionOverChat(
             }
           },
         }),
+    ...(converse === undefined
+      ? {}
+      : {
+          converse: (request, target, context) => {
+            const inner = converse(chatFromCompletion(request), target, chatContext(context))
+            return inner === null ? null : completing(inner)
+          },
+        }),
   }
+}
+
+function* completing(inner: Conversation<ChatResponse>): Conversation<CompletionResponse> {
+  const answer = yield* inner
+  return isLast(answer) ? answer : completionFromChat(answer)
+}
+
+function isLast(answer: ChatResponse | { last: UpstreamRequest }): answer is { last: UpstreamRequest } {
+  return 'last' in answer && !('choices' in answer)
 }
 
 /** Fields of a text completion that a chat has no place for, and the values of them that ask for nothing. */

@@ -3,6 +3,7 @@ import { GatewayError } from '../../shared/errors.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
 import { isGatewayField } from '../canonical/gateway-fields.ts'
 import type { RerankRequest, RerankResponse } from '../canonical/rerank.ts'
+import { huggingfaceImages } from './images/huggingface.ts'
 import { isFields, jsonValue } from './json.ts'
 import { dropNamed, dropQuietly, parameterRule, refuseUnsupported } from './openai/parameters.ts'
 import { vectorAs } from './openai/response.ts'
@@ -25,6 +26,7 @@ export function huggingface(name: string, row: ProviderRow): Provider {
     ...provider,
     chat: { ...chat, encodeRequest: (request, target) => chat.encodeRequest(request, routed(target, row)) },
     embedding: embeddings(row, decodeError),
+    ...huggingfaceImages((target) => (isRouter(target, row) ? row.base : null), decodeError),
     rerank: ranking(row, decodeError),
     decodeError,
   }

@@ -32,6 +32,7 @@ import { openai } from './openai.ts'
 import { petals } from './petals.ts'
 import { predibase } from './predibase.ts'
 import type { Provider } from './provider.ts'
+import { replicate } from './replicate/index.ts'
 import { withResponses } from './responses/index.ts'
 import { sagemaker, sagemakerChat } from './sagemaker/index.ts'
 import { sap } from './sap.ts'
@@ -87,6 +88,7 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   'black-forest-labs': blackForestLabs,
   fal,
   recraft,
+  replicate,
   runwayml,
   stability,
   topaz,

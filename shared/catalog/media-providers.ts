@@ -1,3 +1,4 @@
+import { CHAT_AND_COMPLETION, EXTRAS, LEGACY, LOGPROBS, PENALTIES } from './provider-lists.ts'
 import type { ProviderRow } from './providers.ts'
 
 /** Rows of the table (providers.ts) that make images, or hear and speak, with protocols of their own. */
@@ -24,6 +25,26 @@ export const MEDIA_PROVIDERS = {
     keys: ['RECRAFT_API_KEY', 'RECRAFT_API_TOKEN'],
     bases: ['RECRAFT_API_BASE'],
     modes: ['image', 'image_edit'],
+  },
+  // Chats, too; what a model's input has no name for is refused here, and not ignored there.
+  replicate: {
+    protocol: 'replicate',
+    base: 'https://api.replicate.com/v1',
+    keys: ['REPLICATE_API_TOKEN', 'REPLICATE_API_KEY'],
+    bases: ['REPLICATE_API_BASE'],
+    modes: CHAT_AND_COMPLETION,
+    drop: ['user', 'service_tier', 'parallel_tool_calls'],
+    unsupported: [
+      ...LEGACY,
+      ...EXTRAS,
+      ...LOGPROBS,
+      ...PENALTIES,
+      'tools',
+      'tool_choice',
+      'response_format',
+      'logit_bias',
+      'n>1',
+    ],
   },
   runwayml: {
     protocol: 'runwayml',

@@ -51,6 +51,7 @@ export interface ProviderRow {
     | 'black-forest-labs'
     | 'fal'
     | 'recraft'
+    | 'replicate'
     | 'runwayml'
     | 'stability'
     | 'topaz'

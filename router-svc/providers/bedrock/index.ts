@@ -4,6 +4,7 @@ import type { Adapter, Provider } from '../provider.ts'
 import { CLAUDE } from './claude.ts'
 import { EMBEDDING } from './embedding.ts'
 import { decodeError } from './errors.ts'
+import { IMAGES } from './images.ts'
 import { INVOKED_NOVA, invokedOpenai } from './invoked-chat.ts'
 import { invokedText } from './invoked-text.ts'
 import { type Invoked, invokedAs, traitsFor, traitsOf } from './models.ts'
@@ -39,6 +40,7 @@ export function bedrock(name: string, row: BedrockRow): Provider {
     keyNames: row.keys,
     chat: CHAT,
     embedding: EMBEDDING,
+    ...IMAGES,
     rerank: RERANK,
     prefill: (target, request) => (traitsFor(target).claude?.prefill === true && !thinks(request) ? 'native' : null),
     decodeError,

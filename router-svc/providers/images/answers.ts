@@ -11,10 +11,13 @@ export function objectIn({ body }: Pick<UpstreamAnswer, 'body'>): Fields {
   return jsonObject(sourceOf(body), 'The answer')
 }
 
-/** An image as its address, or as data in an address, or as base64. */
+/** An image as its address, or as data in an address, or as base64. Throws `provider_malformed` for what is none of them. */
 export function imageOf(text: string): ImageResponse['data'][number] {
   if (/^https?:/.test(text)) return { url: text }
-  return { b64_json: text.replace(/^data:[^,]*,/, '') }
+  const base64 = text.replace(/^data:[^,]*,/, '')
+  // The beginning of it tells; an image may be megabytes.
+  if (/^[\w+/=-]+$/.test(base64.slice(0, 100))) return { b64_json: base64 }
+  throw new GatewayError('provider_malformed', 'The answer holds an image that is none.')
 }
 
 /** Images of a list of addresses, or of one. Throws `provider_malformed` for anything else in their place. */

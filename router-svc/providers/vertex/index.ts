@@ -1,7 +1,9 @@
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
 import { completionOverChat } from '../completion-from-chat.ts'
+import { googleImages } from '../images/google.ts'
 import { decodeError } from '../openai/error.ts'
 import type { Provider } from '../provider.ts'
+import { createModels, GOOGLE_VERSION, methodUrl } from './address.ts'
 import { claude } from './claude.ts'
 import { googleEmbedding } from './embedding.ts'
 import { googleChat } from './google.ts'
@@ -24,9 +26,11 @@ export function vertex(name: string, row: Pick<ProviderRow, 'keys' | 'bases'>): 
     // Google's form of an error, Anthropic's and OpenAI's are all known there.
     decodeError: readError,
   })
+  const idOf = createModels()
   const google = family({
     chat: googleChat(name),
     embedding: googleEmbedding(name),
+    ...googleImages(name, (target, method) => methodUrl(target, idOf(target), GOOGLE_VERSION, method)),
     rerank: googleRanking(readError),
     speech: googleSpeech(name, readError),
   })

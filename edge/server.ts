@@ -148,7 +148,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   }
   if (deps.sockets !== undefined) {
     const { takes, handler } = deps.sockets
-    app.ws<WebSocketOfClient>('/*', {
+    app.ws<Upgraded>('/*', {
       ...socketLimits(settings),
       upgrade(res, req, context) {
         if (!takes(req.getUrl())) {
@@ -158,10 +158,10 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
         state.running += 1
         acceptSocket(res, req, context, host, keeper, handler)
       },
-      open: (ws) => ws.getUserData().opened(ws as WebSocket<WebSocketOfClient>),
-      message: (ws, bytes, isBinary) => ws.getUserData().received(bytes, isBinary),
-      drain: (ws) => ws.getUserData().drained(),
-      close: (ws, code) => ws.getUserData().ended(code),
+      open: (ws) => ws.getUserData().socket.opened(ws as WebSocket<Upgraded>),
+      message: (ws, bytes, isBinary) => ws.getUserData().socket.received(bytes, isBinary),
+      drain: (ws) => ws.getUserData().socket.drained(),
+      close: (ws, code) => ws.getUserData().socket.ended(code),
     })
   }
   app.any('/*', (res, req) => {
@@ -259,6 +259,11 @@ function headersOf(req: HttpRequest, wanted: (name: string) => boolean): Record<
   return headers
 }
 
+/** uWS copies the members of what it is given, so the socket is one. */
+interface Upgraded {
+  socket: WebSocketOfClient
+}
+
 /** What of sockets the server counts. */
 interface SocketKeeper {
   keep(socket: WebSocketOfClient): void
@@ -306,7 +311,7 @@ function acceptSocket(
       res.cork(() => {
         res.writeStatus(`${SWITCHING_PROTOCOLS} Switching Protocols`)
         for (const name in answered) res.writeHeader(name, answered[name] as string)
-        res.upgrade(socket, key, protocol ?? '', extensions, context)
+        res.upgrade<Upgraded>({ socket }, key, protocol ?? '', extensions, context)
       })
       return socket
     },

@@ -77,7 +77,7 @@ export function breaksOff(error: GatewayError): boolean {
 /** Completes a record: when, how, and what it used. */
 export function closeAttempt(
   record: Attempt,
-  deps: AttemptDeps,
+  deps: Pick<AttemptDeps, 'clock'>,
   outcome: Attempt['outcome'],
   error: GatewayError | null,
   usage?: TokenUsage,

@@ -12,6 +12,7 @@ import type { Sealer } from '../shared/config/secrets.ts'
 import { type Counters, leaseId } from '../shared/counters/counters.ts'
 import { GatewayError, toWire } from '../shared/errors.ts'
 import type { HttpClient } from '../shared/http/client.ts'
+import { createSockets, type OpenSocket } from '../shared/http/websocket.ts'
 import type { IdempotencyStore } from '../shared/idempotency/store.ts'
 import { callId } from '../shared/ids.ts'
 import type { Log } from '../shared/log.ts'
@@ -31,6 +32,7 @@ import { createInternalCalls } from './internal-call.ts'
 import { createLoopLag } from './loop-lag.ts'
 import { noObserver, type Observer } from './observe.ts'
 import { createProviders } from './providers/index.ts'
+import { createRealtime, isSession, siblingRoute } from './realtime/realtime.ts'
 import { createMemoryResponses } from './responses/memory.ts'
 import { createRedisResponses } from './responses/redis.ts'
 import { createResponses } from './responses/turn.ts'
@@ -48,6 +50,8 @@ import { openSpool } from './spool.ts'
 export interface RouterDeps {
   bus: Bus
   http: HttpClient
+  /** Default: over the network. */
+  sockets?: OpenSocket
   sealer: Sealer
   catalog: Catalog
   clock: Clock
@@ -257,6 +261,21 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     http: deps.http,
     clock,
   })
+  const realtime = createRealtime({
+    routerId: bus.id,
+    sockets: deps.sockets ?? createSockets({ clock }),
+    clock,
+    codec,
+    runtime: () => runtime as RouterRuntime,
+    routeOf: (route, model) => siblingRoute(compile, route, model),
+    admission,
+    selector,
+    spool,
+    observe,
+    newId: callId,
+    random: deps.random,
+    log,
+  })
   const checks = createHealthChecks({
     bus,
     inForce: () => (runtime === null || published === null ? null : { runtime, deployments: published.deployments }),
@@ -288,7 +307,8 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
       return
     }
     inFlight += 1
-    const serve = (incoming.head as CallMessage).carried === undefined ? handle : carry
+    const message = incoming.head as CallMessage
+    const serve = message.carried === undefined ? handle : isSession(message) ? realtime.serve : carry
     serve(incoming, () => {
       inFlight -= 1
       if (inFlight === 0) idle?.()
@@ -318,6 +338,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     draining = true
     bus.beat(fields())
     const until = clock.monotonic() + limit
+    realtime.drain(limit)
     await Promise.all([checks.stop(), describing.stop(), settling.stop(), ...services.map((service) => service.stop())])
     if (inFlight > 0) {
       await new Promise<void>((resolve) => {

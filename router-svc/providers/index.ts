@@ -28,6 +28,7 @@ import { mock } from './mock.ts'
 import { nlpCloud } from './nlp-cloud.ts'
 import { oci } from './oci/index.ts'
 import { ollama } from './ollama/index.ts'
+import { azureRealtime, openaiRealtime } from './openai/realtime.ts'
 import { openai } from './openai.ts'
 import { petals } from './petals.ts'
 import { predibase } from './predibase.ts'
@@ -48,11 +49,11 @@ import { watsonx, watsonxText } from './watsonx/index.ts'
 
 /** One line a protocol; a provider is a row of the table that names one. */
 const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: ProviderRow) => Provider>> = {
-  openai: (name, row) => withResponses(openai(name, row), row),
+  openai: (name, row) => ({ ...withResponses(openai(name, row), row), ...(row.realtime ? { realtime: openaiRealtime } : {}) }),
   anthropic: (_name, row) => anthropic(row),
   gemini,
-  azure: (name, row) => withResponses(azure(name, row), row, responsesUrl),
-  'azure-ai': (name, row) => withResponses(azure(name, row), row, responsesUrl),
+  azure: (name, row) => ({ ...withResponses(azure(name, row), row, responsesUrl), realtime: azureRealtime }),
+  'azure-ai': (name, row) => ({ ...withResponses(azure(name, row), row, responsesUrl), realtime: azureRealtime }),
   bedrock,
   sagemaker,
   'sagemaker-chat': sagemakerChat,

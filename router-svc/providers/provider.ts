@@ -44,6 +44,8 @@ export interface Provider {
   readonly translation?: Adapter<TranscriptionRequest, TranscriptionResponse, never>
   /** Where absent, chats are counted here. */
   readonly count_tokens?: Adapter<ChatRequest, CountResponse, never>
+  /** Sessions over a WebSocket, in the events of OpenAI's Realtime API. */
+  readonly realtime?: RealtimeAdapter
   /** Reads an answer of status ≥ 400 (or an error object inside a 200). The one place that provider's error text is understood. */
   decodeError(status: number, headers: Headers, body: string): GatewayError
   /** How it goes on with an answer whose beginning it is given; null or absent = only if told to. `request`: without the beginning. */
@@ -137,6 +139,20 @@ export interface UpstreamRequest {
   url: string
   headers: Record<string, string>
   body: string | Uint8Array
+}
+
+/** Where a session goes on that a client opens; its messages pass unchanged. */
+export interface RealtimeAdapter {
+  /** `query`: the client's. Throws GatewayError. */
+  open(request: { query: Readonly<Record<string, string>>; headers: Headers }, target: Target): SocketUpstream
+}
+
+/** A socket to be opened, without the credential. */
+export interface SocketUpstream {
+  /** Absolute, `https:`. */
+  url: string
+  headers: Record<string, string>
+  protocols: string[]
 }
 
 /** Facts an adapter needs to make canonical answers and may not fetch itself. */

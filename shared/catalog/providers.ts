@@ -131,6 +131,8 @@ export interface ProviderRow {
    * `stateless`: not, or not for sure, so the gateway keeps them.
    */
   responses?: 'kept' | 'stateless'
+  /** Opens sessions of OpenAI's Realtime API at `/realtime`. */
+  realtime?: true
   /** How it takes the beginning of an answer to go on with (router-svc/providers/provider.ts); absent = it must be told to. */
   prefill?: 'prefix' | 'echo' | 'partial' | 'final'
   /** Where a chat with such a beginning goes, at the row's own base. */
@@ -189,6 +191,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   openai: {
     protocol: 'openai',
     responses: 'kept',
+    realtime: true,
     base: 'https://api.openai.com/v1',
     keys: ['OPENAI_API_KEY'],
     bases: ['OPENAI_BASE_URL', 'OPENAI_API_BASE'],
@@ -505,6 +508,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
   xai: {
     protocol: 'openai',
     responses: 'kept',
+    realtime: true,
     base: 'https://api.x.ai/v1',
     keys: ['XAI_API_KEY'],
     bases: ['XAI_API_BASE'],

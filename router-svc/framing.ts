@@ -17,6 +17,7 @@ const TYPES: Readonly<Record<Framing, RegExp>> = {
   aws: /vnd\.amazon\.eventstream/,
   // Whatever it is called: only errors come as JSON.
   raw: /^(?!application\/(?:problem\+)?json)/,
+  loose: /json|text\/(?:event-stream|plain)/,
 }
 
 /** Whether an answer to a stream request is the stream, and not an error or a whole answer in its place. */
@@ -29,6 +30,7 @@ export function eventParser(framing: Framing): EventParser {
     case 'sse':
       return new SseParser()
     case 'lines':
+    case 'loose':
       return new LineParser()
     case 'aws':
       return new AwsEventStreamParser()

@@ -54,6 +54,16 @@ export const sagemakerCredential: CredentialMaker = credentialFor({
 /** Polly's: a signature, always. */
 export const pollyCredential: CredentialMaker = credentialFor({ name: 'polly', host: 'polly', bearer: false })
 
+/** AgentCore's: a signature, or a token of whoever its agents let in. */
+export const agentcoreCredential: CredentialMaker = credentialFor({
+  name: 'bedrock-agentcore',
+  host: 'bedrock-agentcore',
+  bearer: true,
+})
+
+/** That of Bedrock's agents, which are called at a host of their own. */
+export const agentCredential: CredentialMaker = credentialFor({ name: 'bedrock', host: 'bedrock-agent-runtime', bearer: true })
+
 function credentialFor(service: Service): CredentialMaker {
   return (deployment, deps) => {
     const [named, variable] = service.endpoint ?? []
@@ -162,7 +172,8 @@ function keys(read: (name: string) => string): AwsCredentials | { problem: strin
 function regionOf(deployment: Deployment, env: CredentialDeps['env']): string {
   const { aws_region_name: named, model_id: id } = deployment.settings
   if (typeof named === 'string' && named !== '') return named
-  const { region } = modelOf(typeof id === 'string' && id !== '' ? id : deployment.model)
+  const model = typeof id === 'string' && id !== '' ? id : deployment.model
+  const region = modelOf(model).region ?? /\barn:[a-z-]+:bedrock-agentcore:([a-z0-9-]+):/.exec(model)?.[1]
   return region ?? variableOf(env, 'AWS_REGION_NAME', 'AWS_REGION', 'AWS_DEFAULT_REGION')
 }
 

@@ -7,6 +7,8 @@ import type { Tokens } from './tokens.ts'
 const SERVERLESS_HOSTS = /\.(?:models|inference)\.ai\.azure\.(?:com|us|cn)$/
 const AUTHORITY = 'https://login.microsoftonline.com'
 const SCOPE = 'https://cognitiveservices.azure.com/.default'
+/** Agents take tokens of their own audience, and no keys. */
+const AGENTS_SCOPE = 'https://ai.azure.com/.default'
 
 /** An application of Entra ID that gets its own tokens. */
 interface Application {
@@ -21,6 +23,20 @@ interface Application {
  * application.
  */
 export function azureCredential(deployment: Deployment, deps: CredentialDeps): Credential | { problem: string } {
+  return credentialFor(deployment, deps, SCOPE, keyed)
+}
+
+/** The same for Foundry's agents: what is given as a key is a token there. */
+export function azureAgentsCredential(deployment: Deployment, deps: CredentialDeps): Credential | { problem: string } {
+  return credentialFor(deployment, deps, AGENTS_SCOPE, bearer)
+}
+
+function credentialFor(
+  deployment: Deployment,
+  deps: CredentialDeps,
+  audience: string,
+  withKey: (key: string) => Credential,
+): Credential | { problem: string } {
   const { key, open, env } = deps
   const { settings, apiKey } = deployment
   const setting = (name: string): string | null => {
@@ -38,14 +54,14 @@ export function azureCredential(deployment: Deployment, deps: CredentialDeps): C
   // A part that is not in the deployment may be in the environment.
   const parts = ['AZURE_TENANT_ID', 'AZURE_CLIENT_ID', 'AZURE_CLIENT_SECRET'].map((name, at) => named[at] ?? variable(name))
   const application = applicationOf(parts)
-  const scope = setting('azure_scope') ?? variable('AZURE_SCOPE') ?? SCOPE
+  const scope = setting('azure_scope') ?? variable('AZURE_SCOPE') ?? audience
   const fetched = (): Credential | { problem: string } =>
     application === null
       ? { problem: 'tenant_id, client_id and client_secret belong together, and one is missing' }
       : fetchedToken(application, scope, variable('AZURE_AUTHORITY_HOST') ?? AUTHORITY, deps.tokens)
 
   if (apiKey === null && named.some((part) => part !== null)) return fetched()
-  if (key !== null) return keyed(key)
+  if (key !== null) return withKey(key)
   const shared = variable('AZURE_AD_TOKEN')
   if (shared !== null) return bearer(shared)
   if (application !== null) return fetched()

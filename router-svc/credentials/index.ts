@@ -1,7 +1,14 @@
 import type { Deployment } from '../../proto/deployment.ts'
 import type { Auth, CredentialKind } from '../providers/provider.ts'
-import { bedrockCredential, mantleCredential, pollyCredential, sagemakerCredential } from './aws.ts'
-import { azureCredential } from './azure.ts'
+import {
+  agentCredential,
+  agentcoreCredential,
+  bedrockCredential,
+  mantleCredential,
+  pollyCredential,
+  sagemakerCredential,
+} from './aws.ts'
+import { azureAgentsCredential, azureCredential } from './azure.ts'
 import { cloudflareCredential } from './cloudflare.ts'
 import type { Credential } from './credential.ts'
 import { databricksCredential } from './databricks.ts'
@@ -41,6 +48,9 @@ const MAKERS: Partial<Readonly<Record<CredentialKind, CredentialMaker>>> = {
   gigachat: gigachatCredential,
   sap: sapCredential,
   oci: ociCredential,
+  'aws-agentcore': agentcoreCredential,
+  'aws-agent': agentCredential,
+  'azure-agents': azureAgentsCredential,
   watsonx: watsonxCredential,
   databricks: databricksCredential,
   snowflake: snowflakeCredential,

@@ -14,7 +14,7 @@ export interface Wire {
 export interface Told {
   status?: number
   type?: string
-  body: string | object
+  body: string | Uint8Array | object
 }
 
 /** A service on loopback; `answer` says what it answers. */
@@ -40,7 +40,7 @@ export async function fakeService(answer: (request: Wire, count: number) => Told
       seen.push(wire)
       const { status = 200, type = 'application/json', body } = answer(wire, seen.length)
       response.writeHead(status, { 'content-type': type })
-      response.end(typeof body === 'string' ? body : JSON.stringify(body))
+      response.end(typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body))
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

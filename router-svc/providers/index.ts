@@ -1,5 +1,12 @@
+import { AGENTS } from '../../shared/catalog/agent-providers.ts'
 import { EMBEDDING_LIMITS } from '../../shared/catalog/embedding-limits.ts'
 import { type ProviderRow, providerRow } from '../../shared/catalog/providers.ts'
+import { a2aAgents } from './agents/a2a.ts'
+import { agentEngine } from './agents/agent-engine.ts'
+import { agentcore } from './agents/agentcore.ts'
+import { bedrockAgent } from './agents/bedrock-agent.ts'
+import { foundryAgents } from './agents/foundry.ts'
+import { routed } from './agents/routed.ts'
 import { alephAlpha } from './aleph-alpha.ts'
 import { anthropic } from './anthropic/index.ts'
 import { responsesUrl } from './azure/url.ts'
@@ -53,11 +60,23 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   anthropic: (_name, row) => anthropic(row),
   gemini,
   azure: (name, row) => ({ ...withResponses(azure(name, row), row, responsesUrl), realtime: azureRealtime }),
-  'azure-ai': (name, row) => ({ ...withResponses(azure(name, row), row, responsesUrl), realtime: azureRealtime }),
-  bedrock,
+  'azure-ai': (name, row) =>
+    routed(
+      { ...withResponses(azure(name, row), row, responsesUrl), realtime: azureRealtime },
+      { 'agents/': foundryAgents(name, AGENTS.azure_ai_foundry_agents) },
+    ),
+  bedrock: (name, row) =>
+    routed(bedrock(name, row), {
+      'agentcore/': agentcore(name, AGENTS.bedrock_agentcore),
+      'agent/': bedrockAgent(name, AGENTS.bedrock_agentcore),
+    }),
+  a2a: a2aAgents,
+  'agent-engine': agentEngine,
+  agentcore,
+  'foundry-agents': foundryAgents,
   sagemaker,
   'sagemaker-chat': sagemakerChat,
-  vertex,
+  vertex: (name, row) => routed(vertex(name, row), { 'agent_engine/': agentEngine(name, AGENTS.vertex_ai_agent_engine) }),
   cohere,
   jina,
   voyage,

@@ -76,9 +76,9 @@ export type Prefill = 'native' | 'prefix' | 'echo' | 'partial' | 'final'
 
 /**
  * How a stream is cut into events: server-sent events; one JSON document a line (Ollama, Gemini without `alt=sse`); AWS's binary frames;
- * not at all, every piece being text of the answer.
+ * not at all, every piece being text of the answer; `loose`: by lines of whatever comes, which the decoder tells apart.
  */
-export type Framing = 'sse' | 'lines' | 'aws' | 'raw'
+export type Framing = 'sse' | 'lines' | 'aws' | 'raw' | 'loose'
 
 /** `bearer`: `authorization: Bearer K`. `header`: `<name>: <prefix>K`. `none`: sent only when a key is configured and `name` is set. */
 export type Auth =
@@ -105,6 +105,9 @@ export type CredentialKind =
   | 'gigachat'
   | 'sap'
   | 'oci'
+  | 'aws-agentcore'
+  | 'aws-agent'
+  | 'azure-agents'
 
 /** The protocols whose bytes may pass through when client and provider speak the same one. */
 export type Protocol = 'openai-chat' | 'openai-completion' | 'openai-embedding' | 'gemini' | 'anthropic' | 'openai-responses'

@@ -1,4 +1,5 @@
 import type { Mode } from '../../proto/endpoints.ts'
+import { AGENTS } from './agent-providers.ts'
 import { COMPATIBLE } from './compatible-providers.ts'
 import { MEDIA_PROVIDERS } from './media-providers.ts'
 import { PLATFORMS } from './platform-providers.ts'
@@ -35,6 +36,10 @@ export interface ProviderRow {
     | 'mantle'
     | 'nlp-cloud'
     | 'oci'
+    | 'a2a'
+    | 'agent-engine'
+    | 'agentcore'
+    | 'foundry-agents'
     | 'petals'
     | 'predibase'
     | 'sap'
@@ -772,6 +777,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
 
   // Platforms with credentials of their own.
   ...PLATFORMS,
+  ...AGENTS,
 
   // Small ones with protocols of their own.
   ...SMALL,

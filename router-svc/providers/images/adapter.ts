@@ -131,7 +131,19 @@ function checked(url: string, base: string): string {
 
 function joined(made: readonly Made[], images: ImageResponse['data'], { created, request }: DecodeContext): ImageResponse {
   if (images.length === 0) throw new GatewayError('provider_malformed', 'The answer holds no images.')
-  return { created, ...made[0]?.fields, data: images, billing: billingOf(made, request) }
+  const billing = billingOf(made, request)
+  const usage = made.some(({ tokens }) => tokens) ? { usage: usageShown(billing) } : {}
+  return { created, ...made[0]?.fields, data: images, ...usage, billing }
+}
+
+/** As OpenAI writes it. */
+function usageShown({ input, output, imageInput = 0 }: TokenUsage): Fields {
+  return {
+    input_tokens: input,
+    input_tokens_details: { image_tokens: imageInput, text_tokens: Math.max(0, input - imageInput) },
+    output_tokens: output,
+    total_tokens: input + output,
+  }
 }
 
 function billingOf(made: readonly Made[], request: Readonly<Fields>): TokenUsage {

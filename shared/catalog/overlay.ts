@@ -1,7 +1,7 @@
 import type { Mode } from '../../proto/endpoints.ts'
 
 /** Rises whenever a price in this file changes: it is part of every `rateVersion`. */
-export const OVERLAY_VERSION = 3
+export const OVERLAY_VERSION = 4
 
 /** Dollars per million tokens, as decimal text (never a float). */
 export interface OverlayPrices {
@@ -154,6 +154,35 @@ export const OVERLAY: readonly OverlayRow[] = [
   { providers: OPENAI, models: ['gpt-4o-transcribe*', 'gpt-4o-mini-transcribe*'], mode: 'transcription' },
   { providers: OPENAI, models: ['gpt-4o-mini-tts*'], mode: 'speech' },
 
+  // By the millisecond heard, the character read, the search or the token ranked: the vendors' price pages, entered by hand and not checked
+  // against a live page.
+  heard('deepgram', ['nova*'], '0.0000000716667'),
+  heard('deepgram', ['enhanced*'], '0.000000241667'),
+  heard('deepgram', ['base*'], '0.000000208333'),
+  heard('deepgram', ['whisper*'], '0.0000001'),
+  heard('elevenlabs', ['scribe*'], '0.0000000611'),
+  heard('assemblyai', ['nano'], '0.0000000333333'),
+  heard('assemblyai', ['best', 'universal*', 'slam-1'], '0.000000075'),
+  spoken('deepgram', ['aura-2*'], '0.00003'),
+  spoken('deepgram', ['aura*'], '0.000015'),
+  spoken('elevenlabs', ['eleven_flash*', 'eleven_turbo*'], '0.00009'),
+  spoken('elevenlabs', ['eleven_*'], '0.00018'),
+  spoken('aws_polly', ['generative'], '0.00003'),
+  spoken('aws_polly', ['long-form'], '0.0001'),
+  spoken('aws_polly', ['neural'], '0.000016'),
+  spoken('aws_polly', ['standard'], '0.000004'),
+  spoken('azure', ['speech/azure-tts-hd*'], '0.00003'),
+  spoken('azure', ['speech/*'], '0.000015'),
+  spoken('vertex_ai', ['chirp*'], '0.00003'),
+  ranked(['cohere', 'cohere_chat'], ['rerank*'], { perUnit: { query: '0.002' } }),
+  ranked(['azure_ai'], ['cohere-rerank*', 'Cohere-rerank*'], { perUnit: { query: '0.002' } }),
+  ranked(['bedrock'], ['cohere.rerank*', 'invoke/cohere.rerank*'], { perUnit: { query: '0.002' } }),
+  ranked(['bedrock'], ['amazon.rerank*', 'invoke/amazon.rerank*'], { perUnit: { query: '0.001' } }),
+  ranked(['vertex_ai'], ['semantic-ranker*'], { perUnit: { query: '0.001' } }),
+  ranked(['voyage'], ['rerank-2.5-lite*', 'rerank-2-lite*', 'rerank-lite-1*'], { input: '0.02' }),
+  ranked(['voyage'], ['rerank-*'], { input: '0.05' }),
+  ranked(['jina_ai'], ['jina-reranker*'], { input: '0.018' }),
+
   // Anthropic.
   claude(['claude-3-haiku*', 'claude-3-opus*', 'claude-3-sonnet*'], 200_000, 4096, CLAUDE),
   claude(['claude-3-5-sonnet*', 'claude-3-5-haiku*'], 200_000, 8192, CLAUDE),
@@ -220,6 +249,20 @@ function priority(models: string[], input: string, cacheRead: string, output: st
 
 function openai(models: string[], maxInputTokens: number, maxOutputTokens: number, supports: string[]): OverlayRow {
   return { providers: OPENAI, models, maxInputTokens, maxOutputTokens, mode: 'chat', supports }
+}
+
+/** `dollars`: a millisecond. */
+function heard(provider: string, models: string[], dollars: string): OverlayRow {
+  return { providers: [provider], models, mode: 'transcription', prices: { perUnit: { audio_ms_in: dollars } } }
+}
+
+/** `dollars`: a character. */
+function spoken(provider: string, models: string[], dollars: string): OverlayRow {
+  return { providers: [provider], models, mode: 'speech', prices: { perUnit: { character_in: dollars } } }
+}
+
+function ranked(providers: string[], models: string[], prices: OverlayPrices): OverlayRow {
+  return { providers, models, mode: 'rerank', prices }
 }
 
 function claude(models: string[], maxInputTokens: number, maxOutputTokens: number, supports: string[]): OverlayRow {

@@ -33,6 +33,24 @@ describe('images, sounds and characters', () => {
     expect(costs('whisper', { audio_ms_in: 60_000 }, 'azure')).toBe(0.006 * DOLLAR)
   })
 
+  it.each([
+    ['deepgram', 'nova-3', { audio_ms_in: 60_000 }, 0.0043],
+    ['deepgram', 'aura-2-thalia-en', { character_in: 1000 }, 0.03],
+    ['elevenlabs', 'scribe_v1', { audio_ms_in: 3_600_000 }, 0.22],
+    ['elevenlabs', 'eleven_multilingual_v2', { character_in: 1000, credit: 1000 }, 0.18],
+    ['aws_polly', 'neural', { character_in: 1_000_000 }, 16],
+    ['cohere', 'rerank-v3.5', { query: 2 }, 0.004],
+    ['bedrock', 'amazon.rerank-v1:0', { query: 3 }, 0.003],
+  ] as const)('cost at %s (%s) what its page says', (provider, model, units, dollars) => {
+    expect(costs(model, units, provider) / DOLLAR).toBeCloseTo(dollars, 4)
+  })
+
+  it('are ranked by the token where that is how they are sold, and a search is not billed beside', () => {
+    const prices = catalog.prices('voyage', 'rerank-2.5')
+    if (prices === null) throw new Error('no price')
+    expect(costOf({ ...NO_TOKENS, input: 1_000_000, units: { query: 1 } }, prices).total).toBe(0.05 * DOLLAR)
+  })
+
   it('are billed once where an operator prices images under either name, or by the pixel', () => {
     const usage = { ...NO_TOKENS, units: { 'image_out:1024x1024:standard': 2, pixel_out: 2 * 1024 * 1024 } }
     const at = (perUnit: Record<string, number>) => costOf(usage, { rateVersion: 'r', perUnit }).total

@@ -1,7 +1,8 @@
 import type { Mode } from '../../proto/endpoints.ts'
+import { IMAGE_PRICES } from './image-prices.ts'
 
 /** Rises whenever a price in this file changes: it is part of every `rateVersion`. */
-export const OVERLAY_VERSION = 4
+export const OVERLAY_VERSION = 5
 
 /** Dollars per million tokens, as decimal text (never a float). */
 export interface OverlayPrices {
@@ -154,6 +155,8 @@ export const OVERLAY: readonly OverlayRow[] = [
   { providers: OPENAI, models: ['gpt-4o-transcribe*', 'gpt-4o-mini-transcribe*'], mode: 'transcription' },
   { providers: OPENAI, models: ['gpt-4o-mini-tts*'], mode: 'speech' },
 
+  ...IMAGE_PRICES,
+
   // By the millisecond heard, the character read, the search or the token ranked: the vendors' price pages, entered by hand and not checked
   // against a live page.
   heard('deepgram', ['nova*'], '0.0000000716667'),
@@ -240,7 +243,7 @@ export const SERVICES: readonly ServiceRow[] = [
 ]
 
 /** Providers whose usage says what the call cost them to serve, all of it included; that beats any list. */
-export const REPORTING: ReadonlySet<string> = new Set(['openrouter', 'perplexity', 'xai'])
+export const REPORTING: ReadonlySet<string> = new Set(['openrouter', 'perplexity', 'xai', 'recraft', 'black_forest_labs'])
 
 function priority(models: string[], input: string, cacheRead: string, output: string, flex?: OverlayService): ServiceRow {
   const tiers = { priority: { input, cacheRead, output }, ...(flex === undefined ? {} : { flex }) }

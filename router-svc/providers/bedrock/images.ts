@@ -1,7 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ImageEditRequest, ImageRequest, ImageVariationRequest } from '../../canonical/image.ts'
 import type { UploadedFile } from '../../canonical/uploaded-file.ts'
-import { type AnyImageRequest, base64Of, imageAdapter, type Made } from '../images/adapter.ts'
+import { type AnyImageRequest, type Asked, base64Of, imageAdapter, type Made } from '../images/adapter.ts'
 import { failure, objectIn } from '../images/answers.ts'
 import { imageFields, ratioOf, sides } from '../images/parameters.ts'
 import { STABILITY_RATIOS, STABILITY_STRENGTH } from '../images/stability.ts'
@@ -153,7 +153,7 @@ function encode(request: AnyImageRequest, target: Target, count: number): Upstre
   return invokeRequest(family.body(fields, count, target), given, target)
 }
 
-function read(answer: UpstreamAnswer, { context: { request } }: { context: { request: Readonly<Fields> } }): Made {
+function read(answer: UpstreamAnswer, { context: { request, model } }: Asked): Made {
   const body = objectIn(answer)
   const { images, artifacts, error, finish_reasons: reasons } = body
   if (typeof error === 'string' && error !== '')
@@ -161,7 +161,10 @@ function read(answer: UpstreamAnswer, { context: { request } }: { context: { req
   const held = Array.isArray(reasons) ? reasons.find((reason) => typeof reason === 'string' && reason !== '') : undefined
   if (held !== undefined) throw failure('bedrock', held, /filter/i.test(String(held)))
   if (Array.isArray(images))
-    return { images: images.map((image) => ({ b64_json: text(image) })), quality: qualityOf(request['quality']) }
+    return {
+      images: images.map((image) => ({ b64_json: text(image) })),
+      ...(/titan-image|nova-canvas/.test(model) ? { variant: variantOf(request, model) } : {}),
+    }
   if (Array.isArray(artifacts)) return fromArtifacts(artifacts.filter(isFields), request)
   throw decodeError(200, answer.headers, JSON.stringify(body))
 }
@@ -171,13 +174,22 @@ function qualityOf(quality: unknown): string {
   return /^(?:hd|high|premium)$/.test(String(quality)) ? 'premium' : 'standard'
 }
 
+/** Of Amazon's prices, by LiteLLM's names for them. Without a size it is 1024 by 1024. */
+function variantOf(request: Readonly<Fields>, model: string): string {
+  const limit = model.includes('titan-image-generator-v1') ? 512 : 1024
+  const { width = 1024, height = 1024 } = sides(request['size'])
+  const large = width * height > limit * limit ? `above_${limit}_and_${limit}_pixels` : ''
+  const premium = qualityOf(request['quality']) === 'premium' ? 'premium_image' : ''
+  return [large, premium].filter((part) => part !== '').join('_and_')
+}
+
 function fromArtifacts(artifacts: readonly Fields[], request: Readonly<Fields>): Made {
   if (artifacts.some(({ finishReason }) => finishReason === 'CONTENT_FILTERED'))
     throw failure('bedrock', 'The image was held back by the content filter', true)
   const steps = Number(request['steps'] ?? 0)
   return {
     images: artifacts.map(({ base64 }) => ({ b64_json: text(base64) })),
-    ...(steps > 50 ? { quality: 'more_than_50_steps' } : {}),
+    ...(steps > 50 ? { variant: 'more_than_50_steps' } : {}),
   }
 }
 

@@ -46,7 +46,8 @@ export interface Made {
   cost?: number
   /** What was made, where it is not as it was asked for: variants of the price. */
   size?: string | undefined
-  quality?: string | undefined
+  /** Of the price, in place of size and quality. */
+  variant?: string
 }
 
 /** OpenAI makes ten at most; here each may be a request of its own. */
@@ -151,17 +152,20 @@ function billingOf(made: readonly Made[], request: Readonly<Fields>): TokenUsage
   let tokens: TokenUsage | null = null
   let cost: number | undefined
   for (const one of made) {
-    const told = {
-      ...(one.size === undefined ? {} : { size: one.size }),
-      ...(one.quality === undefined ? {} : { quality: one.quality }),
-    }
-    for (const [name, amount] of Object.entries(imageUnits(one.images.length, request, told)))
-      units[name] = (units[name] ?? 0) + amount
+    for (const [name, amount] of Object.entries(unitsOf(one, request))) units[name] = (units[name] ?? 0) + amount
     if (one.tokens) tokens = tokens === null ? one.tokens : added(tokens, one.tokens)
     if (one.cost !== undefined) cost = (cost ?? 0) + one.cost
   }
   const usage = tokens === null ? billedUnits(units) : withUnits(tokens, units)
   return cost === undefined ? usage : { ...usage, reportedCost: cost }
+}
+
+function unitsOf({ images, size, variant }: Made, request: Readonly<Fields>): Record<string, number> {
+  const units = imageUnits(images.length, request, size === undefined ? {} : { size })
+  if (variant === undefined) return units
+  const pixels = units['pixel_out']
+  const named = variant === '' ? 'image_out' : `image_out:${variant}`
+  return { [named]: images.length, ...(pixels === undefined ? {} : { pixel_out: pixels }) }
 }
 
 /** Counts of two requests of one call. */

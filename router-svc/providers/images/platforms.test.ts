@@ -25,7 +25,7 @@ function at(name: string, mode: 'image' | 'image_edit' | 'image_variation', mode
       return { url, body: JSON.parse(String(body)) as Record<string, unknown> }
     },
     decode: ({ body, headers }: UpstreamAnswer, request: object = {}) =>
-      adapter.decodeResponse(body, headers, contextOf(request)),
+      adapter.decodeResponse(body, headers, contextOf(request, model)),
     converse(request: object, server: (request: UpstreamRequest) => UpstreamAnswer) {
       const conversation = adapter.converse?.(asked(request), target, contextOf(asked(request)))
       return conversation == null ? null : play(conversation as Conversation<ImageResponse>, server)
@@ -230,7 +230,7 @@ describe('images of Bedrock', () => {
     const artifacts = json({ result: 'success', artifacts: [{ base64: CAT_64, finishReason: 'SUCCESS' }] })
     expect(xl.decode(artifacts, { steps: 70, size: '512x512' })).toMatchObject({
       data: [{ b64_json: CAT_64 }],
-      billing: { units: { 'image_out:512x512:more_than_50_steps': 1 } },
+      billing: { units: { 'image_out:more_than_50_steps': 1 } },
     })
   })
 
@@ -238,7 +238,7 @@ describe('images of Bedrock', () => {
     const nova = at('bedrock', 'image', 'amazon.nova-canvas-v1:0', BASE)
     expect(nova.decode(json({ images: [CAT_64, CAT_64] }), { quality: 'high', size: '2048x2048' })).toMatchObject({
       data: [{ b64_json: CAT_64 }, {}],
-      billing: { units: { 'image_out:2048x2048:premium': 2 } },
+      billing: { units: { 'image_out:above_1024_and_1024_pixels_and_premium_image': 2 } },
     })
     expect(() => nova.decode(json({ images: [], error: 'blocked by our content filters' }))).toThrow(POLICY)
     const held = json({ images: [], seeds: [1], finish_reasons: ['Filter reason: prompt'] })

@@ -11,7 +11,7 @@ const DOCUMENTS = ['a', { text: 'b', title: 'B' }, { name: 'c', note: 'd' }] as 
 
 function at(name: string, model: string, fields: Partial<Target> = {}) {
   const known = providerOf(name) as Provider
-  const provider = known.serve?.(model, { settings: {}, info: {} })?.provider ?? known
+  const provider = known.serve?.(model, { baseModel: null, settings: {}, info: {} })?.provider ?? known
   const adapter = provider.rerank
   if (adapter === undefined) throw new Error(`${name} does not rank`)
   const target = targetOf(name, provider, model, fields)

@@ -18,7 +18,7 @@ const FILE: UploadedFile = { name: 'ruby.wav', type: 'audio/wav', bytes: wavOf(n
 
 function served(name: string, model: string, fields: Partial<Target>) {
   const known = providerOf(name) as Provider
-  const provider = known.serve?.(model, { settings: {}, info: {} })?.provider ?? known
+  const provider = known.serve?.(model, { baseModel: null, settings: {}, info: {} })?.provider ?? known
   return { provider, target: targetOf(name, provider, model, fields) }
 }
 

@@ -1,6 +1,11 @@
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { type WebSocket, WebSocketServer } from 'ws'
 
 /** One session as the provider sees it. */
@@ -125,4 +130,30 @@ export async function startRealtimeUpstream(): Promise<RealtimeUpstream> {
   await once(http, 'listening')
   upstream.url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`
   return upstream
+}
+
+/** TLS in front of a port of this machine, with a certificate nobody signed. */
+export async function startTlsFront(target: number): Promise<{ port: number; stop(): void }> {
+  const folder = mkdtempSync(join(tmpdir(), 'front-'))
+  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+  const made = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2']
+  execFileSync('openssl', [...made, '-keyout', key, '-out', cert, '-subj', '/CN=127.0.0.1'], { stdio: 'ignore' })
+  const open = new Set<TLSSocket>()
+  const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (socket) => {
+    open.add(socket)
+    const behind = connect(target, '127.0.0.1')
+    socket.pipe(behind).pipe(socket)
+    socket.on('error', () => behind.destroy()).on('close', () => open.delete(socket))
+    behind.on('error', () => socket.destroy()).on('close', () => socket.destroy())
+  })
+  rmSync(folder, { recursive: true })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    port: (server.address() as AddressInfo).port,
+    stop() {
+      server.close()
+      for (const socket of open) socket.destroy()
+    },
+  }
 }

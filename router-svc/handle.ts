@@ -16,6 +16,7 @@ import type { Idempotency } from './idempotency.ts'
 import { Reply } from './reply.ts'
 import { usageEvent } from './report.ts'
 import type { Responses, ResponsesTurn } from './responses/turn.ts'
+import type { AutoRouting } from './routing/auto/choose.ts'
 import { readRouting } from './routing/request-routing.ts'
 import { resolve } from './routing/resolve.ts'
 import type { Route, RouterRuntime } from './runtime.ts'
@@ -30,6 +31,8 @@ export interface HandleDeps extends ServeDeps {
   idempotency: Pick<Idempotency, 'begin'>
   cache: Pick<ResponseCache, 'begin'>
   responses: Responses
+  /** Absent where no embedding can be asked for: an auto router is no deployment there. */
+  autoRouting?: AutoRouting
   log: Log
 }
 
@@ -73,7 +76,9 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
       const begun = deps.responses.begin(call)
       call.responses = begun instanceof Promise ? await begun : begun
     }
-    const found = resolve(call, runtime)
+    let found = resolve(call, runtime)
+    const auto = found.routes[0]?.auto
+    if (auto !== undefined && deps.autoRouting !== undefined) found = await deps.autoRouting.choose(call, runtime, auto)
     const resolution = call.responses === null ? found : call.responses.narrow(found)
     const claimed = deps.idempotency.begin(call)
     const kept = claimed === null ? null : await claimed

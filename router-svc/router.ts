@@ -18,7 +18,7 @@ import { callId } from '../shared/ids.ts'
 import type { Log } from '../shared/log.ts'
 import { createAdmission } from './admission/admission.ts'
 import { createLimitSource } from './admission/limit-source.ts'
-import { createEmbed } from './cache/embed.ts'
+import { createEmbed, createEmbedTexts } from './cache/embed.ts'
 import { createResponseCache, type ResponseCacheDeps } from './cache/response-cache.ts'
 import { askAs, createCarry } from './carried/carry.ts'
 import { createFinder } from './carried/finder.ts'
@@ -37,6 +37,7 @@ import { createMemoryResponses } from './responses/memory.ts'
 import { createRedisResponses } from './responses/redis.ts'
 import { createResponses } from './responses/turn.ts'
 import { createAffinity } from './routing/affinity.ts'
+import { createAutoRouting } from './routing/auto/choose.ts'
 import { createHealthChecks } from './routing/health-checks.ts'
 import { createMirror } from './routing/mirror.ts'
 import { createNews } from './routing/news.ts'
@@ -197,11 +198,13 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     env: deps.env,
     embed: createEmbed(internal),
   })
+  const autoRouting = createAutoRouting({ embed: createEmbedTexts(internal, 'auto_router_of'), log })
   const mirroring = createMirror({ calls: internal, log })
   const { redis, prefix } = deps.cache
   const store = redis === null ? createMemoryResponses({ clock }) : createRedisResponses({ redis, prefix })
   const responses = createResponses({ store, sealer: deps.sealer, clock, log })
   const handle = createHandle({
+    autoRouting,
     responses,
     cache,
     mirroring,

@@ -10,6 +10,7 @@ import type { Credential } from './credentials/credential.ts'
 import { credentialOf } from './credentials/index.ts'
 import type { Tokens } from './credentials/tokens.ts'
 import type { Provider, Target } from './providers/provider.ts'
+import { type AutoRouter, autoRouterOf } from './routing/auto/auto-router.ts'
 import type { DeploymentState } from './routing/deployment-state.ts'
 import { compileNames } from './routing/names.ts'
 
@@ -37,6 +38,8 @@ export interface Route {
   readonly state: DeploymentState
   /** What must be held before an attempt; null = nothing limits the deployment. */
   readonly limits: RouteLimits | null
+  /** It is no deployment but a choice among groups, made for each call. */
+  readonly auto?: AutoRouter
 }
 
 /** A model name resolved: the group it belongs to and the routes that serve it. */
@@ -122,6 +125,12 @@ function compileRoute(deployment: Deployment, asked: string, deps: CompileDeps &
       headers[auth.name] = `${auth.prefix ?? ''}${key}`
     } else headers['authorization'] = `Bearer ${key}`
   }
+  let auto: AutoRouter | undefined
+  if (deployment.provider === 'auto_router') {
+    const read = autoRouterOf(deployment)
+    if ('problem' in read) problem ??= read.problem
+    else auto = read
+  }
   const facts = deps.catalog.facts(deployment.provider, model)
   let tagPatterns: RegExp[] | null = null
   for (const pattern of deployment.tagPatterns ?? []) {
@@ -144,6 +153,7 @@ function compileRoute(deployment: Deployment, asked: string, deps: CompileDeps &
     supports: supportsOf(deployment, facts?.supports ?? []),
     state: deps.states.of(deployment.id),
     limits: routeLimits(deployment, provider.name, deps.settings),
+    ...(auto === undefined ? {} : { auto }),
     target: {
       provider: deployment.provider,
       model,

@@ -9,6 +9,7 @@ import { foundryAgents } from './agents/foundry.ts'
 import { routed } from './agents/routed.ts'
 import { alephAlpha } from './aleph-alpha.ts'
 import { anthropic } from './anthropic/index.ts'
+import { autoRouter } from './auto-router.ts'
 import { responsesUrl } from './azure/url.ts'
 import { azure } from './azure.ts'
 import { batchedEmbeddings } from './batched-embeddings.ts'
@@ -82,6 +83,7 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   voyage,
   mantle: (name, row) => ({ ...openai(name, { ...row, protocol: 'openai' }), auth: { type: 'made', kind: 'aws-mantle' } }),
   mock: () => mock,
+  'auto-router': autoRouter,
   ollama,
   huggingface,
   fim,

@@ -256,6 +256,8 @@ const IDENTITY = { ...adminIdentity('health_check'), userId: null }
 const NOWHERE: StreamOutput = { start: () => undefined, write: () => true }
 
 function isWanted(deployment: Deployment, { groups }: HealthCheckSettings): boolean {
+  // It has no health but that of what it chooses from.
+  if (deployment.provider === 'auto_router') return false
   if (deployment.blocked || deployment.hidden === true || deployment.info['disable_background_health_check'] === true)
     return false
   return (groups === null || groups.includes(deployment.modelGroup)) && checkable(deployment) !== null

@@ -36,7 +36,7 @@ export const KNOWN_PARAMS = words(`
   adaptive_router_config adaptive_router_default_model quality_router_config quality_router_default_model vector_store_id
   milvus_text_field milvus_db_name milvus_partition_names model_info mock_tool_calls mock_timeout mock_delay
   token zen_api_key account_id oci_region oci_user oci_fingerprint oci_tenancy oci_key oci_key_file oci_compartment_id
-  oci_serving_mode oci_endpoint_id`)
+  oci_serving_mode oci_endpoint_id return_raw_model_name`)
 
 export const KNOWN_LITELLM_SETTINGS = words(`
   success_callback failure_callback callbacks input_callback service_callback service_callbacks audit_log_callbacks

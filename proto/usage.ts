@@ -23,6 +23,8 @@ export interface TokenUsage {
   audioCacheRead?: number
   audioCacheWrite?: number
   imageCacheRead?: number
+  /** Of a sum over several requests: the input of the largest, which decides by which prices (`Prices.tiers`) all of them are billed. */
+  largestInput?: number
   /** Tokens of quoted sources, beside input and output (Perplexity). */
   citation?: number
   /** Counted here because the provider reported nothing. */

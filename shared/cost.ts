@@ -236,8 +236,9 @@ function priceMedia(
 /** The token prices that hold for a whole attempt: nearly always those that stand there. */
 function ratesOf(usage: TokenUsage, prices: Prices, tier: string | undefined): TokenPrices {
   const region = usage.region ?? prices.region
-  if (tier !== undefined || region !== undefined) return tierRates(prices, usage.input, tier, region)
-  const crossed = crossedTier(usage.input, prices.tiers)
+  const input = usage.largestInput ?? usage.input
+  if (tier !== undefined || region !== undefined) return tierRates(prices, input, tier, region)
+  const crossed = crossedTier(input, prices.tiers)
   return crossed === undefined ? prices : { ...prices, ...crossed }
 }
 

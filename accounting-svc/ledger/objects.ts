@@ -20,8 +20,6 @@ import { cleanJson } from './entries.ts'
 
 /** Most objects of one reply. */
 const LIST_MAX = 1_000
-/** Characters of facts that are kept; more of them are cut down to the plain ones. */
-const FACTS_MAX = 16_384
 const WHATS: ReadonlySet<unknown> = new Set(['created', 'seen', 'deleted', 'settled'])
 
 /** Writes what events say of objects; in the transaction that books them. An unreadable word of one is left out, never the call's entry. */
@@ -33,7 +31,7 @@ export async function keepObjects(tx: Transaction, events: readonly unknown[]): 
       const { keyHash, keyAlias, userId, teamId, organizationId } = event
       const owner = { keyHash, keyAlias, userId, teamId, organizationId, projectId: event.projectId ?? null }
       const [ownerName = ''] = ownersOf(owner)
-      const facts = news.facts === undefined ? null : factsText(news.facts)
+      const facts = news.facts === undefined ? null : cleanJson(news.facts)
       await writeObject(tx, { ...owner, ...news, ownerName, facts, at: event.endedAt })
     }
   }
@@ -43,13 +41,6 @@ function isNews(value: unknown): value is ObjectNews {
   if (typeof value !== 'object' || value === null) return false
   const { kind, deploymentId, id, provider, what } = value as Partial<ObjectNews>
   return [kind, deploymentId, id, provider].every((one) => typeof one === 'string' && !one.includes('\0')) && WHATS.has(what)
-}
-
-function factsText(facts: Record<string, unknown>): string {
-  const whole = cleanJson(facts)
-  if (whole.length <= FACTS_MAX) return whole
-  const plain = Object.entries(facts).filter(([, value]) => typeof value !== 'object' && String(value).length <= 512)
-  return cleanJson(Object.fromEntries(plain))
 }
 
 /** Answers routers that ask which objects a caller has. */

@@ -20,6 +20,7 @@ const OPTIONAL_COUNTS = [
   'audioCacheWrite',
   'imageCacheRead',
   'citation',
+  'largestInput',
 ] as const
 
 /** What is stored of a usage beside the columns of an entry, so that a row can be priced again from the ledger alone. */

@@ -1,6 +1,7 @@
+import Anthropic from '@anthropic-ai/sdk'
 import OpenAI, { toFile } from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Gateway, MODES, openGateway } from './gateway.ts'
+import { type Gateway, type LedgerRow, MODES, openGateway } from './gateway.ts'
 import { type ObjectsProvider, startObjectsProvider } from './objects-provider.ts'
 
 const MEGABYTE = 1024 * 1024
@@ -30,11 +31,17 @@ describe.each(MODES)('%s', (mode) => {
           model_info: { id: 'dep-one' },
         },
         {
+          model_name: 'claude',
+          litellm_params: { model: 'anthropic/claude-sonnet-4-5', api_base: one.url, api_key: 'sk-ant' },
+          model_info: { id: 'dep-claude' },
+        },
+        {
           model_name: 'az',
           litellm_params: { model: 'azure/my-gpt', api_base: other.url, api_key: 'az-key', api_version: '2024-10-21' },
           model_info: { id: 'dep-other' },
         },
       ],
+      general_settings: { proxy_batch_polling_interval: 1 },
       assistant_settings: {
         custom_llm_provider: 'azure',
         litellm_params: { api_base: other.url, api_key: 'az-assistants', api_version: '2024-10-21' },
@@ -54,6 +61,9 @@ describe.each(MODES)('%s', (mode) => {
   const eventually = async (test: () => Promise<void>): Promise<void> => {
     await expect.poll(() => test().then(() => 'so', String), { timeout: 15_000, interval: 50 }).toBe('so')
   }
+
+  const bookedOf = async (prefix: string): Promise<LedgerRow[]> =>
+    ((await gateway.admin('GET', '/spend/logs')) as LedgerRow[]).filter((row) => String(row.request_id).startsWith(prefix))
 
   it('uploads, lists, fetches and deletes a file of 20 MB for its owner alone', async () => {
     const bytes = Buffer.alloc(20 * MEGABYTE, 'turnpike ')
@@ -101,10 +111,7 @@ describe.each(MODES)('%s', (mode) => {
     expect(await (await mine.files.content(output)).text()).toContain('gpt-4o-2024-08-06')
     await expect(stranger.batches.retrieve(batch.id)).rejects.toMatchObject({ status: 404 })
     expect((await stranger.batches.list()).data).toEqual([])
-    const booked = async (): Promise<{ spend: number; [field: string]: unknown }[]> =>
-      ((await gateway.admin('GET', '/spend/logs')) as { request_id: string; spend: number }[]).filter(({ request_id }) =>
-        request_id.startsWith('batch-'),
-      )
+    const booked = () => bookedOf('batch-')
     await eventually(async () => expect(await booked()).toHaveLength(1))
     // GPT-4o in a batch: $1.25 and $5 a million.
     expect((await booked())[0]).toMatchObject({
@@ -139,6 +146,40 @@ describe.each(MODES)('%s', (mode) => {
     await mine.batches.cancel(there.id)
     expect(other.seen.at(-1)?.path).toMatch(/^\/openai\/batches\/batch_other\d+\/cancel$/)
     expect(await mine.files.delete(file.id)).toMatchObject({ id: file.id, deleted: true })
+  })
+
+  it('takes Anthropic’s batches in Anthropic’s words and books them when nobody asks any more', async () => {
+    const anthropic = new Anthropic({ baseURL: gateway.url, apiKey: mine.apiKey, maxRetries: 0 })
+    const params = { model: 'claude', max_tokens: 9, messages: [{ role: 'user' as const, content: 'hi' }] }
+    const batch = await anthropic.messages.batches.create({ requests: [{ custom_id: 'a', params }] })
+    expect(batch).toMatchObject({ type: 'message_batch', processing_status: 'in_progress' })
+    const sent = JSON.parse(one.seen.at(-1)?.body ?? '') as { requests: { params: { model: string } }[] }
+    expect(sent.requests[0]?.params.model).toBe('claude-sonnet-4-5')
+    expect(await anthropic.messages.batches.retrieve(batch.id)).toMatchObject({ id: batch.id })
+    await expect(stranger.get(`/messages/batches/${batch.id}`)).rejects.toMatchObject({ status: 404 })
+    await eventually(async () => expect((await anthropic.messages.batches.list()).data.map(({ id }) => id)).toEqual([batch.id]))
+    const message = { model: 'claude-sonnet-4-5-20250929', usage: { input_tokens: 100_000, output_tokens: 10_000 } }
+    one.end(Array.from({ length: 10 }, () => ({ custom_id: 'a', result: { type: 'succeeded', message } })))
+    await eventually(async () => expect(await bookedOf('message_batch-')).toHaveLength(1))
+    // Sonnet in a batch: $1.50 and $7.50 a million, as long as no request is above 200,000 tokens.
+    expect((await bookedOf('message_batch-'))[0]).toMatchObject({ spend: 2.25, model_group: 'claude' })
+    const results = []
+    for await (const result of await anthropic.messages.batches.results(batch.id)) results.push(result.custom_id)
+    expect(results).toHaveLength(10)
+    expect(await bookedOf('message_batch-')).toHaveLength(1)
+  }, 60_000)
+
+  it('lets a key with a list of models send no other in a batch', async () => {
+    const apiKey = await gateway.generateKey({ models: ['gpt'] })
+    const client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey, maxRetries: 0 })
+    const upload = async (model: string) => {
+      const line = { custom_id: 'a', method: 'POST', url: '/v1/chat/completions', body: { model, messages: [] } }
+      return client.files.create({ file: await toFile(Buffer.from(JSON.stringify(line)), 'in.jsonl'), purpose: 'batch' })
+    }
+    await expect(upload('gpt-4o-pro')).rejects.toMatchObject({ status: 403 })
+    await expect(upload('az')).rejects.toMatchObject({ status: 403 })
+    const file = await upload('gpt')
+    expect(await (await client.files.content(file.id)).json()).toMatchObject({ body: { model: 'gpt-4o' } })
   })
 
   it('reaches whoever has a job, a store, an assistant and a thread', async () => {

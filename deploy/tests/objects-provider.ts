@@ -16,6 +16,8 @@ export interface ObjectsProvider {
   seen: Seen[]
   /** Ends a batch with these lines of output. */
   complete(batchId: string, lines: readonly unknown[]): void
+  /** The same for the message batch made last. */
+  end(lines: readonly unknown[]): void
   stop(): Promise<void>
 }
 
@@ -69,6 +71,7 @@ export async function startObjectsProvider(name: string): Promise<ObjectsProvide
       .replace(/^(?:\/openai)?\/v1|^\/openai/, '')
       .split('/')
       .slice(1)
+    if (path[0] === 'messages') return messageBatches(method, path, raw, response)
     const form = isForm
       ? await new Response(raw, { headers: { 'content-type': request.headers['content-type'] as string } }).formData()
       : null
@@ -156,6 +159,26 @@ export async function startObjectsProvider(name: string): Promise<ObjectsProvide
     )
   }
 
+  let batch: Stored = {}
+  let lines: readonly unknown[] = []
+
+  /** One message batch at a time. */
+  function messageBatches(method: string, path: readonly string[], raw: Buffer, response: ServerResponse): void {
+    if (method === 'POST' && path.length === 2) {
+      const { requests } = JSON.parse(raw.toString()) as { requests: unknown[] }
+      batch = { id: `msgbatch_${name}`, type: 'message_batch', processing_status: 'in_progress', results_url: null }
+      batch['request_counts'] = { processing: requests.length }
+      send(response, 200, batch)
+      return
+    }
+    if (path[2] !== batch['id']) send(response, 404, { type: 'error', error: { type: 'not_found_error', message: 'no' } })
+    else if (path[3] !== 'results') send(response, 200, batch)
+    else {
+      response.writeHead(200, { 'content-type': 'application/x-jsonl' })
+      response.end(lines.map((line) => JSON.stringify(line)).join('\n'))
+    }
+  }
+
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   return {
@@ -164,6 +187,10 @@ export async function startObjectsProvider(name: string): Promise<ObjectsProvide
     complete(batchId, lines) {
       const output = file(Buffer.from(lines.map((line) => JSON.stringify(line)).join('\n')), 'out.jsonl', 'batch_output')
       Object.assign(objects.get(batchId) as Stored, { status: 'completed', output_file_id: output['id'] })
+    },
+    end(results) {
+      lines = results
+      batch = { ...batch, processing_status: 'ended', results_url: `${name}/results` }
     },
     stop: () =>
       new Promise((resolve) => {

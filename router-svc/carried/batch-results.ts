@@ -4,27 +4,32 @@ import { tokensOf } from '../canonical/usage.ts'
 import { decodeUsage } from '../providers/anthropic/usage.ts'
 import { type Fields, isFields } from '../providers/json.ts'
 import { readUsage } from '../providers/openai/usage.ts'
+import { eachLine } from './json-lines.ts'
 
-/** Sums of a batch, by the model that answered. */
-export type UsageByModel = Map<string, TokenUsage>
+/** What one model used for requests that are billed by the same prices. */
+export interface ModelUsage {
+  model: string
+  usage: TokenUsage
+}
+
+/** Sums of a batch, by model and price class. */
+export type BatchUsage = Map<string, ModelUsage>
+
+/** Input tokens above which a request has other prices with some provider: requests of different classes are not added up. */
+const CLASSES = [128_000, 200_000, 256_000, 272_000, 512_000]
+/** A sum beyond this goes on in another entry: the ledger takes a billion tokens for a mistake. */
+const SUM_MAX = 500_000_000
 
 /**
  * Adds up the usage in a batch's output: JSON lines of OpenAI's form (`response.body`) or Anthropic's (`result.message`). A line that cannot be read
- * is an error, so that nothing is booked by half. Throws RangeError.
+ * is an error, so that nothing is booked by half. Rejects with RangeError.
  */
-export function usageOfResults(bytes: Uint8Array, sums: UsageByModel = new Map()): UsageByModel {
-  const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  for (let at = 0; at < whole.length; ) {
-    const newline = whole.indexOf(10, at)
-    const end = newline < 0 ? whole.length : newline
-    addLine(whole.toString('utf8', at, end).trim(), sums)
-    at = end + 1
-  }
+export async function usageOfResults(bytes: Uint8Array, sums: BatchUsage = new Map()): Promise<BatchUsage> {
+  await eachLine(bytes, (line) => addLine(line, sums))
   return sums
 }
 
-function addLine(line: string, sums: UsageByModel): void {
-  if (line === '') return
+function addLine(line: string, sums: BatchUsage): void {
   let value: unknown
   try {
     value = JSON.parse(line)
@@ -39,7 +44,14 @@ function addLine(line: string, sums: UsageByModel): void {
   if (read === null) return
   const { serviceTier: _, ...tokens } = tokensOf(read)
   const model = typeof answer['model'] === 'string' ? answer['model'] : ''
-  sums.set(model, added(sums.get(model) ?? NO_TOKENS, tokens))
+  const priceClass = CLASSES.filter((above) => tokens.input > above).length
+  let part = 0
+  const key = (): string => `${model} ${priceClass} ${part}`
+  const room = (sum: TokenUsage): boolean => sum.input + tokens.input <= SUM_MAX && sum.output + tokens.output <= SUM_MAX
+  for (let sum = sums.get(key()); sum !== undefined && !room(sum.usage); sum = sums.get(key())) part += 1
+  const before = sums.get(key())?.usage ?? NO_TOKENS
+  const largestInput = Math.max(before.largestInput ?? 0, tokens.input)
+  sums.set(key(), { model, usage: { ...added(before, tokens), largestInput } })
 }
 
 function answerIn(value: unknown): Fields | null {

@@ -1,9 +1,10 @@
 import { GatewayError } from '../../shared/errors.ts'
-import { isUploadedFile, type UploadedFile } from '../canonical/uploaded-file.ts'
-import { type Fields, isFields } from '../providers/json.ts'
+import { isUploadedFile } from '../canonical/uploaded-file.ts'
+import type { Fields } from '../providers/json.ts'
 import { type FormPart, multipart } from '../providers/multipart.ts'
 import { type ObjectFamily, servesObjects } from '../providers/object-apis.ts'
 import type { Route } from '../runtime.ts'
+import { modelsInBatch } from './batch-input.ts'
 import type { CarriedIds, CarriedRequest, Choice, Finder, ObjectName } from './carrier.ts'
 import { partsOf, UNIFIED, withReferences } from './object-ids.ts'
 
@@ -26,7 +27,9 @@ export interface ObjectCall {
   object: ObjectName | null
   /** All files an id in the path stands for. */
   parts: { route: Route; id: string }[]
-  /** Deployments an upload goes to beside the chosen one: all model groups named. */
+  /** Models that the lines of a batch's input ask for, by what they are called there; null = not found here, the provider may know it. */
+  lines: Map<string, Route | null>
+  /** All model groups an upload is for; none = the chosen deployment. */
   targets: { model: string; route: Route }[]
 }
 
@@ -46,13 +49,13 @@ const OURS: ReadonlySet<string> = new Set([
   'tags',
 ])
 const WITH_MODEL: ReadonlySet<ObjectFamily> = new Set(['fine_tuning', 'assistants', 'threads', 'videos'])
-/** What settings name credentials for. Batches are of files. */
-const PURPOSES: Readonly<Partial<Record<ObjectFamily, string>>> = {
-  files: 'files_settings',
-  batches: 'files_settings',
-  fine_tuning: 'finetune_settings',
-  assistants: 'assistant_settings',
-  threads: 'assistant_settings',
+/** What settings name credentials for, the first there is. */
+const PURPOSES: Readonly<Partial<Record<ObjectFamily, readonly string[]>>> = {
+  files: ['files_settings'],
+  batches: ['batch_settings', 'files_settings'],
+  fine_tuning: ['finetune_settings'],
+  assistants: ['assistant_settings'],
+  threads: ['assistant_settings'],
 }
 
 /** A call below `/v1` or `/{provider}/v1`. */
@@ -78,8 +81,13 @@ export async function readObjectCall(request: CarriedRequest, find: Finder, ids:
     textOf(request.headers['custom-llm-provider']) ??
     textOf(request.headers['x-litellm-custom-llm-provider'])
   const named = said('model') ?? textOf(request.headers['x-litellm-model'])
-  const purpose = PURPOSES[family]
+  const purpose = PURPOSES[family]?.find((name) => find.services(name).length > 0)
   const model = named === null ? null : groupOf(named, find)
+  // Where the model is named for the whole file, that of its lines does not count.
+  const own = named === null && said('target_model_names') === null && form?.['purpose'] === 'batch'
+  const file = own && isUploadedFile(form?.['file']) ? form['file'] : null
+  const lines = new Map<string, Route | null>()
+  for (const name of file === null ? [] : await modelsInBatch(file)) lines.set(name, groupOf(name, find)?.route ?? null)
 
   const found: ObjectName[] = []
   const sent = new Map<string, string>()
@@ -154,6 +162,7 @@ export async function readObjectCall(request: CarriedRequest, find: Finder, ids:
       form: form === null ? null : fieldsOf(formReferences(form)),
       model: model?.name ?? null,
       sent,
+      lines,
       object,
       parts: parts ?? [],
       targets: targetsOf(said('target_model_names'), find),
@@ -177,6 +186,8 @@ export async function readObjectCall(request: CarriedRequest, find: Finder, ids:
     if (target !== undefined) return target.route
     if (provider !== null && provider !== undefined) return find.byProvider(provider, purpose)
     if (model !== null) return model.route
+    const [line] = [...lines.values()].filter((one) => one !== null)
+    if (line !== undefined) return line
     return find.byProvider(find.services(purpose ?? '')[0]?.provider ?? 'openai', purpose)
   }
 
@@ -223,41 +234,6 @@ function refuseRaw({ identity }: CarriedRequest, find: Finder, id: string): void
     'not_found',
     `No such object: ${id}. It is no id of this gateway; ids of providers are for proxy admins, unless turnpike_settings.provider_object_ids allows them.`,
   )
-}
-
-/** The models that the lines of a batch's input ask for. */
-export function modelsInBatch(file: UploadedFile): string[] {
-  const names = new Set<string>()
-  for (const line of linesOf(file)) {
-    const body = isFields(line) ? line['body'] : undefined
-    if (isFields(body) && typeof body['model'] === 'string') names.add(body['model'])
-  }
-  return [...names]
-}
-
-/** The file with every line asking for `model`. */
-export function batchFor(file: UploadedFile, model: string): UploadedFile {
-  const lines = linesOf(file).map((line) => {
-    if (typeof line === 'string') return line
-    return JSON.stringify(
-      isFields(line['body']) && 'model' in line['body'] ? { ...line, body: { ...line['body'], model } } : line,
-    )
-  })
-  return { ...file, bytes: Buffer.from(`${lines.join('\n')}\n`) }
-}
-
-/** Lines as objects; what is none stays text, for the provider to refuse. */
-function linesOf({ bytes }: UploadedFile): (Fields | string)[] {
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
-  const lines = text.split('\n').filter((line) => line.trim() !== '')
-  return lines.map((line) => {
-    try {
-      const value: unknown = JSON.parse(line)
-      return isFields(value) ? value : line
-    } catch {
-      return line
-    }
-  })
 }
 
 /** A form of these fields, files last as providers that read as it comes want it. */

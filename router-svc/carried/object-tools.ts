@@ -5,6 +5,7 @@ import type { UsageEvent } from '../../proto/usage.ts'
 import { WIRE_VERSION } from '../../proto/version.ts'
 import type { Bus, Service } from '../../shared/bus/bus.ts'
 import type { Log } from '../../shared/log.ts'
+import { smallFacts } from '../../shared/object-facts.ts'
 import type { Route, RouterRuntime } from '../runtime.ts'
 import type { CarriedIds, CarriedTools, Finder } from './carrier.ts'
 import { lookAt, type SettleDeps, settleObject } from './settle-objects.ts'
@@ -42,7 +43,7 @@ export interface ObjectToolsDeps {
 export function objectTools(deps: ObjectToolsDeps, news: ObjectNews[]): ObjectTools {
   const { bus, ask, book, now, routerId, log } = deps
   return {
-    keep: (said) => news.push(said),
+    keep: (said) => news.push(said.facts === undefined ? said : { ...said, facts: smallFacts(said.facts) }),
     list: async (request) =>
       (await bus.request(bus.subjects.objects, { v: WIRE_VERSION, ...request }, { timeout: LIST_LIMIT })) as ObjectsReply,
     idsOf: deps.idsOf,

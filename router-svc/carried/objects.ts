@@ -3,11 +3,12 @@ import { isUploadedFile } from '../canonical/uploaded-file.ts'
 import { type Fields, isFields } from '../providers/json.ts'
 import { type ObjectFamily, objectUrl } from '../providers/object-apis.ts'
 import type { Route } from '../runtime.ts'
+import { batchFor } from './batch-input.ts'
 import type { CarriedAnswer, CarriedRequest, CarriedTools, CarriedUpstream, Carrier, Choice, Finder, Through } from './carrier.ts'
 import { shownOf } from './forward.ts'
 import { listObjects } from './list-objects.ts'
 import { type IdWriter, idWriter, UNIFIED, unifiedName, withOurIds } from './object-ids.ts'
-import { batchFor, formOf, modelsInBatch, type ObjectCall, type ObjectChoice, readObjectCall, shapeOf } from './object-request.ts'
+import { formOf, type ObjectCall, type ObjectChoice, readObjectCall, shapeOf } from './object-request.ts'
 import { settleSeen } from './settle-seen.ts'
 
 /** What a family is called in the objects we remember. */
@@ -40,9 +41,7 @@ export const objects: Carrier = {
   async choose(request, find, ids) {
     const { family, shape } = shapeOf(request.pattern)
     if (request.method === 'GET' && LISTS.test(shape)) return listChoice(request, find, family)
-    const choice = await readObjectCall(request, find, ids)
-    checkModels(choice.call, find)
-    return choice
+    return readObjectCall(request, find, ids)
   },
   async serve(request, choice, tools) {
     const { family, shape } = shapeOf(request.pattern)
@@ -68,12 +67,6 @@ function listChoice(request: CarriedRequest, find: Finder, family: ObjectFamily)
     if (first === undefined) throw thrown
     return { ...at, route: first }
   }
-}
-
-/** A batch asks for models in its lines: the caller must be allowed every one. */
-function checkModels({ form }: ObjectCall, find: Finder): void {
-  if (form?.['purpose'] !== 'batch' || !isUploadedFile(form['file']) || find.anyModel) return
-  for (const model of modelsInBatch(form['file'])) find.byModel(model)
 }
 
 function upstreamOf(
@@ -134,17 +127,17 @@ function newsOf({ method }: CarriedRequest, call: ObjectCall, route: Route, valu
 async function upload(request: CarriedRequest, call: ObjectCall, route: Route, tools: CarriedTools): Promise<CarriedAnswer> {
   const form = call.form as Fields
   const file = form['file']
-  const formFor = (one: Route): Fields =>
-    form['purpose'] === 'batch' && isUploadedFile(file) && one.model !== '' ? { ...form, file: batchFor(file, one.model) } : form
+  const formFor = async (one: Route, whole: boolean): Promise<Fields> =>
+    form['purpose'] === 'batch' && isUploadedFile(file) ? { ...form, file: await batchFor(file, one, call.lines, whole) } : form
   const { targets } = call
   if (targets.length === 0) {
-    const asked = call.model === null ? form : formFor(route)
+    const asked = await formFor(route, call.model !== null)
     return answered(request, call, route, upstreamOf(request, call, route, call.path, asked), tools)
   }
   const parts: { model: string; deploymentId: string; id: string }[] = []
   let first: Fields | null = null
   for (const { model, route: target } of targets) {
-    const answer = await tools.ask(target, upstreamOf(request, call, target, call.path, formFor(target)))
+    const answer = await tools.ask(target, upstreamOf(request, call, target, call.path, await formFor(target, true)))
     const value = answer.status < 300 ? objectIn(answer.body) : null
     if (value === null || typeof value['id'] !== 'string') {
       // Half of a file is of no use: what is there already is taken back.

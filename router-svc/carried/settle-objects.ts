@@ -4,11 +4,12 @@ import { type Attempt, NO_TOKENS, type UsageEvent } from '../../proto/usage.ts'
 import { WIRE_VERSION } from '../../proto/version.ts'
 import { costOf } from '../../shared/cost.ts'
 import { GatewayError } from '../../shared/errors.ts'
+import { smallFacts } from '../../shared/object-facts.ts'
 import { type Fields, isFields } from '../providers/json.ts'
 import { messageBatchAddress, objectUrl } from '../providers/object-apis.ts'
 import type { UpstreamAnswer } from '../providers/provider.ts'
 import type { Route } from '../runtime.ts'
-import { type UsageByModel, usageOfResults } from './batch-results.ts'
+import { type BatchUsage, type ModelUsage, usageOfResults } from './batch-results.ts'
 import type { CarriedUpstream } from './carrier.ts'
 
 export interface SettleDeps {
@@ -63,14 +64,15 @@ export async function settleObject(deps: SettleDeps, route: Route, object: KeptO
   return true
 }
 
-async function usageOf(deps: SettleDeps, route: Route, object: KeptObject, facts: Fields): Promise<UsageByModel> {
-  const sums: UsageByModel = new Map()
+async function usageOf(deps: SettleDeps, route: Route, object: KeptObject, facts: Fields): Promise<BatchUsage> {
+  const sums: BatchUsage = new Map()
   if (object.kind === 'video') {
     const seconds = Number(facts['seconds'])
     if (facts['status'] !== 'completed' || !(seconds > 0)) return sums
     const size = typeof facts['size'] === 'string' ? `:${facts['size']}` : ''
     const units = { [`video_ms_out${size}`]: Math.round(seconds * 1000) }
-    return sums.set(typeof facts['model'] === 'string' ? facts['model'] : route.model, { ...NO_TOKENS, units })
+    const model = typeof facts['model'] === 'string' ? facts['model'] : route.model
+    return sums.set(model, { model, usage: { ...NO_TOKENS, units } })
   }
   if (object.kind === 'message_batch') {
     const results = messageBatchAddress(route.target, `/${encodeURIComponent(object.id)}/results`)
@@ -88,26 +90,25 @@ async function readResults(
   deps: SettleDeps,
   route: Route,
   at: { url: string; headers: Record<string, string> },
-  sums: UsageByModel,
+  sums: BatchUsage,
 ): Promise<void> {
   const answer = await deps.ask(route, { method: 'GET', ...at, body: '' })
   // An object that is gone will never tell: what is not known is not billed, and said so.
   if (answer.status === 404 || answer.status === 410) return
   if (answer.status >= 300) throw route.provider.decodeError(answer.status, answer.headers, '')
-  usageOfResults(answer.body, sums)
+  await usageOfResults(answer.body, sums)
 }
 
 /** The event of a batch's cost. Of the object alone, so that it is the same from whoever sends it. */
-function settlement(deps: SettleDeps, route: Route, object: KeptObject, facts: Fields, sums: UsageByModel): UsageEvent {
+function settlement(deps: SettleDeps, route: Route, object: KeptObject, facts: Fields, sums: BatchUsage): UsageEvent {
   const { kind, deploymentId, id, provider, owner } = object
   const digest = createHash('sha256')
     .update(JSON.stringify([kind, deploymentId, id]))
     .digest('hex')
     .slice(0, 32)
   const startedAt = object.createdAt
-  const models = [...sums.keys()].sort()
-  const attempts = models.map((reported, index): Attempt => {
-    const usage = sums.get(reported) ?? NO_TOKENS
+  const used = [...sums.keys()].sort().map((key) => sums.get(key) as ModelUsage)
+  const attempts = used.map(({ model: reported, usage }, index): Attempt => {
     const served = routeOf(deps.routes, route, reported)
     const tier = kind === 'video' ? {} : { serviceTier: 'batch' }
     const prices = served?.prices ?? null
@@ -141,7 +142,8 @@ function settlement(deps: SettleDeps, route: Route, object: KeptObject, facts: F
     endUser: null,
     tags: [],
     requestedModel: model,
-    modelGroup: attempts.length === 0 ? kind : (routeOf(deps.routes, route, models[0] as string)?.deployment.modelGroup ?? model),
+    modelGroup:
+      attempts.length === 0 ? kind : (routeOf(deps.routes, route, used[0]?.model ?? '')?.deployment.modelGroup ?? model),
     startedAt,
     firstTokenAt: null,
     endedAt: Math.max(startedAt, deps.now()),
@@ -149,7 +151,7 @@ function settlement(deps: SettleDeps, route: Route, object: KeptObject, facts: F
     status: 200,
     attempts,
     routerId: deps.routerId,
-    objects: [{ kind, deploymentId, id, provider, what: 'settled', facts }],
+    objects: [{ kind, deploymentId, id, provider, what: 'settled', facts: smallFacts(facts) }],
   }
 }
 

@@ -40,7 +40,7 @@ const SERVED: Readonly<Record<string, readonly ObjectFamily[]>> = {
 
 /** Whether a provider has objects of this family in OpenAI's shape. */
 export function servesObjects(provider: string, family: ObjectFamily): boolean {
-  return SERVED[provider]?.includes(family) === true
+  return Object.hasOwn(SERVED, provider) && SERVED[provider]?.includes(family) === true
 }
 
 /** The date of Azure's API whose files, batches, assistants and vector stores are as here. */

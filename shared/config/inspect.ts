@@ -51,6 +51,7 @@ export function inspect(tree: Record<string, unknown>, catalog: Catalog): Findin
   weights(findings, entries)
   inspectRouting(findings, tree)
   credentials(findings, tree, entries)
+  services(findings, tree, catalog)
   return findings
 }
 
@@ -180,6 +181,23 @@ function credentials(findings: Findings, tree: Record<string, unknown>, entries:
     if (typeof name !== 'string' || known.includes(name)) continue
     const path = ['model_list', index, 'litellm_params', 'litellm_credential_name']
     findings.problems.push({ path, message: `credential_list has no credential_name "${name}"` })
+  }
+}
+
+/** Providers that sections beside the models name. */
+function services(findings: Findings, tree: Record<string, unknown>, catalog: Catalog): void {
+  const check = (holder: unknown, path: Path): void => {
+    const provider = mappingOf(holder)['custom_llm_provider']
+    if (typeof provider !== 'string' || targetOf(`${provider}/*`, null, catalog).kind === 'served') return
+    const message = `Turnpike does not serve the provider "${provider}" yet; this entry is left out`
+    findings.warnings.push({ path: [...path, 'custom_llm_provider'], message })
+  }
+  for (const section of ['files_settings', 'batch_settings', 'finetune_settings']) {
+    for (const [index, entry] of listOf(tree[section]).entries()) check(entry, [section, index])
+  }
+  check(tree['assistant_settings'], ['assistant_settings'])
+  for (const [index, entry] of listOf(tree['vector_store_registry']).entries()) {
+    check(mappingOf(entry)['litellm_params'], ['vector_store_registry', index, 'litellm_params'])
   }
 }
 

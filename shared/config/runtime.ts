@@ -315,7 +315,7 @@ function withCredential(params: DeploymentParams, credentials: readonly Credenti
 }
 
 /** Keys, base URLs and API versions that the file itself sets: the router's own environment does not have them. */
-function withFileEnvironment(deployment: Deployment, config: Config, sealer: Sealer): Deployment {
+export function withFileEnvironment(deployment: Deployment, config: Config, sealer: Sealer): Deployment {
   const row = PROVIDERS[deployment.provider]
   const own = config.environment_variables
   const key = row?.keys.map((name) => own[name]).find((value) => value !== undefined && value !== '')

@@ -12,6 +12,8 @@ import { authOf } from './openai.ts'
 import { promptOf } from './prompt-text.ts'
 import type { Adapter, DecodeContext, Framing, Provider, StreamDecoder, Target, UpstreamRequest } from './provider.ts'
 
+export { postJson } from './post-json.ts'
+
 /** A provider that continues a text and knows neither tools nor, on the wire, messages: what is its own. */
 export interface TextProtocol {
   /** `given`: parameters under the row's own names, `stop` as a list. */
@@ -141,11 +143,6 @@ export function textProvider(name: string, row: ProviderRow, protocol: TextProto
 
 /** Members of a request that become the text, its address, or the choice of a stream. */
 const TRANSLATED: ReadonlySet<string> = new Set(['model', 'messages', 'prompt', 'stream', 'stream_options', 'extra_body'])
-
-/** A POST of JSON. */
-export function postJson(url: string, body: Fields): UpstreamRequest {
-  return { method: 'POST', url, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
-}
 
 /** Usage from the two counts; null when neither is one. */
 export function usageFrom(prompt: unknown, completion: unknown): Usage | null {

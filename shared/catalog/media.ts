@@ -12,6 +12,8 @@ export interface MediaRow {
   rules?: Partial<Record<Mode, MediaRules>>
   /** Says `width` and `height`, or an object of both, for the size of an image. */
   imageSize?: 'sides' | 'image_size'
+  /** Makes images by its own routes (router-svc/providers/images/fireworks.ts). */
+  workflows?: true
   /** Its word for `b64_json`. */
   base64?: string
   /** Takes edits as JSON: images as data URLs under `input_references`, or under `image` (several: `images`). */
@@ -81,7 +83,8 @@ export const MEDIA: Readonly<Record<string, MediaRow>> = {
     rules: { rerank: { unsupported: ['max_chunks_per_doc', 'max_tokens_per_doc'] } },
   },
   fireworks_ai: {
-    modes: ['transcription', 'translation', 'rerank'],
+    workflows: true,
+    modes: ['image', 'image_edit', 'transcription', 'translation', 'rerank'],
     paths: {
       transcription: 'https://audio-prod.us-virginia-1.direct.fireworks.ai/v1/audio/transcriptions',
       translation: 'https://audio-prod.us-virginia-1.direct.fireworks.ai/v1/audio/translations',

@@ -1,7 +1,7 @@
 import type { ImageEditRequest, ImageRequest } from '../../canonical/image.ts'
 import { isFields, text } from '../json.ts'
+import { postJson } from '../post-json.ts'
 import type { Provider, Target, UpstreamAnswer, UpstreamRequest } from '../provider.ts'
-import { postJson } from '../text-protocol.ts'
 import { base64Of, imageAdapter, type Made } from './adapter.ts'
 import { imageBytes, imageOf, objectIn } from './answers.ts'
 import { imageFields, sides } from './parameters.ts'

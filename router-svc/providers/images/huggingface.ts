@@ -1,7 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ImageRequest } from '../../canonical/image.ts'
+import { postJson } from '../post-json.ts'
 import type { Provider, Target, UpstreamAnswer, UpstreamRequest } from '../provider.ts'
-import { postJson } from '../text-protocol.ts'
 import { imageAdapter, type Made } from './adapter.ts'
 import { imageBytes } from './answers.ts'
 import { imageFields, pathOf, sides } from './parameters.ts'

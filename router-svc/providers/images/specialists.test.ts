@@ -337,3 +337,41 @@ describe('addresses in answers', () => {
     expect(sent).not.toContain(url)
   })
 })
+
+describe('Fireworks, after its documents', () => {
+  const BASE = 'https://api.fireworks.ai/inference/v1'
+
+  it('is asked by workflow or by the older route, and answers with the image', () => {
+    const flux = at('fireworks_ai', 'image', 'flux-1-schnell-fp8')
+    const sent = flux.encode({ size: '1792x1024', seed: 1 })
+    expect(sent.url).toBe(`${BASE}/workflows/accounts/fireworks/models/flux-1-schnell-fp8/text_to_image`)
+    expect(bodyOf(sent)).toEqual({ prompt: 'a cat', aspect_ratio: '16:9', seed: 1 })
+    const older = at('fireworks_ai', 'image', 'accounts/me/models/sdxl').encode({ size: '512x512' })
+    expect(older.url).toBe(`${BASE}/image_generation/accounts/me/models/sdxl`)
+    expect(bodyOf(older)).toEqual({ prompt: 'a cat', width: 512, height: 512 })
+    const played = flux.converse({ n: 2 }, () => bytes('cat'))
+    expect(played?.result).toMatchObject({ data: [{ b64_json: CAT_64 }, { b64_json: CAT_64 }] })
+  })
+
+  it('makes jobs of Kontext, which are asked for by their id', () => {
+    const answers = [
+      json({ request_id: 'r' }),
+      json({ status: 'Pending' }),
+      json({ status: 'Ready', result: { sample: 'https://cdn.test/a' } }),
+    ]
+    const kontext = at('fireworks_ai', 'image_edit', 'flux-kontext-pro')
+    const played = kontext.converse({ image: [CAT] }, () => answers.shift() as UpstreamAnswer)
+    const place = `${BASE}/workflows/accounts/fireworks/models/flux-kontext-pro`
+    expect(played?.sent.map(({ url }) => url)).toEqual([place, `${place}/get_result`, `${place}/get_result`])
+    expect(bodyOf(played?.sent[0] as UpstreamRequest)).toEqual({
+      prompt: 'a cat',
+      input_image: `data:image/png;base64,${CAT_64}`,
+    })
+    expect(bodyOf(played?.sent[1] as UpstreamRequest)).toEqual({ id: 'r' })
+    expect(played?.result).toMatchObject({ data: [{ url: 'https://cdn.test/a' }] })
+    const moderated = [json({ request_id: 'r' }), json({ status: 'Content Moderated' })]
+    expect(() => kontext.converse({ image: [CAT] }, () => moderated.shift() as UpstreamAnswer)).toThrow(
+      expect.objectContaining({ code: 'content_policy' }),
+    )
+  })
+})

@@ -1,6 +1,7 @@
 import type { Mode } from '../../../proto/endpoints.ts'
 import type { MediaRow } from '../../../shared/catalog/media.ts'
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
+import { fireworksImages } from '../images/fireworks.ts'
 import type { Provider } from '../provider.ts'
 import { imageAdapter } from './images.ts'
 import { moderationAdapter } from './moderation.ts'
@@ -23,9 +24,10 @@ export function mediaAdapters(
 ): Pick<Provider, MediaMode> {
   if (media === undefined) return {}
   const encoderOf = (mode: MediaMode) => readdress(mode, mediaEncoder(mode, row, media))
+  const own = media.workflows ? fireworksImages(readError) : null
   const makers: { [M in MediaMode]: () => Provider[M] } = {
-    image: () => imageAdapter('image', media, encoderOf('image'), readError),
-    image_edit: () => imageAdapter('image_edit', media, encoderOf('image_edit'), readError),
+    image: () => own?.image ?? imageAdapter('image', media, encoderOf('image'), readError),
+    image_edit: () => own?.image_edit ?? imageAdapter('image_edit', media, encoderOf('image_edit'), readError),
     image_variation: () => imageAdapter('image_variation', media, encoderOf('image_variation'), readError),
     speech: () => speechAdapter(encoderOf('speech'), readError),
     transcription: () => transcriptionAdapter('transcription', media, encoderOf('transcription'), readError),

@@ -51,7 +51,7 @@ export const MEDIA_PROVIDERS = {
     base: 'https://api.dev.runwayml.com/v1',
     keys: ['RUNWAYML_API_KEY', 'RUNWAYML_API_SECRET'],
     headers: { 'x-runway-version': '2024-11-06' },
-    modes: ['image', 'image_edit'],
+    modes: ['image', 'image_edit', 'speech'],
   },
   stability: {
     protocol: 'stability',

@@ -67,6 +67,27 @@ export const SMALL = {
     },
     deviates: ['finish_reason', 'reasoning', 'tool_calls', 'role'],
   },
+  voyage: {
+    protocol: 'voyage',
+    base: 'https://api.voyageai.com/v1',
+    keys: ['VOYAGE_API_KEY', 'VOYAGE_AI_API_KEY', 'VOYAGE_AI_TOKEN'],
+    bases: ['VOYAGE_API_BASE'],
+    modes: ['embedding'],
+    rename: { dimensions: 'output_dimension' },
+    // Vectors of numbers are what it sends when no format is named, and it knows no name for them.
+    drop: ['user', 'encoding_format=float'],
+    deviates: ['usage'],
+  },
+  jina_ai: {
+    protocol: 'jina',
+    base: 'https://api.jina.ai/v1',
+    keys: ['JINA_AI_API_KEY', 'JINA_API_KEY', 'JINA_AI_TOKEN'],
+    bases: ['JINA_AI_API_BASE'],
+    modes: ['embedding'],
+    rename: { encoding_format: 'embedding_type' },
+    drop: ['user'],
+    deviates: ['usage'],
+  },
   infinity: {
     protocol: 'openai',
     base: null,

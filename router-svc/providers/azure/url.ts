@@ -12,7 +12,7 @@ const MODELS_VERSION = '2024-05-01-preview'
 /** What operators write for the undated API, which takes a version only to allow previews. */
 const UNDATED: ReadonlySet<string> = new Set(['v1', 'latest', 'preview'])
 const ROUTES =
-  /\/(?:chat\/completions|completions|embeddings|images\/(?:generations|edits)|audio\/(?:speech|transcriptions|translations))$/
+  /\/(?:chat\/completions|completions|embeddings|rerank|images\/(?:generations|edits)|audio\/(?:speech|transcriptions|translations))$/
 /** Hosts of Azure OpenAI itself: a bare base of one means its deployments. */
 const OPENAI_HOSTS = /\.(?:openai|cognitiveservices)\.azure\.(?:com|us|cn)$/
 const FOUNDRY_HOSTS = /\.services\.ai\.azure\.(?:com|us|cn)$/
@@ -52,9 +52,11 @@ export function foundryAddress(target: Target, route: string): Address {
   if (/\/openai(?:\/|$)/.test(path) || (path === '' && OPENAI_HOSTS.test(url.hostname))) return openaiAddress(target, route)
   const foundry = FOUNDRY_HOSTS.test(url.hostname)
   if (foundry && path === '' && target.apiVersion !== null && UNDATED.has(target.apiVersion)) return openaiAddress(target, route)
-  const start = path !== '' ? path : foundry ? '/models' : '/v1'
+  // Rankings are a vendor's own wherever they are served, and know no dates.
+  const ranks = route === '/rerank'
+  const start = path !== '' ? path : foundry && !ranks ? '/models' : '/v1'
   const given = url.searchParams.get('api-version') ?? target.apiVersion
-  const version = given ?? (foundry || /\/models(?:\/|$)/.test(start) ? MODELS_VERSION : null)
+  const version = given ?? (ranks ? null : foundry || /\/models(?:\/|$)/.test(start) ? MODELS_VERSION : null)
   return { url: withVersion(url, withRoute(start, route), version), dated: null }
 }
 

@@ -47,7 +47,8 @@ export function runwayml(name: string, row: ProviderRow): Provider {
     encode: (request, target) =>
       encode(request, target, headers, { referenceImages: request.image.map((file) => ({ uri: dataUri(file) })) }),
   })
-  return imageProvider(name, row, { image, image_edit: edit })
+  const provider = imageProvider(name, row, { image, image_edit: edit })
+  return { ...provider, speech: runwaySpeech(row, provider.decodeError) }
 }
 
 function encode(

@@ -1,7 +1,7 @@
 import type { Endpoint } from './endpoints.ts'
 
 /** Who knows a family of carried endpoints: one file each in router-svc/carried. */
-export type CarrierName = 'pass-through' | 'responses' | 'objects' | 'message-batches'
+export type CarrierName = 'pass-through' | 'realtime-sessions' | 'responses' | 'objects' | 'message-batches'
 
 /**
  * An endpoint whose calls are carried to a provider in the provider's own words: no model speaks, or the client wants that very provider.
@@ -176,8 +176,21 @@ function messageBatches(): CarriedEndpoint[] {
   ]
 }
 
+/** Secrets and calls for sessions that go past the gateway. */
+function realtimeSessions(): CarriedEndpoint[] {
+  return ['client_secrets', 'calls', 'sessions', 'transcription_sessions'].map((what) => ({
+    name: `arealtime_${what}`,
+    methods: ['POST'],
+    path: `/v1/realtime/${what}`,
+    carrier: 'realtime-sessions',
+    dialect: 'openai-chat',
+    groups: OPENAI,
+  }))
+}
+
 /** Carried endpoints. A new one is one row here, plus a carrier when nobody knows its family. Dialect endpoints come first. */
 export const CARRIED: readonly CarriedEndpoint[] = [
+  ...realtimeSessions(),
   ...responses('/v1/responses'),
   ...responses('/openai/v1/responses'),
   ...responses('/openai/responses'),

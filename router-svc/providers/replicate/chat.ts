@@ -14,15 +14,25 @@ type ChatAdapter = Adapter<ChatRequest, ChatResponse, ChatChunk>
 /** Milliseconds between two questions for a prediction; a stream that is made of one is waited for by its client. */
 const EVERY = 1000
 
-/** What models call instructions, and the most they may answer, by whose they are. First match counts; all others are known by neither. */
-const MAKERS: readonly (readonly [RegExp, { system: string | null; limit: string }])[] = [
-  [/^(?:deployments\/)?google\//, { system: 'system_instruction', limit: 'max_output_tokens' }],
-  [/^(?:deployments\/)?openai\//, { system: 'system_prompt', limit: 'max_completion_tokens' }],
-  [/^(?:deployments\/)?(?:anthropic|ibm-granite)\//, { system: 'system_prompt', limit: 'max_tokens' }],
-  [/^(?:deployments\/)?(?:deepseek-ai|moonshotai|xai|qwen)\//, { system: null, limit: 'max_tokens' }],
-  [/^(?:deployments\/)?(?:meta|snowflake)\//, { system: 'system_prompt', limit: 'max_new_tokens' }],
+interface Maker {
+  /** Their name for instructions; null = they have none. */
+  system: string | null
+  /** For the most they may answer. */
+  limit: string
+  /** For what they are shown; most take one. */
+  images: string
+  several?: true
+}
+
+/** What models call what, by whose they are. First match counts. */
+const MAKERS: readonly (readonly [RegExp, Maker])[] = [
+  [/^google\//, { system: 'system_instruction', limit: 'max_output_tokens', images: 'images', several: true }],
+  [/^openai\//, { system: 'system_prompt', limit: 'max_completion_tokens', images: 'image_input', several: true }],
+  [/^(?:anthropic|ibm-granite)\//, { system: 'system_prompt', limit: 'max_tokens', images: 'image' }],
+  [/^(?:deepseek-ai|moonshotai|xai|qwen)\//, { system: null, limit: 'max_tokens', images: 'image' }],
+  [/^(?:meta|snowflake)\//, { system: 'system_prompt', limit: 'max_new_tokens', images: 'image' }],
 ]
-const UNKNOWN = { system: null, limit: 'max_new_tokens' } as const
+const UNKNOWN: Maker = { system: null, limit: 'max_new_tokens', images: 'image' }
 
 /** Chats are predictions of one prompt. A stream is told at an address of its own, or made of the whole answer where there is none. */
 export function replicateChat(name: string, row: ProviderRow): ChatAdapter {
@@ -42,7 +52,8 @@ export function replicateChat(name: string, row: ProviderRow): ChatAdapter {
   }
 }
 
-function inputOf(messages: readonly Message[], given: Fields, target: Target): Fields {
+function inputOf(asked: readonly Message[], given: Fields, target: Target): Fields {
+  const { messages, images } = withoutImages(asked)
   const {
     supports_system_prompt: supports = target.settings['supports_system_prompt'],
     stop,
@@ -62,7 +73,37 @@ function inputOf(messages: readonly Message[], given: Fields, target: Target): F
   if (apart && instructions.length > 0) input[system] = instructions.join('\n\n')
   if (most !== undefined) input[maker.limit] = most
   if (Array.isArray(stop)) input['stop_sequences'] = stop.join(',')
-  return { ...input, ...fields }
+  return { ...input, ...shown(images, maker, target), ...fields }
+}
+
+/** Words and pictures apart: the prompt is a text. */
+function withoutImages(asked: readonly Message[]): { messages: Message[]; images: string[] } {
+  const images: string[] = []
+  const messages = asked.map((message) => {
+    if (!Array.isArray(message.content)) return message
+    const content = message.content.filter((part) => {
+      const image = part.type === 'image_url' ? part['image_url'] : undefined
+      const url = isFields(image) ? image['url'] : image
+      if (typeof url === 'string') images.push(url)
+      return typeof url !== 'string'
+    })
+    return { ...message, content }
+  })
+  return { messages, images }
+}
+
+/** Throws `bad_request` for more images than the model takes. */
+function shown(images: readonly string[], { images: name, several }: Maker, { model }: Target): Fields {
+  if (images.length === 0) return {}
+  if (several) return { [name]: images }
+  if (images.length === 1) return { [name]: images[0] }
+  throw new GatewayError(
+    'bad_request',
+    `litellm.BadRequestError: ${model} on Replicate is shown one image, not ${images.length}.`,
+    {
+      param: 'messages',
+    },
+  )
 }
 
 /** Throws what a prediction that ended otherwise tells of. */

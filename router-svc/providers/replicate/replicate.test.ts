@@ -66,6 +66,16 @@ describe('a chat as an input', () => {
     expect(input('meta/llama-3', { roles })).toEqual({ prompt: '[S]Be kind.[U]Hi' })
   })
 
+  it('shows images under the name the model has for them', () => {
+    const part = (url: string) => ({ type: 'image_url', image_url: { url } })
+    const content = [{ type: 'text', text: 'What?' }, part('https://a.test/1'), part('https://a.test/2')]
+    const input = (model: string, most = 3) =>
+      encode('chat', model, { messages: [{ role: 'user', content: content.slice(0, most) }] }).body.input
+    expect(input('openai/gpt-4o')).toEqual({ prompt: 'What?', image_input: ['https://a.test/1', 'https://a.test/2'] })
+    expect(input('anthropic/claude-4-sonnet', 2)).toEqual({ prompt: 'What?', image: 'https://a.test/1' })
+    expect(() => input('yorickvp/llava-13b')).toThrow('one image, not 2')
+  })
+
   it('calls parameters as the model’s maker does', () => {
     const request = { max_tokens: 5, stop: ['a', 'b'], temperature: 0, top_k: 3 }
     expect(encode('chat', 'meta/llama-3', request).body.input).toEqual({

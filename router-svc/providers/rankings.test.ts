@@ -204,6 +204,14 @@ describe('rankings', () => {
     },
   )
 
+  it.each([
+    ['https://r.services.ai.azure.com', 'https://r.services.ai.azure.com/v1/rerank'],
+    ['https://r.services.ai.azure.com/providers/cohere/v2', 'https://r.services.ai.azure.com/providers/cohere/v2/rerank'],
+    ['https://m.eastus.models.ai.azure.com/v1/rerank', 'https://m.eastus.models.ai.azure.com/v1/rerank'],
+  ])('at Azure’s %s are asked for at %s', (base, url) => {
+    expect(at('azure_ai', 'cohere-rerank-v3.5', { base }).encode({}).url).toBe(url)
+  })
+
   it('at Hugging Face need an endpoint of the operator’s, and at Google a project', () => {
     expect(() => at('huggingface', 'a/b').encode({})).toThrow('api_base')
     const express = at('vertex_ai', 'm', { base: 'https://aiplatform.googleapis.com' })

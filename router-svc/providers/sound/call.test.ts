@@ -164,3 +164,55 @@ describe('speech that is passed on', () => {
     expect(events[0]?.attempts[0]?.usage?.units).toEqual({ character_in: 5 })
   })
 })
+
+/** What proves who calls belongs to the service that is called, not to the models' beside it. */
+describe('services beside those of models', () => {
+  const aws = { aws_access_key_id: 'AKID', aws_secret_access_key: 'secret', aws_region_name: 'eu-central-1' }
+
+  it.each([
+    [
+      { provider: 'bedrock', model: 'cohere.rerank-v3-5:0' },
+      { model: 'gpt', query: 'q', documents: ['a'] },
+      'arerank',
+      'https://bedrock-agent-runtime.eu-central-1.amazonaws.com/rerank',
+      '/eu-central-1/bedrock/aws4_request',
+    ],
+    [
+      { provider: 'aws_polly', model: 'neural' },
+      { model: 'gpt', input: 'Hello', voice: 'alloy' },
+      'aspeech',
+      'https://polly.eu-central-1.amazonaws.com/v1/speech',
+      '/eu-central-1/polly/aws4_request',
+    ],
+  ] as const)('are signed for: %o', async (fields, body, endpoint, url, scope) => {
+    const one = deployment('one', { ...fields, apiBase: null, apiKey: null, settings: aws })
+    const { call, sent } = make([one], { numRetries: 0 })
+    call(body, { endpoint })
+    await expect.poll(() => sent.length).toBe(1)
+    expect(sent[0]?.request.url).toBe(url)
+    expect(sent[0]?.request.headers['authorization']).toContain(scope)
+  })
+
+  it('of Azure take their own kind of key', async () => {
+    const apiBase = 'https://eastus.api.cognitive.microsoft.com'
+    const { call, sent } = make([deployment('one', { provider: 'azure', model: 'speech/azure-tts', apiBase })])
+    call({ model: 'gpt', input: 'Hello', voice: 'alloy' }, { endpoint: 'aspeech' })
+    await expect.poll(() => sent.length).toBe(1)
+    expect(sent[0]?.request.headers).toMatchObject({ 'ocp-apim-subscription-key': 'k' })
+    expect(sent[0]?.request.headers).not.toHaveProperty('api-key')
+  })
+
+  it('at AssemblyAI are another host than its chats, which take the bare key', async () => {
+    const { call, sent } = make([deployment('one', { provider: 'assemblyai', model: 'claude-sonnet-4-5', apiBase: null })])
+    call({ model: 'gpt', messages: [{ role: 'user', content: 'hi' }] })
+    await expect.poll(() => sent.length).toBe(1)
+    expect(sent[0]?.request).toMatchObject({
+      url: 'https://llm-gateway.assemblyai.com/v1/chat/completions',
+      headers: { authorization: 'k' },
+    })
+    const heard = make([deployment('one', { provider: 'assemblyai', model: 'universal', apiBase: null })])
+    heard.call(FORM, TRANSCRIPTION)
+    await expect.poll(() => heard.sent.length).toBe(1)
+    expect(heard.sent[0]?.request).toMatchObject({ url: 'https://api.assemblyai.com/v2/upload', headers: { authorization: 'k' } })
+  })
+})

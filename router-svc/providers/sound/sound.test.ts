@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import type { SpeechRequest } from '../../canonical/speech.ts'
+import type { SpeechRequest, SpeechResponse } from '../../canonical/speech.ts'
 import type { TranscriptionRequest, TranscriptionResponse } from '../../canonical/transcription.ts'
 import type { UploadedFile } from '../../canonical/uploaded-file.ts'
 import { readForm } from '../../form.ts'
-import { contextOf, json, play, targetOf } from '../images/target.testkit.ts'
+import { bytes, contextOf, json, play, targetOf } from '../images/target.testkit.ts'
 import { providerOf } from '../index.ts'
 import { haveRecordings } from '../openai/recordings.suite.ts'
 import { wavOf } from '../own-speech.ts'
@@ -54,6 +54,10 @@ function mouth(name: string, model: string, fields: Partial<Target> = {}) {
       adapter.forward?.(headers, contextOf(asked(request), model)) ?? null,
     decode: (answer: unknown, request: Partial<SpeechRequest> = {}) =>
       adapter.decodeResponse(json(answer).body, {}, contextOf(asked(request), model)),
+    converse(request: Partial<SpeechRequest>, server: (request: UpstreamRequest) => UpstreamAnswer) {
+      const conversation = adapter.converse?.(asked(request), target, contextOf(asked(request), model))
+      return play(conversation as Conversation<SpeechResponse>, server)
+    },
   }
 }
 
@@ -405,6 +409,41 @@ describe('speech', () => {
     expect(google.encode().body).toMatchObject({ voice: { name: 'en-US-Studio-O' }, audioConfig: { audioEncoding: 'MP3' } })
     const { audio, contentType, billing } = google.decode({ audioContent: 'SUQz' })
     expect([Buffer.from(audio).toString(), contentType, billing?.units]).toEqual(['ID3', 'audio/mpeg', { character_in: 7 }])
+  })
+
+  it('of RunwayML is a task whose outcome is fetched', () => {
+    const runway = mouth('runwayml', 'eleven_multilingual_v2')
+    const server =
+      (states: unknown[]) =>
+      ({ method, url }: UpstreamRequest): UpstreamAnswer => {
+        if (url === 'https://cdn.test/a.mp3') return bytes('ID3', 'audio/mpeg')
+        return json(method === 'POST' ? { id: 'task-1' } : states.shift())
+      }
+    const { result, sent, pauses } = runway.converse(
+      {},
+      server([{ status: 'RUNNING' }, { status: 'SUCCEEDED', output: ['https://cdn.test/a.mp3'] }]),
+    )
+    expect(JSON.parse(String(sent[0]?.body))).toEqual({
+      model: 'eleven_multilingual_v2',
+      promptText: 'Héllo 👋',
+      voice: { type: 'runway-preset', presetId: 'Maya' },
+    })
+    expect(sent.map(({ url }) => url.replace('https://api.dev.runwayml.com/v1', ''))).toEqual([
+      '/text_to_speech',
+      '/tasks/task-1',
+      '/tasks/task-1',
+      'https://cdn.test/a.mp3',
+    ])
+    expect(sent.slice(0, 3).map(({ headers }) => headers['x-runway-version'])).toEqual(Array(3).fill('2024-11-06'))
+    expect(pauses).toEqual([0, 2000, 2000, 0])
+    expect(result).toMatchObject({ contentType: 'audio/mpeg', billing: { units: { character_in: 7 } } })
+    const ending = (state: object) => () => runway.converse({}, server([state]))
+    expect(ending({ status: 'FAILED', failure: 'no', failureCode: 'SAFETY.INPUT.TEXT' })).toThrow(
+      expect.objectContaining({ code: 'content_policy' }),
+    )
+    expect(ending({ status: 'FAILED', failure: 'An unexpected error occurred.' })).toThrow(
+      expect.objectContaining({ code: 'provider_error' }),
+    )
   })
 
   it('of Cloudflare is base64 or bytes, by the model', () => {

@@ -126,7 +126,7 @@ function compileRoute(deployment: Deployment, asked: string, deps: CompileDeps &
     } else headers['authorization'] = `Bearer ${key}`
   }
   let auto: AutoRouter | undefined
-  if (deployment.provider === 'auto_router') {
+  if (provider.chooses === true) {
     const read = autoRouterOf(deployment)
     if ('problem' in read) problem ??= read.problem
     else auto = read

@@ -18,6 +18,7 @@ export function autoRouter(name: string): Provider {
   const chat: Adapter<ChatRequest, ChatResponse, never> = { mode: 'chat', encodeRequest: refuse, decodeResponse: refuse }
   return {
     name,
+    chooses: true,
     auth: { type: 'none' },
     base: '',
     keyNames: [],

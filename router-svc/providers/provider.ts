@@ -52,6 +52,8 @@ export interface Provider {
   prefill?(target: Target, request: ChatRequest): Prefill | null
   /** Chooses between hosts of a model itself, by the `provider` object of a request. */
   readonly ownRouting?: true
+  /** Stands for a choice among groups, made for each call (routing/auto): nothing is ever sent to it. */
+  readonly chooses?: true
   /** Answers itself, without a network: the mock. */
   readonly local?: true
   /** How it serves one model, where its models speak different protocols. Asked once a route; absent = all alike, by the name they have. */

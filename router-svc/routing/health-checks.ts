@@ -124,6 +124,8 @@ export function createHealthChecks(deps: HealthCheckDeps): HealthChecks {
     const { allowedFailsPolicy, health } = settings.routing
     const own = asked === deployment ? found.runtime.resolve(deployment.id)?.routes[0] : undefined
     const route = own?.deployment === deployment ? own : deps.compile(asked)
+    // It has no health but that of what it chooses from.
+    if (route.auto !== undefined) return null
     const call = callFor(route, settings)
     // With a policy, a failed check is one failure more that the policy counts.
     const counted = Object.keys(allowedFailsPolicy).length > 0
@@ -256,8 +258,6 @@ const IDENTITY = { ...adminIdentity('health_check'), userId: null }
 const NOWHERE: StreamOutput = { start: () => undefined, write: () => true }
 
 function isWanted(deployment: Deployment, { groups }: HealthCheckSettings): boolean {
-  // It has no health but that of what it chooses from.
-  if (deployment.provider === 'auto_router') return false
   if (deployment.blocked || deployment.hidden === true || deployment.info['disable_background_health_check'] === true)
     return false
   return (groups === null || groups.includes(deployment.modelGroup)) && checkable(deployment) !== null

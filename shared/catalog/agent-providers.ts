@@ -20,6 +20,8 @@ const ASIDES = ['parallel_tool_calls', 'service_tier', 'n'] as const
 
 /** Agents somebody deployed, called like models (router-svc/providers/agents). LiteLLM's names for most begin with their platform's. */
 export const AGENTS = {
+  // No provider but a choice among groups (router-svc/routing/auto).
+  auto_router: { protocol: 'auto-router', base: null, keys: [], keyless: true, modes: CHAT_AND_COMPLETION },
   // Also vertex_ai/agent_engine/<id>. Who asks is told: its sessions belong to users.
   vertex_ai_agent_engine: {
     protocol: 'agent-engine',

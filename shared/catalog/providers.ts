@@ -236,8 +236,6 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     modes: CHAT_AND_EMBEDDING,
   },
   mock: { protocol: 'mock', base: null, keys: [], keyless: true, modes: ALL },
-  // No provider: a choice among groups (router-svc/routing/auto).
-  auto_router: { protocol: 'auto-router', base: '', keys: [], keyless: true, modes: CHAT_AND_COMPLETION },
 
   // Amazon's: the base follows the region, requests are signed or carry this key (router-svc/credentials/aws.ts).
   bedrock: { protocol: 'bedrock', base: null, keys: ['AWS_BEARER_TOKEN_BEDROCK'], modes: CHAT_AND_EMBEDDING },

@@ -27,7 +27,7 @@ export const ociCredential: CredentialMaker = (deployment, deps) => {
   if (missing.length > 0) return { problem: `Oracle Cloud needs ${missing.join(', ')}` }
   const region = said('oci_region') || DEFAULT_REGION
   if (!/^[a-z]{2}(?:-[a-z]+)+-\d+$/.test(region)) return { problem: `oci_region "${region}" is not the name of a region` }
-  const mode = said('oci_serving_mode')
+  const mode = settingOf(deployment, 'oci_serving_mode', deps)
   if (mode !== '' && !SERVING_MODES.includes(mode.toUpperCase()))
     return { problem: `oci_serving_mode must be one of ${SERVING_MODES.join(', ')}` }
   const key = keyOf(deployment, deps)

@@ -40,7 +40,12 @@ export async function keepObjects(tx: Transaction, events: readonly unknown[]): 
 function isNews(value: unknown): value is ObjectNews {
   if (typeof value !== 'object' || value === null) return false
   const { kind, deploymentId, id, provider, what } = value as Partial<ObjectNews>
-  return [kind, deploymentId, id, provider].every((one) => typeof one === 'string' && !one.includes('\0')) && WHATS.has(what)
+  return [kind, deploymentId, id, provider].every(isName) && WHATS.has(what)
+}
+
+/** What an index holds: PostgreSQL refuses entries above 2,704 bytes, and with one all events of a batch. */
+function isName(value: unknown): boolean {
+  return typeof value === 'string' && value.length <= 2_000 && value.isWellFormed() && !value.includes('\0')
 }
 
 /** Answers routers that ask which objects a caller has. */

@@ -223,9 +223,17 @@ function groupOf(name: string, find: Finder): { name: string; route: Route } | n
   }
 }
 
+/** Most model groups one file is uploaded for: the id that stands for all copies names each. */
+const TARGETS_MAX = 12
+
 function targetsOf(names: string | null, find: Finder): { model: string; route: Route }[] {
-  const list = (names ?? '').split(',').map((name) => name.trim())
-  return [...new Set(list)].filter((name) => name !== '').map((model) => ({ model, route: find.byModel(model) }))
+  const list = [...new Set((names ?? '').split(',').map((name) => name.trim()))].filter((name) => name !== '')
+  if (list.length > TARGETS_MAX) {
+    throw new GatewayError('bad_request', `target_model_names holds at most ${TARGETS_MAX} models.`, {
+      param: 'target_model_names',
+    })
+  }
+  return list.map((model) => ({ model, route: find.byModel(model) }))
 }
 
 function refuseRaw({ identity }: CarriedRequest, find: Finder, id: string): void {

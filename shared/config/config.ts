@@ -501,7 +501,7 @@ const vectorStore = z.looseObject({
     .extend({
       vector_store_id: name().describe('The provider’s id of the store, which clients may use as it is.'),
       vector_store_description: text().nullish().describe('What is in it.'),
-      vector_store_metadata: z.unknown().describe('Facts about it.'),
+      vector_store_metadata: z.unknown().optional().describe('Facts about it.'),
     })
     .describe('Where the store is.'),
 })

@@ -96,6 +96,7 @@ export type CredentialKind =
   | 'aws-bedrock'
   | 'aws-mantle'
   | 'aws-sagemaker'
+  | 'aws-polly'
   | 'google'
   | 'azure'
   | 'watsonx'

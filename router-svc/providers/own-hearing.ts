@@ -8,7 +8,7 @@ import { ownFields } from './own-fields.ts'
 import type { Adapter, DecodeContext, Provider, Target, UpstreamRequest } from './provider.ts'
 
 /** Sound to be written down, as services in words of their own take it. */
-export interface Listened {
+interface Listened {
   file: UploadedFile
   /** Whether the client wants to know when something was said, and who said it. */
   timed: boolean
@@ -27,7 +27,7 @@ export interface Heard {
   [field: string]: unknown
 }
 
-export interface HeardWord {
+interface HeardWord {
   word: string
   start: number
   end: number

@@ -24,7 +24,7 @@ export interface OwnSpeech {
   read?(answer: Fields, context: DecodeContext): SpeechResponse | null
 }
 
-export const NO_WORDS = ['instructions', 'stream_format']
+const NO_WORDS = ['instructions', 'stream_format']
 /** `audio` is what all of them do. */
 const AS_EVER = ['stream_format=audio']
 

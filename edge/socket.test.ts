@@ -75,8 +75,8 @@ describe('a request to become a WebSocket', () => {
     const [text] = (await once(client, 'message')) as [MessageEvent]
     expect(text.data).toBe('hello')
     client.send(new Uint8Array(3_000_000).fill(7))
-    const [binary] = (await once(client, 'message')) as [MessageEvent<ArrayBuffer>]
-    expect(binary.data.byteLength).toBe(3_000_000)
+    const [binary] = (await once(client, 'message')) as [MessageEvent]
+    expect((binary.data as ArrayBuffer).byteLength).toBe(3_000_000)
     expect(server).toMatchObject({ running: 1, connections: 1 })
     client.close(1000)
     await once(client, 'close')
@@ -110,5 +110,117 @@ describe('a request to become a WebSocket', () => {
     client.send(requestText('GET', '/socket?a=1', { ...HANDSHAKE, 'sec-websocket-protocol': 'realtime, secret.key' }))
     await client.until(/401[\s\S]*no$/)
     expect(JSON.stringify((seen as Exchange | null)?.headers)).not.toContain('secret')
+  })
+
+  it('that is given up while nobody has decided is told, and cannot be upgraded any more', async () => {
+    let decide: () => Socket | null = () => null
+    let aborted: () => void = () => undefined
+    const gone = new Promise<void>((resolve) => {
+      aborted = resolve
+    })
+    const begun = new Promise<void>((resolve) => {
+      void serve((exchange, upgrade) => {
+        exchange.onAbort = aborted
+        decide = () => upgrade.accept(null, {}, { message() {}, drain() {}, close() {} })
+        resolve()
+      }).then(async (server) => {
+        const client = await raw(server)
+        client.send(requestText('GET', '/socket', HANDSHAKE))
+        await begun
+        client.end()
+      })
+    })
+    await gone
+    expect(decide()).toBeNull()
+    expect(servers[0]?.running).toBe(0)
+  })
+})
+
+describe('a socket', () => {
+  /** A server whose one session is handed out, with what it hears. */
+  async function session(settings: Partial<ServerSettings> = {}) {
+    const heard: string[] = []
+    let wake: () => void = () => undefined
+    let socket: Socket | null = null
+    const say = (line: string): void => {
+      heard.push(line)
+      wake()
+    }
+    const server = await serve((_exchange, upgrade) => {
+      socket = upgrade.accept(
+        null,
+        {},
+        {
+          message: (kind, payload) => say(`${kind} ${payload.length}`),
+          drain: (buffered) => say(buffered === 0 ? 'drained' : 'draining'),
+          close: (code) => say(`close ${code}`),
+        },
+      )
+    }, settings)
+    return {
+      server,
+      get socket(): Socket {
+        return socket as unknown as Socket
+      },
+      async until(line: string) {
+        while (!heard.includes(line)) {
+          await new Promise<void>((resolve) => {
+            wake = resolve
+          })
+        }
+      },
+    }
+  }
+
+  it('is closed by a message larger than any may be', async () => {
+    const one = await session()
+    const client = await raw(one.server)
+    client.send(requestText('GET', '/socket', HANDSHAKE))
+    await client.until(/101 Switching Protocols/)
+    // The head of a frame of 17 MB.
+    client.send(Uint8Array.from([0x82, 0xff, 0, 0, 0, 0, 0x01, 0x10, 0, 0, 1, 2, 3, 4, 0]))
+    await client.closed()
+    await one.until('close 1006')
+    expect(one.server.running).toBe(0)
+  })
+
+  it('says when its client is behind, and when what was kept has gone out', async () => {
+    const one = await session()
+    const client = await raw(one.server)
+    client.send(requestText('GET', '/socket', HANDSHAKE))
+    await client.until(/101 Switching Protocols/)
+    client.socket.pause()
+    const part = new Uint8Array(1024 * 1024)
+    let sent = 1
+    while (one.socket.send('binary', part) && sent < 30) sent += 1
+    expect(sent).toBeLessThan(30)
+    expect(one.socket.buffered).toBeGreaterThan(0)
+    client.socket.resume()
+    await one.until('drained')
+    expect(one.socket.buffered).toBe(0)
+  })
+
+  it('is closed with 1001 once the server has drained for a while', async () => {
+    const one = await session({ socketGrace: 50 })
+    const client = open(one.server)
+    await once(client, 'open')
+    const closed = once(client, 'close') as Promise<[{ code: number; reason: string }]>
+    await one.server.drain(5_000)
+    const [{ code }] = await closed
+    expect(code).toBe(1001)
+    await one.until('close 1001')
+  })
+
+  it('is closed with the code it is given, and does nothing afterwards', async () => {
+    const one = await session()
+    const client = open(one.server)
+    await once(client, 'open')
+    const closed = once(client, 'close') as Promise<[{ code: number; reason: string }]>
+    one.socket.close(4001, 'enough')
+    const [{ code, reason }] = await closed
+    expect([code, reason]).toEqual([4001, 'enough'])
+    expect(one.socket.send('text', new Uint8Array(1))).toBe(true)
+    one.socket.close(1000, '')
+    expect(one.socket).toMatchObject({ closed: true, buffered: 0 })
   })
 })

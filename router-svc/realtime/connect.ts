@@ -31,6 +31,9 @@ export interface Connected {
   elapsed: number
 }
 
+/** Milliseconds for a handshake: limits of calls are made for answers, and may be hours. */
+const CONNECT_LIMIT = 30_000
+
 /**
  * The deployments of a group in turn, each once, until one opens a socket. `turn` is what limits of deployments are asked for. The failed attempts are
  * the call's. Rejects with the last GatewayError.
@@ -80,7 +83,8 @@ async function tryOne(
   const begun = clock.monotonic()
   selector.begin(route)
   try {
-    const timeout = Math.min(call.options.timeout ?? route.deployment.timeout ?? settings.timeout, call.incoming.deadline)
+    const asked = call.options.timeout ?? route.deployment.timeout ?? settings.timeout
+    const timeout = Math.min(asked, CONNECT_LIMIT, call.incoming.deadline)
     const opened = await opening(deps, call, route, timeout)
     const elapsed = clock.monotonic() - begun
     call.upstreamTime += elapsed

@@ -174,11 +174,14 @@ export class Session {
         if (granted > 0) this.#grant(granted)
         return
       }
+      const [message] = this.#inbox as [SocketMessage]
+      if (message.kind === 'close') {
+        this.#leave()
+        return
+      }
       if (this.#turn === null && this.#ask()) return
-      if (this.#over) return
-      const message = this.#inbox.shift() as SocketMessage
-      if (message.kind === 'close') this.#leave()
-      else this.#full = !this.#connected.socket.send(message.kind, message.payload)
+      this.#inbox.shift()
+      this.#full = !this.#connected.socket.send(message.kind, message.payload)
     }
   }
 

@@ -424,9 +424,9 @@ function configFor(upstream: string, native: string): string {
   return `
 model_list:
   - model_name: native
-    litellm_params: { model: openai/gpt-native, api_base: ${native}/v1, api_key: sk-native }
+    litellm_params: { model: openai/gpt-native, api_base: ${native}/v1, api_key: sk-native, use_responses_api: true }
   - model_name: stateless
-    litellm_params: { model: groq/llama, api_base: ${native}/v1, api_key: sk-native }
+    litellm_params: { model: groq/llama, api_base: ${native}/v1, api_key: sk-native, use_responses_api: true }
   - model_name: chat
     litellm_params: { model: openai_like/gpt-x, api_base: ${upstream}/v1, api_key: sk-up }
   - model_name: claude

@@ -19,11 +19,14 @@ export function plainResponses(
 ): ChatRequest {
   const { body, unplaced } = request.responses
   const drops = target.dropParams || request['drop_params'] === true
+  // Another server in the provider's place is spoken to through its chat, unless it is said to have more.
+  const advice =
+    protocol === 'openai-chat' ? ' If its server has /responses, set `use_responses_api: true` on the deployment.' : ''
   const refuse = (param: string, what: string): void => {
     if (drops) return
     throw new GatewayError(
       'unsupported_parameter',
-      `litellm.UnsupportedParamsError: ${target.provider} does not support ${what}, for model=${target.model}. To leave such parameters out, set \`drop_params: true\`.`,
+      `litellm.UnsupportedParamsError: ${target.provider} does not support ${what}, for model=${target.model}. To leave such parameters out, set \`drop_params: true\`.${advice}`,
       { param },
     )
   }

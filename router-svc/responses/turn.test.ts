@@ -8,7 +8,7 @@ import { openaiResponses } from '../dialects/openai-responses.ts'
 import type { Resolution, Route } from '../runtime.ts'
 import { createMemoryResponses } from './memory.ts'
 import type { ResponseStore } from './store.ts'
-import { createResponses, type ResponsesTurn } from './turn.ts'
+import { createResponses, type ResponsesTurn, speaksResponses } from './turn.ts'
 
 const CALLS = ['00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000002']
 const memory = (): ResponseStore => createMemoryResponses({ clock: { monotonic: () => 0 } })
@@ -30,10 +30,26 @@ function gateway(store = memory()) {
 
 const answer = (id: string | null | undefined, output: unknown[] = []) => JSON.stringify({ id, object: 'response', output })
 const route = (id: string, responses?: { stateless: boolean }, settings = {}): Route =>
-  ({ deployment: { id }, provider: { responses }, target: { settings } }) as unknown as Route
+  ({ deployment: { id }, provider: { responses, base: null }, target: { settings } }) as unknown as Route
 const behind = (...routes: Route[]): Resolution => ({ group: 'm', routes, served: [] })
 const narrowed = (turn: ResponsesTurn, ...routes: Route[]) =>
   turn.narrow(behind(...routes)).routes.map(({ deployment }) => deployment.id)
+
+describe('a provider that speaks Responses', () => {
+  const at = (base: string | null, given: string, settings = {}, responses: unknown = { stateless: false }) =>
+    speaksResponses({ provider: { responses, base }, target: { base: given, settings } } as unknown as Route)
+
+  it('is asked in its own words at its own hosts, and another server in its place only where the operator says so', () => {
+    const own = 'https://api.openai.com/v1'
+    expect(at(own, own)).toBe(true)
+    expect(at(own, 'https://eu.api.openai.com/v1')).toBe(true)
+    expect(at(own, 'http://vllm.internal:8000/v1')).toBe(false)
+    expect(at(own, 'http://vllm.internal:8000/v1', { use_responses_api: true })).toBe(true)
+    expect(at(own, own, { use_chat_completions_api: true })).toBe(false)
+    expect(at(null, 'https://res.openai.azure.com')).toBe(true)
+    expect(at(own, 'http://proxy/v1', {}, { stateless: false, sole: true })).toBe(true)
+  })
+})
 
 describe('what a call goes on from', () => {
   it('is what was said before and answered, however many turns ago', async () => {

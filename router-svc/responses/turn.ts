@@ -198,9 +198,22 @@ export function keepsResponses(route: Route): boolean {
   return responses !== undefined && !responses.stateless && speaksResponses(route)
 }
 
-/** Whether clients of the Responses API reach the provider in its own words; the operator may want its chat instead. */
+/**
+ * Whether clients of the Responses API reach the provider in its own words. The operator may want its chat instead; and another server in the
+ * provider's place (`openai/…` with an `api_base`) mostly has a chat alone, so it is asked for more only where the operator says so.
+ */
 export function speaksResponses({ provider, target }: Pick<Route, 'provider' | 'target'>): boolean {
-  return provider.responses !== undefined && target.settings['use_chat_completions_api'] !== true
+  const { settings, base } = target
+  const { responses } = provider
+  if (responses === undefined || settings['use_chat_completions_api'] === true) return false
+  if (responses.sole === true || settings['use_responses_api'] === true || provider.base === null) return true
+  return domainOf(base) === domainOf(provider.base)
+}
+
+/** `eu.api.openai.com` is OpenAI as much as `api.openai.com` is: the last two labels of a host. */
+function domainOf(url: string): string {
+  const host = /^https?:\/\/([^/:]+)/.exec(url)?.[1] ?? url
+  return host.split('.').slice(-2).join('.')
 }
 
 async function put({ store, log }: ResponsesDeps, key: string, kept: KeptResponse): Promise<void> {

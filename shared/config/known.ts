@@ -29,7 +29,7 @@ export const KNOWN_PARAMS = words(`
   aws_web_identity_token aws_sts_endpoint aws_bedrock_runtime_endpoint aws_bedrock_project_id aws_external_id
   model_id sagemaker_base_url s3_bucket_name s3_encryption_key_id watsonx_region_name project_id space_id keepalive_seconds
   allow_client_keepalive_override modify_params
-  supports_system_message cache_control_injection_points merge_reasoning_content_in_choices use_chat_completions_api roles
+  supports_system_message cache_control_injection_points merge_reasoning_content_in_choices use_chat_completions_api use_responses_api roles
   initial_prompt_value final_prompt_value bos_token eos_token hf_model_name input_type guardrails prompt_id ssl_verify
   max_file_size_mb configurable_clientside_auth_params use_in_pass_through auto_router_config auto_router_config_path
   auto_router_default_model auto_router_embedding_model complexity_router_config complexity_router_default_model
@@ -80,7 +80,7 @@ export const KNOWN_GENERAL_SETTINGS = words(`
   use_google_kms use_azure_key_vault use_aws_kms mcp_internal_ip_ranges mcp_trusted_proxy_ranges mcp_required_fields
   mcp_client_side_auth_header_name require_key_mcp_access_defined enable_mcp_registry user_mcp_management_mode
   require_end_user_mcp_access_defined disable_responses_id_security enable_public_model_hub
-  disable_vector_stores_for_internal_users pass_through_endpoints store_model_in_db global_max_parallel_requests
+  disable_vector_stores_for_internal_users store_model_in_db global_max_parallel_requests
   user_api_key_cache_ttl custom_key_generate`)
 
 /** Known names that limit what callers may do: where one has no effect, its operator believes in a protection that is not there. */

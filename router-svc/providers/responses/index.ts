@@ -33,7 +33,12 @@ export function withResponses(provider: Provider, row: ProviderRow, urlOf?: UrlO
   const chat = responsesChat(row, provider.decodeError, urlOf)
   const responses = nativeResponses(chat, urlOf ?? urlsOf(row), row.responses !== 'kept', row.headers)
   const { prefill: _prefill, ...rest } = provider
-  const throughResponses: Provider = { ...rest, chat, responses, completion: completionOverChat(chat) }
+  const throughResponses: Provider = {
+    ...rest,
+    chat,
+    responses: { ...responses, sole: true },
+    completion: completionOverChat(chat),
+  }
   return {
     ...provider,
     ...(row.responses === undefined ? {} : { responses }),

@@ -10,6 +10,8 @@ export interface ResponsesAdapter extends Adapter<ChatRequest, ChatResponse, Cha
   readonly protocol: 'openai-responses'
   /** Keeps no responses, or not for sure: whoever wants to go on from one must send it whole. */
   readonly stateless: boolean
+  /** The model speaks nothing else, wherever it is served. */
+  readonly sole?: true
   /** Where responses are. */
   url: UrlOf
   wrap(target: Target, body: string | Uint8Array): UpstreamRequest

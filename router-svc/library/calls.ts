@@ -31,7 +31,7 @@ import type {
 } from './requests.ts'
 
 /** A call that is answered whole, or in pieces with `stream: true`. */
-interface Streamed<Request, Answer, Piece> {
+export interface Streamed<Request, Answer, Piece> {
   (request: Request & { stream: true }): Promise<EventStream<Piece>>
   (request: Request & { stream?: false | null }): Promise<Answer>
   (request: Request): Promise<Answer | EventStream<Piece>>

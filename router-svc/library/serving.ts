@@ -4,7 +4,6 @@ import type { IncomingStream } from '../../shared/bus/bus.ts'
 import { createMemoryCounters } from '../../shared/counters/memory.ts'
 import { callId } from '../../shared/ids.ts'
 import { type Admission, createAdmission } from '../admission/admission.ts'
-import { noResponseCache } from '../cache/response-cache.ts'
 import { createHandle } from '../handle.ts'
 import { createInternalCalls } from '../internal-call.ts'
 import { noObserver } from '../observe.ts'
@@ -69,7 +68,8 @@ export function createServing(parts: Parts, snapshot: RuntimeSnapshot, { lasting
     mirroring: createMirror({ calls: internal, log }),
     // A caller in this process repeats nothing that it has not heard of.
     idempotency: { begin: () => null },
-    cache: noResponseCache,
+    // The gateway's brings its stores along.
+    cache: { begin: () => null },
     responses: parts.responses,
     observe: noObserver,
     random,

@@ -12,10 +12,11 @@ import { Session, type SessionEnd } from './session.ts'
 import { openTurn } from './turns.ts'
 
 /** A session between a client and a provider that the test plays both. */
-function scene(options: { refuse?: () => GatewayError | null; hearing?: boolean; later?: boolean } = {}) {
+function scene(options: { refuse?: () => GatewayError | null; hearing?: boolean; later?: boolean; slowDisk?: boolean } = {}) {
   const clock = testClock()
   const booked: UsageEvent[] = []
   const settled: number[] = []
+  const writes: (() => void)[] = []
   const sent: string[] = []
   const told: string[] = []
   const ends: SessionEnd[] = []
@@ -71,7 +72,13 @@ function scene(options: { refuse?: () => GatewayError | null; hearing?: boolean;
     clock,
     admission,
     observe: noObserver,
-    spool: { append: (event: UsageEvent) => void booked.push(event) },
+    spool: {
+      append(event: UsageEvent, written?: () => void) {
+        booked.push(event)
+        if (options.slowDisk === true) writes.push(() => written?.())
+        else written?.()
+      },
+    },
     routerId: 'r1',
     newId: () => `turn-${++state.ids}`,
     runtime: () => ({}) as RouterRuntime,
@@ -107,6 +114,7 @@ function scene(options: { refuse?: () => GatewayError | null; hearing?: boolean;
     clock,
     booked,
     settled,
+    writes,
     sent,
     told,
     ends,
@@ -141,6 +149,19 @@ describe('a session', () => {
     ])
     expect(one.booked[0]?.attempts[0]?.cost).toBe(one.settled[0])
     expect(one.granted.length).toBe(2)
+  })
+
+  it('tells the client of the end of an answer once its entry is on disk, and keeps the order of what follows', () => {
+    const one = scene({ slowDisk: true })
+    one.answers(1, 1)
+    one.fromProvider({ type: 'anything' })
+    expect(one.told).toEqual(['{"type":"response.created"}'])
+    for (const write of one.writes) write()
+    expect(one.told.map((text) => (JSON.parse(text) as { type: string }).type)).toEqual([
+      'response.created',
+      'response.done',
+      'anything',
+    ])
   })
 
   it('asks again before the first message after an answer, not after the answer itself', () => {

@@ -45,6 +45,9 @@ export class Session {
   readonly #parser = new SocketMessageParser(SOCKET_MESSAGE_MAX)
   readonly #meter = new SessionMeter()
   readonly #inbox: SocketMessage[] = []
+  /** What waits for entries that are being written, and how many of those. */
+  readonly #outbox: SocketMessage[] = []
+  #writing = 0
   /** Only writes down what it hears: each piece is an answer. */
   readonly #hearing: boolean
   #turn: Turn | null
@@ -110,21 +113,37 @@ export class Session {
   #fromProvider(kind: 'text' | 'binary', payload: Uint8Array): void {
     if (this.#over) return
     const seen = kind === 'text' ? this.#meter.see(payload) : null
-    if (!this.#leaving) {
-      const { incoming } = this.#call
-      if (!incoming.closed && !incoming.data(encodeSocketMessage({ kind, payload }))) this.#connected.socket.pause()
-    }
+    const billed = seen !== null && seen.kind !== 'began' && (seen.kind === 'response' || seen.usage !== null)
+    if (billed) this.#writing += 1
+    if (this.#writing > 0) this.#outbox.push({ kind, payload })
+    else this.#toClient({ kind, payload })
     if (seen === null) return
     if (seen.kind === 'began') this.#began()
-    else if (seen.kind === 'transcription') {
-      if (seen.usage === null) return
-      if (this.#hearing) this.#heard()
-      const { route } = this.#connected
-      bookTranscription(this.#call, this.#deps, seen.model === null ? route : this.#deps.routeOf(route, seen.model), seen.usage)
-    } else {
+    else if (seen.kind === 'response') {
       const outcome = seen.status === 'failed' ? 'failure' : seen.status === 'cancelled' ? 'cancelled' : 'success'
       this.#answered(outcome, seen.usage)
+    } else if (seen.usage !== null) {
+      if (this.#hearing) this.#heard()
+      const { route } = this.#connected
+      const heard = seen.model === null ? route : this.#deps.routeOf(route, seen.model)
+      bookTranscription(this.#call, this.#deps, heard, seen.usage, () => this.#written())
     }
+  }
+
+  /** An entry is on disk: the client may hear of what it pays for. */
+  #written(): void {
+    this.#writing -= 1
+    if (this.#writing === 0) this.#flush()
+  }
+
+  #flush(): void {
+    for (const message of this.#outbox.splice(0)) this.#toClient(message)
+  }
+
+  #toClient(message: SocketMessage): void {
+    const { incoming } = this.#call
+    if (this.#leaving || incoming.closed) return
+    if (!incoming.data(encodeSocketMessage(message))) this.#connected.socket.pause()
   }
 
   #began(): void {
@@ -138,7 +157,7 @@ export class Session {
     const turn = this.#turn ?? openTurn(this.#call, this.#deps)
     this.#turn = null
     this.#answering = false
-    bookTurn(turn, this.#deps, this.#connected.route, { usage, outcome, model: this.#meter.model })
+    bookTurn(turn, this.#deps, this.#connected.route, { usage, outcome, model: this.#meter.model }, () => this.#written())
     if (this.#leaving) this.#finish(GONE)
     else if (this.#parting) this.#finish(LEFT)
   }
@@ -218,6 +237,7 @@ export class Session {
   #refuse(error: GatewayError): void {
     if (this.#over) return
     const { incoming, message } = this.#call
+    this.#flush()
     if (!this.#leaving && !incoming.closed)
       incoming.data(encodeSocketMessage({ kind: 'text', payload: Buffer.from(socketErrorEvent(error, message.callId)) }))
     const code = error.status >= 500 ? CLOSE.internal : CLOSE.policy
@@ -248,8 +268,11 @@ export class Session {
     this.#turn = null
     if (turn !== null && this.#answering) {
       const usage = this.#meter.estimate()
-      bookTurn(turn, this.#deps, route, { usage, outcome: this.#leaving ? 'cancelled' : 'partial', model: this.#meter.model })
+      const outcome = this.#leaving ? 'cancelled' : 'partial'
+      bookTurn(turn, this.#deps, route, { usage, outcome, model: this.#meter.model }, () => undefined)
     } else if (turn !== null) dropTurn(turn, this.#deps, route)
+    // What follows is told once the session's own entry is on disk, and with it these.
+    this.#flush()
     this.#call.stop = null
     this.#call.incoming.onWritable = null
     socket.close(CLOSE.normal, '')

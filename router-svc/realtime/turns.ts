@@ -81,12 +81,13 @@ export function dropTurn(turn: Turn, { admission }: TurnDeps, route: Route | nul
   admission.settle(turn.call, 0, 0)
 }
 
-/** Books what an answer used, at once, so that no more than the answer under way can be lost. */
+/** Books what an answer used, at once, so that no more than the answer under way can be lost. `written`: it outlives this process. */
 export function bookTurn(
   turn: Turn,
   deps: TurnDeps,
   route: Route,
   end: { usage: TokenUsage | null; outcome: 'success' | 'failure' | 'cancelled' | 'partial'; model: string | null },
+  written: () => void,
 ): void {
   const { call } = turn
   const { clock, admission } = deps
@@ -110,14 +111,14 @@ export function bookTurn(
   admission.settle(call, record.cost ?? 0, usage.input + usage.output - usage.cacheRead)
   deps.observe.attempt(call, record)
   deps.observe.call(call, event, record.cost ?? 0)
-  deps.spool.append(event)
+  deps.spool.append(event, written)
 }
 
 /**
  * Books what another model heard of the session. Its prices are its own: `heard` is its route, and no deployment stands in the record, whose prices
  * would be taken for it.
  */
-export function bookTranscription(session: Call, deps: TurnDeps, heard: Route, usage: TokenUsage): void {
+export function bookTranscription(session: Call, deps: TurnDeps, heard: Route, usage: TokenUsage, written: () => void): void {
   const { call } = openTurn(session, deps)
   const record = openAttempt(heard, 0, deps.clock.now())
   record.deploymentId = ''
@@ -127,7 +128,7 @@ export function bookTranscription(session: Call, deps: TurnDeps, heard: Route, u
   const event = usageEvent(call, { outcome: 'success', status: 200, error: null }, deps.routerId, deps.clock.now())
   deps.observe.attempt(call, record)
   deps.observe.call(call, event, record.cost ?? 0)
-  deps.spool.append(event)
+  deps.spool.append(event, written)
 }
 
 function price(record: Attempt, { prices }: Route): void {

@@ -13,6 +13,7 @@ import { answerError } from './answer.ts'
 import { createAuthenticate } from './auth/authenticate.ts'
 import { HEALTH_GROUPS, MODELS_GROUPS } from './auth/check-identity.ts'
 import { createIdentities, type IdentitySettings } from './auth/virtual-key.ts'
+import { type ConfiguredRoutes, configuredRoutes } from './configured-routes.ts'
 import { answerPreflight, corsHeaders } from './cors.ts'
 import type { Exchange } from './exchange.ts'
 import { answerLiveness, answerReadiness, readiness } from './health.ts'
@@ -73,11 +74,15 @@ export interface Edge {
 export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDeps): Promise<Edge> {
   let runtime: RuntimeSnapshot | null = null
   let draining = false
+  let configured: ConfiguredRoutes = configuredRoutes([])
   const refusals = createRefusals({ bus, clock })
   const mirror = await (await bus.bucket(bus.subjects.runtimeBucket)).mirror('runtime', (value) => {
     const snapshot = value as RuntimeSnapshot | undefined
     refusals.clear()
-    if (snapshot !== undefined && readable(snapshot.v)) runtime = snapshot
+    if (snapshot !== undefined && readable(snapshot.v)) {
+      runtime = snapshot
+      configured = configuredRoutes(snapshot.settings.configuredEndpoints ?? [])
+    }
   })
   const runtimeSettings = () => runtime?.settings ?? null
   const identities = createIdentities({ bus, clock, log, settings })
@@ -102,18 +107,22 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
 
   function handle(exchange: Exchange): void {
     exchange.answerHeaders = ANSWER_HEADERS
-    const target = routeOf(exchange.path, exchange.method)
+    const target = routeOf(exchange.path, exchange.method) ?? configured(exchange.path)
     if (target?.kind === 'inference' && exchange.method === 'POST') void infer(exchange, target.endpoint, target.model)
     else if (target?.kind === 'carried' && target.endpoint.methods.includes(exchange.method)) {
       const { endpoint, params } = target
       const { method, path, query } = exchange
+      const isTheirs = endpoint.carrier === 'pass-through' && runtime?.settings.clientCredentials === true
       void infer(exchange, asEndpoint(endpoint), null, {
         method,
         path,
-        query: withoutKeys(query),
+        query: isTheirs ? query : withoutKeys(query),
         params,
         pattern: endpoint.path,
         groups: endpoint.groups,
+        ...(isTheirs ? { ownCredentials: true as const, isOpen: true } : {}),
+        ...(endpoint.carrier === 'pass-through' ? { key: { in: endpoint.keyIn ?? null, header: null } } : {}),
+        ...target.access,
       })
     } else if (!answerPreflight(exchange)) void answer(exchange, target)
   }

@@ -12,8 +12,9 @@ import { callId } from '../shared/ids.ts'
 import type { Log } from '../shared/log.ts'
 import { bookUnsettled } from '../shared/unsettled.ts'
 import { answerError } from './answer.ts'
-import { type Authenticate, CREDENTIAL_HEADERS } from './auth/authenticate.ts'
+import { type Authenticate, CREDENTIAL_HEADERS, passerBy } from './auth/authenticate.ts'
 import { ANTHROPIC_GROUPS, GOOGLE_GROUPS, INFERENCE_GROUPS } from './auth/check-identity.ts'
+import { askingOf, type KeyPlace } from './auth/pass-through-key.ts'
 import { takeBody } from './body.ts'
 import { errorFormOf } from './error-form.ts'
 import type { Exchange } from './exchange.ts'
@@ -47,7 +48,12 @@ export interface ObservedCall {
 export type Infer = (exchange: Exchange, endpoint: Endpoint, pathModel: string | null, carried?: CarriedRoute) => Promise<void>
 
 /** What a carried endpoint needs beside its body, and who may call it. */
-export type CarriedRoute = NonNullable<CallMessage['carried']> & { groups: readonly string[] }
+export type CarriedRoute = NonNullable<CallMessage['carried']> & {
+  groups: readonly string[]
+  /** No key of ours is needed. */
+  isOpen?: boolean
+  key?: KeyPlace
+}
 
 /** Route groups of the dialects that are not OpenAI's. */
 const GROUPS: Readonly<Partial<Record<DialectName, readonly string[]>>> = {
@@ -118,7 +124,9 @@ export function createInference(deps: InferenceDeps): Infer {
     let identity: Identity | null = null
     const done = (end: RelayEnd) => observe({ endpoint, identity, duration: clock.monotonic() - startedAt, end })
     try {
-      const found = authenticate(exchange, carried?.groups ?? GROUPS[endpoint.dialect] ?? INFERENCE_GROUPS)
+      const groups = carried?.groups ?? GROUPS[endpoint.dialect] ?? INFERENCE_GROUPS
+      const asking = carried?.key === undefined ? exchange : askingOf(exchange, carried.key)
+      const found = carried?.isOpen === true ? passerBy(exchange.path) : authenticate(asking, groups)
       identity = found instanceof Promise ? await found : found
       const caller = identity
       const refusal = refusals.find(caller, endpoint.name)
@@ -183,13 +191,19 @@ export function callMessage(
 function carry(
   message: CallMessage,
   { headers }: Exchange,
-  { groups: _, ...carried }: CarriedRoute,
+  { groups: _, isOpen: __, key, ...carried }: CarriedRoute,
   keyHeader: string | undefined,
 ): void {
   message.carried = carried
-  for (const name in headers)
-    if (!CREDENTIAL_HEADERS.has(name) && name !== keyHeader) message.headers[name] ??= headers[name] as string
+  for (const name in headers) {
+    const isCredential = CREDENTIAL_HEADERS.has(name) || name === keyHeader || name === key?.header
+    const isTheirs = carried.ownCredentials === true && !OURS_ALONE.has(name)
+    if (!isCredential || isTheirs) message.headers[name] ??= headers[name] as string
+  }
 }
+
+/** Credentials that no provider reads. */
+const OURS_ALONE: ReadonlySet<string> = new Set(['x-litellm-api-key', 'litellm_user_api_key', 'cookie'])
 
 /** A query without the parameters that hold credentials. */
 export function withoutKeys(query: string): string {

@@ -1,10 +1,11 @@
 import { CARRIED, type CarriedEndpoint } from '../proto/carried.ts'
 import { ENDPOINTS, type Endpoint } from '../proto/endpoints.ts'
+import type { CarriedRoute } from './inference.ts'
 
 /** What a path means here. Everything else is management and goes to accounting. */
 export type Target =
   | { kind: 'inference'; endpoint: Endpoint; model: string | null }
-  | { kind: 'carried'; endpoint: CarriedEndpoint; params: Record<string, string> }
+  | { kind: 'carried'; endpoint: CarriedEndpoint; params: Record<string, string>; access?: Pick<CarriedRoute, 'isOpen' | 'key'> }
   | { kind: 'models' }
   | { kind: 'model'; model: string }
   | { kind: 'liveness' | 'readiness' | 'metrics' | 'telemetry' }

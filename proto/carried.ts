@@ -1,7 +1,7 @@
 import type { Endpoint } from './endpoints.ts'
 
 /** Who knows a family of carried endpoints: one file each in router-svc/carried. */
-export type CarrierName = 'pass-through' | 'realtime-sessions' | 'responses' | 'objects' | 'message-batches'
+export type CarrierName = 'pass-through' | 'configured' | 'realtime-sessions' | 'responses' | 'objects' | 'message-batches'
 
 /**
  * An endpoint whose calls are carried to a provider in the provider's own words: no model speaks, or the client wants that very provider.
@@ -18,6 +18,33 @@ export interface CarriedEndpoint {
   dialect: Endpoint['dialect']
   /** Groups of routes a key's `allowed_routes` may name (surface reference §0.1). */
   groups: readonly string[]
+  /** Where clients of this path put their key, beside the headers of every path: the parameter `key`, or the name of Basic authorization. */
+  keyIn?: 'query' | 'basic'
+}
+
+/** One of `general_settings.pass_through_endpoints` (surface reference §4.5). */
+export interface ConfiguredEndpoint {
+  id: string
+  /** Without a slash at its end. */
+  path: string
+  /** Absolute address. */
+  target: string
+  /** Sealed values, names lower case. */
+  headers: Record<string, string>
+  /** What lies below the path leads below the target. */
+  subpaths: boolean
+  /** Nano-dollars a request costs; 0 = what its usage does, where it is known. */
+  cost: number
+  /** A key of ours is needed. */
+  auth: boolean
+  /** Where the key is, when not in the headers of every path: another header, or the name of Basic authorization. */
+  keyHeader: string | null
+  keyIn: 'basic' | null
+  forwardHeaders: boolean
+  mergeQuery: boolean
+  query: Record<string, string>
+  /** Null = any. */
+  methods: string[] | null
 }
 
 /** What a carried call says beside its body. */
@@ -29,13 +56,20 @@ export interface CarriedCall {
   query: string
   /** What `{name}` in the endpoint's path stands for, decoded. */
   params: Record<string, string>
+  /** The client proves itself to the provider: its credentials are among the headers, and ours stay here. */
+  ownCredentials?: true
 }
 
 const MAPPED = ['mapped_pass_through_routes', 'llm_api_routes'] as const
 const ANY = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 
-function passThrough(prefix: string, dialect: Endpoint['dialect'] = 'openai-chat'): CarriedEndpoint {
+function passThrough(
+  prefix: string,
+  dialect: Endpoint['dialect'] = 'openai-chat',
+  keyIn?: CarriedEndpoint['keyIn'],
+): CarriedEndpoint {
   return {
+    ...(keyIn === undefined ? {} : { keyIn }),
     name: 'pass_through_endpoint',
     methods: ANY,
     path: `/${prefix}/{rest}`,
@@ -198,13 +232,40 @@ export const CARRIED: readonly CarriedEndpoint[] = [
   ...messageBatches(),
   // Before the provider in the path, whose own files these are.
   passThrough('anthropic', 'anthropic'),
+  passThrough('gemini', 'gemini', 'query'),
+  passThrough('vertex_ai/discovery', 'gemini'),
+  passThrough('vertex_ai', 'gemini'),
+  passThrough('vertex-ai', 'gemini'),
+  passThrough('bedrock'),
+  passThrough('cohere'),
+  passThrough('watsonx'),
+  passThrough('cursor'),
+  passThrough('assemblyai'),
+  passThrough('eu.assemblyai'),
+  passThrough('langfuse', 'openai-chat', 'basic'),
+  passThrough('milvus'),
   ...objects('/{provider}/v1', /^\/(?:files|batches)/),
   passThrough('openai'),
   passThrough('openai_passthrough'),
+  passThrough('azure'),
+  passThrough('azure_ai'),
+  passThrough('mistral'),
+  passThrough('vllm'),
 ]
+
+/** All configured ones: their paths are the operator's (`ConfiguredEndpoint`), and none that a request could have. */
+export const CONFIGURED: CarriedEndpoint = {
+  name: 'pass_through_endpoint',
+  methods: ANY,
+  path: '{configured}',
+  carrier: 'configured',
+  dialect: 'openai-chat',
+  groups: MAPPED,
+}
 
 /** The carried endpoint of a name and path pattern; undefined for one of a newer edge. */
 export function carriedEndpoint(name: string, path: string): CarriedEndpoint | undefined {
+  if (path === CONFIGURED.path) return CONFIGURED
   return CARRIED.find((row) => row.name === name && row.path === path)
 }
 

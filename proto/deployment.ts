@@ -1,3 +1,4 @@
+import type { ConfiguredEndpoint } from './carried.ts'
 import type { Mode } from './endpoints.ts'
 import type { Limit } from './limits.ts'
 import type { CacheSettings, FailurePolicy, RoutingSettings } from './routing.ts'
@@ -201,6 +202,9 @@ export interface RuntimeSettings {
   routing: RoutingSettings
   /** Ids as providers give them may be used by everybody, not by proxy admins alone. */
   providerObjectIds?: true
+  /** Clients of pass-through routes prove themselves to the provider, not to us. */
+  clientCredentials?: true
+  configuredEndpoints?: ConfiguredEndpoint[]
   /** Null = answers are not cached. */
   cache: CacheSettings | null
 }

@@ -11,6 +11,8 @@ export type ObjectKind =
   | 'thread'
   | 'container'
   | 'video'
+  /** Heard by AssemblyAI. */
+  | 'transcript'
 
 /** Which object: `id` is the provider's. */
 export interface ObjectKey {

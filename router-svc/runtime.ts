@@ -60,6 +60,8 @@ export interface RouterRuntime {
   resolve(model: string, teamId?: string | null): Resolution | null
   /** What `model_group_alias` makes of a name: the target, or the name itself. */
   aliased(model: string): string
+  /** List prices of a model that need not be deployed; null = none are known. */
+  prices(provider: string, model: string): Prices | null
 }
 
 export interface CompileDeps {
@@ -89,6 +91,7 @@ export function compileRuntime(snapshot: RuntimeSnapshot, given: CompileDeps): R
     routes: names.routes,
     anyFree: names.routes.some(({ prices }) => prices !== null && isFree(prices)),
     aliased,
+    prices: (provider, model) => deps.catalog.prices(provider, model),
     resolve: (model, teamId = null) => names.byId(model, teamId) ?? names.find(aliased(model), teamId),
   }
 }

@@ -19,13 +19,19 @@ const KEY_HEADERS = ['api-key', 'x-api-key', 'x-goog-api-key', 'ocp-apim-subscri
 const PRESENTED = ['x-litellm-api-key', 'authorization', ...KEY_HEADERS]
 
 /** Every header that may hold a credential: none of them travels with a call. */
-export const CREDENTIAL_HEADERS: ReadonlySet<string> = new Set(['x-litellm-api-key', 'authorization', 'cookie', ...KEY_HEADERS])
+export const CREDENTIAL_HEADERS: ReadonlySet<string> = new Set([
+  'x-litellm-api-key',
+  'litellm_user_api_key',
+  'authorization',
+  'cookie',
+  ...KEY_HEADERS,
+])
 
 /** What every caller is while no master key is set. */
 const ANYBODY: Identity = Object.freeze(adminIdentity('anonymous'))
 
 /** Whoever calls a route that the operator made public: a user who may call that route. */
-function passerBy(path: string): Identity {
+export function passerBy(path: string): Identity {
   return { ...ANYBODY, role: 'internal_user', userId: null, allowedRoutes: [path] }
 }
 

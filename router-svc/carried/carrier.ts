@@ -49,7 +49,11 @@ export interface Finder {
    * The credentials of a provider: the deployment the settings name for `purpose` (`files_settings`, …), else the first deployment of the provider,
    * else the environment. Throws GatewayError `provider_authentication` when there are none.
    */
-  byProvider(provider: string, purpose?: string): Route
+  byProvider(provider: string, purpose?: string, among?: readonly string[]): Route
+  /** An address alone: a provider's own or a given one, without anything that would prove who calls. */
+  bare(provider: string, base: string | null): Route
+  /** Opens what accounting sealed. */
+  open(sealed: string): string
   /** Credentials the settings name for a purpose, or for `purpose:id` of several. */
   services(purpose: string): { provider: string; vectorStore: string | null; route(): Route }[]
   /** The caller may use every model there is. */
@@ -115,6 +119,8 @@ export interface Through {
 
 /** Reads what an answer cost while its bytes go by. Never throws: a form nobody knows costs nothing but is delivered. */
 export interface Meter {
+  /** Before the first bytes, of an answer of status < 300. */
+  head?(headers: Headers): void
   see(bytes: Uint8Array): void
   /** Once, when nothing more comes. Null = nothing is billed. */
   usage(): TokenUsage | null

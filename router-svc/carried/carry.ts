@@ -36,7 +36,7 @@ export interface CarryDeps {
   clock: Clock
   wheel: DeadlineWheel
   codec: Codec
-  sealer: Pick<Sealer, 'sign'>
+  sealer: Pick<Sealer, 'sign' | 'open'>
   kept: ResponseStore
   bus: Pick<Bus, 'request' | 'subjects'>
   /** What is in force. */
@@ -115,9 +115,11 @@ async function serve(deps: CallDeps, call: Call, row: CarriedEndpoint, carried: 
   call.raw = incoming.body ?? (await incoming.collect(runtime.settings.maxRequestBytes))
   const request = requestOf(call, row, carried)
   call.parsed = request.json() ?? {}
+  // What is held of limits and budgets is estimated from it.
+  call.request = call.parsed
   call.options = optionsOf(call, runtime.settings.customerHeaders)
   const carrier: Carrier = CARRIERS[row.carrier]
-  const find = createFinder(call, { runtime, snapshot, compile: deps.compile })
+  const find = createFinder(call, { runtime, snapshot, compile: deps.compile, open: deps.sealer.open })
   const choice = await carrier.choose(request, find, carriedIds(call.identity, deps.sealer))
   call.requestedModel = choice.model
   call.modelGroup = choice.modelGroup
@@ -200,7 +202,7 @@ async function attempt(
     const ask = (by: Route, upstream: CarriedUpstream): Promise<UpstreamAnswer> =>
       Promise.race([stopped, asked(deps, by, upstream, running)])
     const book = (event: UsageEvent): void => deps.spool.append(event, () => undefined)
-    const find = createFinder(call, { ...deps.inForce(), compile: deps.compile })
+    const find = createFinder(call, { ...deps.inForce(), compile: deps.compile, open: deps.sealer.open })
     const idsOf = (owner: ObjectOwner): CarriedIds => carriedIds(owner, deps.sealer)
     const { runtime } = deps.inForce()
     const now = (): number => clock.now()

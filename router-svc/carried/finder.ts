@@ -11,10 +11,12 @@ export interface FinderDeps {
   snapshot: RuntimeSnapshot
   /** A route for a deployment that need not be in the runtime. */
   compile(deployment: Deployment): Route
+  /** Absent where nothing sealed is to be read. */
+  open?(sealed: string): string
 }
 
 /** Deployments and credentials for a carried call, as far as its caller may use them. */
-export function createFinder(call: Pick<Call, 'identity'>, { runtime, snapshot, compile }: FinderDeps): Finder {
+export function createFinder(call: Pick<Call, 'identity'>, { runtime, snapshot, compile, open }: FinderDeps): Finder {
   const { identity } = call
 
   function allowed(model: string, resolution: Resolution | null): Route {
@@ -55,10 +57,15 @@ export function createFinder(call: Pick<Call, 'identity'>, { runtime, snapshot, 
         throw new GatewayError('not_found', `The deployment that holds this object is gone.`)
       return allowed(resolution.group, resolution)
     },
-    byProvider(provider, purpose) {
+    open: open ?? ((text) => text),
+    bare: (provider, base) => {
+      const route = compile({ ...NOBODY, id: `pass-through/${provider}`, provider, apiBase: base })
+      return { ...route, headers: {}, credential: null, problem: null }
+    },
+    byProvider(provider, purpose, among = [provider]) {
       const named = snapshot.services?.find((one) => one.purpose === purpose && one.deployment.provider === provider)
       if (named !== undefined) return usable(compile(named.deployment), provider)
-      const route = runtime.routes.find((one) => one.deployment.provider === provider && one.problem === null && isOpen(one))
+      const route = runtime.routes.find((one) => among.includes(one.deployment.provider) && one.problem === null && isOpen(one))
       return route ?? fromEnvironment(provider)
     },
   }

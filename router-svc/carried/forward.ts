@@ -42,7 +42,7 @@ export interface Forwarded {
 
 /** Of the answer, to the client as they are; others describe the connection, or are the provider's business with us. */
 const SHOWN =
-  /^(?:content-(?:type|disposition|language|range)|accept-ranges|etag|last-modified|location|retry-after|request-id|x-request-id|cf-ray|openai-.+|anthropic-.+|x-ratelimit-.+|x-goog-.+|x-amz.+|apim-request-id|x-ms-.+|x-should-retry)$/
+  /^(?:content-(?:type|disposition|encoding|language|range)|accept-ranges|etag|last-modified|location|retry-after|request-id|x-request-id|cf-ray|openai-.+|anthropic-.+|x-ratelimit-.+|x-goog-.+|x-amz.+|apim-request-id|x-ms-.+|x-should-retry)$/
 /** A refusal is read for the ledger up to here, and collected so far; bytes. */
 const REFUSAL_LIMIT = 1024 * 1024
 const REWRITTEN_LIMIT = 256 * 1024 * 1024
@@ -79,7 +79,7 @@ export function forward(deps: ForwardDeps, options: ForwardOptions): Promise<For
       over = true
       timer?.cancel()
       call.incoming.onWritable = null
-      const usage = status < 400 ? (meter?.usage() ?? null) : null
+      const usage = status < 300 ? (meter?.usage() ?? null) : null
       resolve({ status, headers, shown, body, usage, model: meter?.model ?? null, error })
     }
     const fail = (error: GatewayError): void => {
@@ -116,12 +116,13 @@ export function forward(deps: ForwardDeps, options: ForwardOptions): Promise<For
           shown = shownOf(named)
           collecting = code >= 400 || (answer.rewrite !== undefined && code < 300)
           watch(options.limits.silence, 'the provider fell silent in the middle of its answer for')
+          if (code < 300) meter?.head?.(named)
           if (!collecting) options.open(shown, code)
         },
         data(part) {
           if (over) return
           watch(options.limits.silence, 'the provider fell silent in the middle of its answer for')
-          if (status < 400) meter?.see(part)
+          if (status < 300) meter?.see(part)
           if (!collecting) {
             const shown = answer.through?.push(part) ?? part
             if (shown.length === 0 || reply.write(shown)) return

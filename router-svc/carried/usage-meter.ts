@@ -1,63 +1,67 @@
-import type { TokenUsage } from '../../proto/usage.ts'
-import { tokensOf } from '../canonical/usage.ts'
-import { decodeUsage } from '../providers/anthropic/usage.ts'
-import { type Fields, isFields } from '../providers/json.ts'
-import { readUsage } from '../providers/openai/usage.ts'
+import type { SseEvent } from '../../shared/http/sse.ts'
+import { type EventParser, eventParser } from '../framing.ts'
+import type { Headers } from '../providers/provider.ts'
 import type { Meter } from './carrier.ts'
+import { openaiReader, type UsageReader } from './usage-readers.ts'
 
-/** What is kept of an answer to read its usage from: the end, where every protocol tells it; bytes. */
-const KEPT = 256 * 1024
+/** A document longer than this is delivered unread; bytes. Some hold several pictures. */
+const DOCUMENT_LIMIT = 64 * 1024 * 1024
 
-/** Reads the usage that OpenAI's and Anthropic's answers tell, whole or in events. */
-export function usageMeter(): Meter {
-  let kept = Buffer.alloc(0)
-  let model: string | null = null
+/** Cuts an answer into documents or events while its bytes go by, and has a reader find the usage in them. What cannot be read costs nothing. */
+export function usageMeter(reader: UsageReader = openaiReader()): Meter {
+  let events: EventParser | null = null
+  let document: Uint8Array[] | null = null
+  let length = 0
+
+  const read = (found: readonly SseEvent[]): void => {
+    for (const { data } of found) {
+      if (!data.startsWith('{') || reader.wanted?.test(data) === false) continue
+      reader.see(JSON.parse(data))
+    }
+  }
+  const tried = (work: () => void): void => {
+    try {
+      work()
+    } catch {
+      events = null
+      document = null
+    }
+  }
+
   return {
+    head(headers: Headers) {
+      const type = headers['content-type'] ?? ''
+      reader.head?.(headers)
+      // A body that the provider compressed unasked.
+      if (headers['content-encoding'] !== undefined && headers['content-encoding'] !== 'identity') return
+      if (/event-?stream/.test(type)) events = eventParser(type.includes('amazon') ? 'aws' : 'sse')
+      else if (type.includes('json')) document = []
+    },
     see(bytes) {
-      kept = Buffer.concat([kept, bytes])
-      if (model === null && kept.length < KEPT)
-        model = /"model"\s*:\s*"([^"\\]{1,256})"/.exec(kept.toString('latin1'))?.[1] ?? null
-      if (kept.length > KEPT * 2) kept = kept.subarray(kept.length - KEPT)
+      if (events !== null) return tried(() => read(events?.push(bytes) ?? []))
+      if (document === null) return
+      length += bytes.length
+      if (length > DOCUMENT_LIMIT) document = null
+      else document.push(Uint8Array.from(bytes))
     },
-    usage: () => usageIn(kept.toString('utf8')),
+    usage() {
+      tried(() => {
+        if (events !== null) read(events.end())
+        if (document !== null && length > 0) readDocument(reader, Buffer.concat(document).toString('utf8'))
+      })
+      return reader.usage()
+    },
     get model() {
-      return model
+      return reader.model
     },
   }
 }
 
-function usageIn(text: string): TokenUsage | null {
-  const merged: Fields = Object.assign({}, ...usagesOf(text))
-  if (Object.keys(merged).length === 0) return null
-  const usage =
-    'cache_read_input_tokens' in merged || 'cache_creation_input_tokens' in merged ? decodeUsage(merged) : readUsage(merged)
-  return usage === null ? null : tokensOf(usage, merged['service_tier'])
-}
-
-/** Every `usage` object, in order. */
-function* usagesOf(text: string): Generator<Fields> {
-  const whole = parsed(text)
-  if (whole !== undefined) return yield* usagesUnder(whole)
-  for (const line of text.split('\n')) {
-    if (!line.startsWith('data:') || !line.includes('"usage"')) continue
-    const value = parsed(line.slice(5))
-    if (value !== undefined) yield* usagesUnder(value)
-  }
-}
-
-function* usagesUnder(value: unknown): Generator<Fields> {
-  if (!isFields(value)) return
-  if (isFields(value['usage'])) yield value['usage']
-  for (const name of ['message', 'response']) {
-    const inner = value[name]
-    if (isFields(inner) && isFields(inner['usage'])) yield inner['usage']
-  }
-}
-
-function parsed(text: string): unknown {
+/** One document; or one a line, as some stream. */
+function readDocument(reader: UsageReader, text: string): void {
   try {
-    return JSON.parse(text)
+    reader.see(JSON.parse(text))
   } catch {
-    return undefined
+    for (const line of text.split('\n')) if (line.startsWith('{')) reader.see(JSON.parse(line))
   }
 }

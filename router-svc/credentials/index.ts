@@ -18,6 +18,7 @@ import { googleCredential } from './google.ts'
 import { ociCredential } from './oci.ts'
 import { predibaseCredential } from './predibase.ts'
 import { sapCredential } from './sap.ts'
+import { cursorCredential, langfuseCredential } from './sites.ts'
 import { snowflakeCredential } from './snowflake.ts'
 import type { Tokens } from './tokens.ts'
 import { watsonxCredential } from './watsonx.ts'
@@ -55,6 +56,8 @@ const MAKERS: Partial<Readonly<Record<CredentialKind, CredentialMaker>>> = {
   databricks: databricksCredential,
   snowflake: snowflakeCredential,
   cloudflare: cloudflareCredential,
+  cursor: cursorCredential,
+  langfuse: langfuseCredential,
 }
 
 /** What a deployment proves itself with, or why it cannot. */

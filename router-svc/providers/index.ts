@@ -45,6 +45,7 @@ import { replicate } from './replicate/index.ts'
 import { withResponses } from './responses/index.ts'
 import { sagemaker, sagemakerChat } from './sagemaker/index.ts'
 import { sap } from './sap.ts'
+import { siteOf } from './sites.ts'
 import { snowflake } from './snowflake.ts'
 import { assemblyai } from './sound/assemblyai.ts'
 import { awsPolly } from './sound/aws-polly.ts'
@@ -123,7 +124,7 @@ export function createProviders(): { get(name: string): Provider | undefined } {
     get(name) {
       let provider = made.get(name)
       if (provider !== undefined) return provider
-      provider = providerOf(name)
+      provider = providerOf(name) ?? siteOf(name)
       if (provider !== undefined) made.set(name, provider)
       return provider
     },

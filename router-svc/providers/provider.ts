@@ -103,6 +103,8 @@ export type CredentialKind =
   | 'databricks'
   | 'snowflake'
   | 'cloudflare'
+  | 'cursor'
+  | 'langfuse'
   | 'predibase'
   | 'github-copilot'
   | 'gigachat'

@@ -1,5 +1,6 @@
 import { STRATEGIES } from '../../proto/routing.ts'
 import { check, flag, numeric, type SchemaProblem, textOrList, z } from '../schema.ts'
+import { passThroughEndpoint } from './pass-through.ts'
 import {
   cacheExtras,
   cacheParameters,
@@ -399,6 +400,15 @@ const generalSettings = z.looseObject({
       'Not supported yet: a body with api_key or api_base is refused, as a bad request where this is true; default false.',
     ),
   litellm_key_header_name: text().nullish().describe('The only header a key is read from.'),
+  pass_through_endpoints: z
+    .array(passThroughEndpoint)
+    .nullish()
+    .describe('Paths of the operator’s own, served by other servers.'),
+  use_client_credentials_pass_through_routes: flag()
+    .nullish()
+    .describe(
+      'Clients of the providers’ pass-through routes need no key of the gateway: their own credentials go on; default false.',
+    ),
   allowed_routes: z.array(z.string()).nullish().describe('The only routes that may be called; pages that need no key stay open.'),
   public_routes: z
     .array(z.string())

@@ -14,6 +14,7 @@ import {
   RESTRICTIONS,
 } from './known.ts'
 import { nearest } from './nearest.ts'
+import { inspectPassThrough } from './pass-through.ts'
 import { fieldOf, isActingPrice } from './price-fields.ts'
 import { pricesOfFields } from './prices.ts'
 import type { Path } from './references.ts'
@@ -51,6 +52,7 @@ export function inspect(tree: Record<string, unknown>, catalog: Catalog): Findin
   weights(findings, entries)
   inspectRouting(findings, tree)
   credentials(findings, tree, entries)
+  inspectPassThrough(findings, tree)
   services(findings, tree, catalog)
   return findings
 }

@@ -19,6 +19,7 @@ import {
 } from './config.ts'
 import { foundProviders } from './found.ts'
 import { isPriceName, KNOWN_PARAMS, OPENAI_PARAMS } from './known.ts'
+import { passThroughOf } from './pass-through.ts'
 import { deploymentPrices } from './prices.ts'
 import { type Environment, formatPath, resolveReferences } from './references.ts'
 import { policyOf, routingOf } from './routing.ts'
@@ -244,6 +245,7 @@ export function settingsOf(config: Config, sealer: Sealer, env: Environment = {}
     holdOutputTokens: own.hold_output_tokens ?? DEFAULT_HOLD_OUTPUT,
     countersAway: own.counters_away ?? 'refuse',
     ...(own.provider_object_ids === true ? { providerObjectIds: true as const } : {}),
+    ...passThroughOf(general, sealer),
     providerBudgets: [],
     enforcedParams: general.enforced_params ?? [],
     serviceAccountEnforcedParams: general.service_account_settings?.enforced_params ?? [],

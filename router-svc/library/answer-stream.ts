@@ -3,6 +3,7 @@ import type { WireError } from '../../proto/errors.ts'
 import { receiveWhole } from '../../shared/bus/body.ts'
 import type { IncomingStream } from '../../shared/bus/bus.ts'
 import { fromWire } from '../../shared/errors.ts'
+import { TurnpikeError } from './errors.ts'
 
 /** Bytes that wait for a reader before the provider is no longer read: what one stalled reader costs. */
 const WINDOW = 64 * 1024
@@ -23,6 +24,7 @@ export class AnswerStream implements IncomingStream {
   onCancel: ((reason: string) => void) | null = null
   /** The head of the answer. Rejects with what the call ended with before there was one. */
   readonly opened: Promise<StartHead>
+  readonly #model: string
   readonly #open: (head: StartHead) => void
   readonly #refuse: (error: unknown) => void
   #parts: Uint8Array[] = []
@@ -32,7 +34,8 @@ export class AnswerStream implements IncomingStream {
   #failure: unknown = null
   #wake: (() => void) | null = null
 
-  constructor(head: CallMessage, body: Uint8Array) {
+  constructor(head: CallMessage, body: Uint8Array, model: string) {
+    this.#model = model
     this.id = head.callId
     this.head = head
     this.body = body
@@ -60,7 +63,7 @@ export class AnswerStream implements IncomingStream {
   }
 
   refuse(error: WireError): void {
-    this.#end(this.#failure ?? fromWire(error))
+    this.#end(this.#failure ?? this.#unbooked(error))
   }
 
   start(head: StartHead): void {
@@ -81,7 +84,7 @@ export class AnswerStream implements IncomingStream {
   }
 
   fail(error: WireError): void {
-    this.#end(this.#failure ?? fromWire(error))
+    this.#end(this.#failure ?? this.#unbooked(error))
   }
 
   whole(head: StartHead, body: Uint8Array): void {
@@ -118,6 +121,11 @@ export class AnswerStream implements IncomingStream {
         this.#wake = resolve
       })
     }
+  }
+
+  /** A call that was turned away before it became one, or that a fault of ours ended. */
+  #unbooked(error: WireError): TurnpikeError {
+    return new TurnpikeError(fromWire(error), { callId: this.id, model: this.#model, provider: null })
   }
 
   #end(failure: unknown): void {

@@ -89,7 +89,7 @@ export function createDesk({ onCall, busy, complain }: DeskDeps): Desk {
       if (closed) throw closing()
       const headers = { 'content-type': body.type, ...asked.headers }
       const head = { v: WIRE_VERSION, callId: id, take: 1, endpoint: asked.endpoint, identity: CALLER, headers }
-      const stream = new AnswerStream(head, body.bytes)
+      const stream = new AnswerStream(head, body.bytes, String(asked.body['model']))
       const slot: ReportSlot = { report: null }
       const onAbort = (): void => stream.cancel('aborted', signal?.reason)
       signal?.addEventListener('abort', onAbort, { once: true })
@@ -99,12 +99,7 @@ export function createDesk({ onCall, busy, complain }: DeskDeps): Desk {
         signal?.removeEventListener('abort', onAbort)
         ended(id)
       })
-      try {
-        return { head: await stream.opened, stream, slot }
-      } catch (thrown) {
-        if (!(thrown instanceof GatewayError)) throw thrown
-        throw new TurnpikeError(thrown, { callId: id, model: String(asked.body['model']), provider: null })
-      }
+      return { head: await stream.opened, stream, slot }
     },
     booked(event) {
       const open = running.get(event.callId)

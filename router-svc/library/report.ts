@@ -16,6 +16,8 @@ export interface CallReport {
   /** HTTP status that a gateway would have answered with. */
   status: number
   error: TurnpikeError | null
+  /** It was answered from the cache. */
+  cacheHit: boolean
   /** Tokens and units of the last attempt that used something; null = none did. */
   usage: TokenUsage | null
   /** Nano-dollars (a billionth of a dollar) of all attempts, an integer; null = something was used whose price is not known. */
@@ -44,6 +46,7 @@ export function reportOfEvent(event: UsageEvent, error: TurnpikeError | null): C
     outcome: event.outcome,
     status: event.status,
     error,
+    cacheHit: event.cacheHit === true,
     usage: attempts.findLast(({ usage }) => usage !== undefined)?.usage ?? null,
     cost: costOfAttempts(attempts),
     attempts,

@@ -89,6 +89,20 @@ describe('a router', () => {
     expect(reports[1]?.cost).toBeNull()
   })
 
+  it('gives an answer again where it caches, for nothing', async () => {
+    const openai = await answering('once')
+    const made = router([deployment('group', openai.base)], { cache_responses: true })
+    const first = await say(made, 'group')
+    expect(await say(made, 'group')).toEqual(first)
+    expect(openai.heard).toHaveLength(1)
+    expect(reports).toMatchObject([
+      { cacheHit: false, cost: 750_000 },
+      { cacheHit: true, cost: 0, attempts: [] },
+    ])
+    const redis = { litellm_settings: { cache: true, cache_params: { type: 'redis', host: 'localhost' } } }
+    expect(() => router([deployment('group', openai.base)], redis)).toThrow('in memory only')
+  })
+
   it('knows no other models than those of its list, and takes no credentials with a call', async () => {
     const made = router([{ model_name: 'x', litellm_params: { model: 'mock/x' } }])
     await expect(say(made, 'openai/gpt-4o')).rejects.toMatchObject({ code: 'unknown_model' })

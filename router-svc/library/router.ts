@@ -44,6 +44,8 @@ export interface RouterOptions extends LibraryOptions {
   /** Seconds. */
   cooldown_time?: number
   retry_after?: number
+  /** Answers are kept in memory and given again; `litellm_settings.cache_params` says for how long and of what. */
+  cache_responses?: boolean
   [setting: string]: unknown
 }
 
@@ -136,10 +138,14 @@ function rethrown<Value>(run: () => Value): Value {
 }
 
 function snapshotOf(options: RouterOptions, { env, sealer, catalog, log }: Parts): RuntimeSnapshot {
-  const { env: _env, onCall: _onCall, log: _log, model_list, litellm_settings, credential_list, ...router_settings } = options
+  const { env: _env, onCall: _onCall, log: _log, model_list, credential_list, cache_responses, ...router_settings } = options
+  const { litellm_settings: given, ...settings } = router_settings
+  const litellm_settings = cache_responses === true ? { cache: true, cache_params: { type: 'local' }, ...given } : given
   const missing: string[] = []
-  const tree = resolveReferences({ model_list, litellm_settings, credential_list, router_settings }, env, (path, name) =>
-    missing.push(`${formatPath(path)}: the environment variable ${name} is not set`),
+  const tree = resolveReferences(
+    { model_list, litellm_settings, credential_list, router_settings: settings },
+    env,
+    (path, name) => missing.push(`${formatPath(path)}: the environment variable ${name} is not set`),
   ) as Record<string, unknown>
   const found = inspect(tree, catalog)
   // Among settings a name that means nothing is a mistake; elsewhere it may be a provider's own.
@@ -152,10 +158,11 @@ function snapshotOf(options: RouterOptions, { env, sealer, catalog, log }: Parts
     const places = problems.map((problem) => problem.replaceAll('router_settings.', ''))
     throw new GatewayError('bad_request', `The options of the router are not valid: ${[...new Set(places)].join('; ')}.`)
   }
-  return {
-    v: WIRE_VERSION,
-    revision: 1,
-    deployments: deploymentsOf(checked.config, env, sealer, { catalog }),
-    settings: { ...settingsOf(checked.config, sealer, env), cache: null },
+  const inForce = settingsOf(checked.config, sealer, env)
+  if (inForce.cache != null && inForce.cache.type !== 'memory') {
+    const text = 'litellm_settings.cache_params.type: the library caches in memory only (`local`); a gateway has the others'
+    throw new GatewayError('bad_request', `The options of the router are not valid: ${text}.`)
   }
+  const deployments = deploymentsOf(checked.config, env, sealer, { catalog })
+  return { v: WIRE_VERSION, revision: 1, deployments, settings: inForce }
 }

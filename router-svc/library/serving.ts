@@ -13,6 +13,7 @@ import { createSelector } from '../routing/select.ts'
 import { createStates } from '../routing/states.ts'
 import { createWaitingRoom, type WaitingRoom } from '../routing/waiting.ts'
 import { compileRuntime } from '../runtime.ts'
+import { createMemoryLookup } from './memory-store.ts'
 import type { Parts } from './parts.ts'
 
 /** The router of the gateway over one set of deployments, without the bus, the store and the books around it. */
@@ -68,8 +69,7 @@ export function createServing(parts: Parts, snapshot: RuntimeSnapshot, { lasting
     mirroring: createMirror({ calls: internal, log }),
     // A caller in this process repeats nothing that it has not heard of.
     idempotency: { begin: () => null },
-    // The gateway's brings its stores along.
-    cache: { begin: () => null },
+    cache: createMemoryLookup(parts, snapshot.settings.cache ?? null),
     responses: parts.responses,
     observe: noObserver,
     random,

@@ -1,4 +1,5 @@
 import type { Bus } from '../shared/bus/bus.ts'
+import { createCodec } from '../shared/bus/codec.ts'
 import type { Catalog } from '../shared/catalog/catalog.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Config } from '../shared/config/config.ts'
@@ -9,6 +10,12 @@ import { migrate } from '../shared/db/migrate.ts'
 import { createHttpClient } from '../shared/http/client.ts'
 import { postJson } from '../shared/http/post.ts'
 import type { Log } from '../shared/log.ts'
+import { createOwnBatches } from './batches/own-batches.ts'
+import { createOwnFiles } from './batches/own-files.ts'
+import { createLineRunner } from './batches/run-lines.ts'
+import { serveOwnBatches } from './batches/serve-own-batches.ts'
+import { type BatchSettings, batchSettings } from './batches/settings.ts'
+import { sweepBatches } from './batches/sweep-batches.ts'
 import { tellDatabaseState } from './database-state.ts'
 import { type Door, listen, serveTunnel } from './http.ts'
 import { requireAccess } from './identity/access.ts'
@@ -171,6 +178,11 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     nobody: NOBODY,
   })
 
+  const settings = (): BatchSettings => batchSettings(config())
+  const files = createOwnFiles({ db, clock, settings })
+  const batches = createOwnBatches({ db, clock, changed: () => lines.wake() })
+  const lines = createLineRunner({ db, bus, codec: createCodec(), clock, log, identities, settings })
+
   const services = [
     serveIdentities(bus, identities),
     serveLimits({ bus, db, clock, config }),
@@ -182,6 +194,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     serveTunnel(bus, router, { bodyLimit: BODY_LIMIT, log }),
     consumeUsage({ bus, ledger, log }),
     serveObjects({ bus, db }),
+    serveOwnBatches({ bus, files, batches }),
   ]
   const databaseState = tellDatabaseState({ bus, db, clock })
   await rebuildAtStart({ counters, bus, db, clock, log })
@@ -200,6 +213,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     log,
     others: [
       watchImports({ db, bus }),
+      sweepBatches({ db, clock, files }),
       listModels({ bus, clock, config, runtime, log }),
       settleObjects({ bus, db, clock, log, every: (config().general_settings.proxy_batch_polling_interval ?? 3_600) * 1_000 }),
       ...(rotation === null ? [] : [rotation]),
@@ -213,13 +227,14 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     reconfigure: (next) => configuration.useFile(next),
     async drain(limit) {
       draining = true
-      const finished = Promise.all([...services.map((service) => service.stop()), door?.drain()])
+      const finished = Promise.all([...services.map((service) => service.stop()), door?.drain(), lines.drain()])
       const timer = withLimit(clock, limit)
       await Promise.race([finished, timer.over])
       timer.cancel()
     },
     async stop() {
       draining = true
+      await lines.stop()
       await Promise.all([databaseState.stop(), ...services.map((service) => service.stop()), door?.stop(), jobs.stop()])
       await Promise.all([projection.stop(), http.close()])
     },

@@ -31,6 +31,9 @@ export interface CallMessage {
   clientIp?: string
 }
 
+/** The `priority` of calls that wait behind all others, those without a priority included. */
+export const LAST_PRIORITY = Number.MAX_SAFE_INTEGER
+
 /** The answer's head, router → edge: status line and headers for the client. */
 export interface StartHead {
   v: number

@@ -24,6 +24,8 @@ export interface Subjects {
   readonly objects: string
   /** What accounting asks a router to look at and book when it is done, request and reply. */
   readonly settle: string
+  /** Files and batches the gateway keeps itself, request and reply. */
+  readonly ownBatches: string
   /** Checks of deployments, by a router, request and reply. */
   readonly health: string
   /** A management HTTP request, answered as a stream. */
@@ -61,6 +63,7 @@ export function subjects(prefix = 'tp'): Subjects {
     models: `${prefix}.models`,
     objects: `${prefix}.objects`,
     settle: `${prefix}.settle`,
+    ownBatches: `${prefix}.ownbatches`,
     health: `${prefix}.health`,
     admin: `${prefix}.admin`,
     changed: (kind) => `${prefix}.changed.${kind}`,

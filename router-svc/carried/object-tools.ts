@@ -1,5 +1,6 @@
 import { adminIdentity } from '../../proto/identity.ts'
 import type { ObjectNews, ObjectOwner, ObjectsReply, ObjectsRequest, SettleReply, SettleRequest } from '../../proto/objects.ts'
+import type { OwnBatchesAsk, OwnBatchesReply } from '../../proto/own-batches.ts'
 import { QUEUE } from '../../proto/subjects.ts'
 import type { UsageEvent } from '../../proto/usage.ts'
 import { WIRE_VERSION } from '../../proto/version.ts'
@@ -16,6 +17,8 @@ export interface ObjectTools {
   keep(news: ObjectNews): void
   /** What accounting remembers. Rejects with GatewayError while it is away. */
   list(request: Omit<ObjectsRequest, 'v'>): Promise<ObjectsReply>
+  /** Files and batches that the gateway keeps itself. Rejects with GatewayError. */
+  own(asked: OwnBatchesAsk): Promise<OwnBatchesReply>
   /** Ids as the owner of an object gets them. */
   idsOf(owner: ObjectOwner): CarriedIds
   /** The deployment that has an object, whoever's. Throws GatewayError `not_found`. */
@@ -26,6 +29,8 @@ export interface ObjectTools {
 
 /** Milliseconds to wait for accounting. */
 const LIST_LIMIT = 5_000
+/** For a part of a file as well. */
+const OWN_LIMIT = 30_000
 
 export interface ObjectToolsDeps {
   bus: Pick<Bus, 'request' | 'subjects'>
@@ -46,6 +51,8 @@ export function objectTools(deps: ObjectToolsDeps, news: ObjectNews[]): ObjectTo
     keep: (said) => news.push(said.facts === undefined ? said : { ...said, facts: smallFacts(said.facts) }),
     list: async (request) =>
       (await bus.request(bus.subjects.objects, { v: WIRE_VERSION, ...request }, { timeout: LIST_LIMIT })) as ObjectsReply,
+    own: async (asked) =>
+      (await bus.request(bus.subjects.ownBatches, { v: WIRE_VERSION, ...asked }, { timeout: OWN_LIMIT })) as OwnBatchesReply,
     idsOf: deps.idsOf,
     routeOf: (deploymentId) => deps.find.byDeployment(deploymentId),
     settling: { ask, book, routes: deps.runtime.routes, routerId, now },

@@ -9,6 +9,7 @@ import { shownOf } from './forward.ts'
 import { listObjects } from './list-objects.ts'
 import { type IdWriter, idWriter, UNIFIED, unifiedName, withOurIds } from './object-ids.ts'
 import { formOf, type ObjectCall, type ObjectChoice, readObjectCall, shapeOf } from './object-request.ts'
+import { isOwnChoice, ownChoice, serveOwn } from './own-batches.ts'
 import { settleSeen } from './settle-seen.ts'
 
 /** What a family is called in the objects we remember. */
@@ -41,11 +42,12 @@ export const objects: Carrier = {
   async choose(request, find, ids) {
     const { family, shape } = shapeOf(request.pattern)
     if (request.method === 'GET' && LISTS.test(shape)) return listChoice(request, find, family)
-    return readObjectCall(request, find, ids)
+    return (await ownChoice(request, shape, find, ids)) ?? readObjectCall(request, find, ids)
   },
   async serve(request, choice, tools) {
     const { family, shape } = shapeOf(request.pattern)
     if (request.method === 'GET' && LISTS.test(shape)) return listObjects(request, KINDS[family], tools)
+    if (isOwnChoice(choice)) return serveOwn(request, choice, tools)
     const { call, route } = choice as ObjectChoice
     if (request.method === 'GET' && BYTES.test(shape)) return { kind: 'forward', upstream: upstreamOf(request, call, route) }
     if (call.form !== null && family === 'files') return upload(request, call, route, tools)

@@ -1,3 +1,4 @@
+import { LAST_PRIORITY } from '../../proto/call.ts'
 import type { Clock, Timer } from '../../shared/clock.ts'
 import type { Call } from '../call.ts'
 
@@ -62,7 +63,7 @@ export function createWaitingRoom({ clock, limit = WAITING_MAX }: { clock: Clock
     if (stopped || size >= limit) return Promise.resolve('full')
     return new Promise((resolve) => {
       const waiter: Waiter = {
-        priority: priorityOf(call),
+        priority: rankOf(priorityOf(call)),
         arrival: call.startedMonotonic,
         go(how) {
           timer.cancel()
@@ -103,6 +104,12 @@ export function createWaitingRoom({ clock, limit = WAITING_MAX }: { clock: Clock
 /** 0 goes first; calls without a priority go last. */
 export function priorityOf(call: Call): number {
   return call.options.priority ?? call.routing.defaultPriority ?? Number.POSITIVE_INFINITY
+}
+
+/** Whoever says the last place there is stands behind those who say none. */
+function rankOf(priority: number): number {
+  if (priority === LAST_PRIORITY) return Number.POSITIVE_INFINITY
+  return Math.min(priority, LAST_PRIORITY - 1)
 }
 
 /** Where a waiter belongs, by halving: behind everybody of its priority who came before. */

@@ -489,6 +489,21 @@ const turnpikeSettings = z.looseObject({
     .describe(
       'Everybody may use ids of files, batches, … as the provider gives them; false = only proxy admins, others those they made here. Default false.',
     ),
+  batch_file_mb: numeric({ min: 1, max: 2048, integer: true })
+    .nullish()
+    .describe('Megabytes of one file for batches that the gateway runs itself; default 200.'),
+  batch_storage_mb: numeric({ min: 1, integer: true })
+    .nullish()
+    .describe('Megabytes of all such files of one team, or of one user or key without a team; default 2048.'),
+  batch_file_days: numeric({ min: 1, max: 3_650, integer: true })
+    .nullish()
+    .describe('Days such files, and those with results, are kept; default 30.'),
+  batch_parallel_lines: numeric({ min: 1, max: 1_000, integer: true })
+    .nullish()
+    .describe('Lines of one such batch that are called at once, in the whole cluster; default 8.'),
+  batch_parallel_lines_total: numeric({ min: 1, max: 10_000, integer: true })
+    .nullish()
+    .describe('Lines of all such batches that are called at once; default 32.'),
   accounting_host: text().nullish().describe('Address of accounting’s own port; default 127.0.0.1.'),
   accounting_port: port().nullish().describe('Accounting’s own port for management and dashboard; none by default.'),
   health_host: text().nullish().describe('Address of the health port; default 127.0.0.1.'),

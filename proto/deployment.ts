@@ -219,6 +219,8 @@ export interface RuntimeSnapshot {
   pricing?: Pricing
   /** What model groups with a wildcard stand for in lists, by the group. */
   expansions?: Record<string, string[]>
+  /** Rows the configuration adds to the table of providers (shared/catalog/providers.ts), by name. */
+  providers?: Record<string, object>
   /** Credentials for what providers serve beside their models, by what the settings name them for (`files`, `assistants`, …). */
   services?: { purpose: string; deployment: Deployment }[]
 }

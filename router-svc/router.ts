@@ -7,6 +7,7 @@ import { readable } from '../proto/version.ts'
 import type { Bus, IncomingStream, Service } from '../shared/bus/bus.ts'
 import { createCodec } from '../shared/bus/codec.ts'
 import type { Catalog } from '../shared/catalog/catalog.ts'
+import type { ProviderRow } from '../shared/catalog/providers.ts'
 import { type Clock, DeadlineWheel } from '../shared/clock.ts'
 import type { Sealer } from '../shared/config/secrets.ts'
 import { type Counters, leaseId } from '../shared/counters/counters.ts'
@@ -137,8 +138,10 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
   const reports = reportStates({ bus, view: () => states.view() })
   const affinity = createAffinity({ clock })
   const selector = createSelector({ clock, random: deps.random, states, affinity, observe, log })
+  let providers = createProviders()
+  let ownProviders = '{}'
   const compileDeps = {
-    providers: createProviders(),
+    providers: { get: (name: string) => providers.get(name) },
     sealer: deps.sealer,
     env: deps.env,
     catalog: deps.catalog,
@@ -154,6 +157,11 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
       return
     }
     try {
+      const added = JSON.stringify(snapshot.providers ?? {})
+      if (added !== ownProviders) {
+        providers = createProviders(snapshot.providers as unknown as Record<string, ProviderRow>)
+        ownProviders = added
+      }
       runtime = compileRuntime(snapshot, compileDeps)
       published = snapshot
       const routing = snapshot.settings.routing ?? DEFAULT_ROUTING

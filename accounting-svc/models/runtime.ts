@@ -6,6 +6,7 @@ import type { Clock } from '../../shared/clock.ts'
 import type { Config } from '../../shared/config/config.ts'
 import { deploymentsOf, settingsOf } from '../../shared/config/runtime.ts'
 import type { Sealer } from '../../shared/config/secrets.ts'
+import { ownRows } from '../../shared/config/own-providers.ts'
 import { servicesOf } from '../../shared/config/services.ts'
 import type { Database } from '../../shared/db/db.ts'
 import type { Log } from '../../shared/log.ts'
@@ -63,13 +64,14 @@ export async function createRuntime(deps: {
   /** Models by the provider's own list, of deployments whose provider was asked. */
   let live: ReadonlyMap<string, readonly string[]> = new Map()
 
-  async function publish(built: Pick<RuntimeSnapshot, 'deployments' | 'settings' | 'services'>): Promise<void> {
+  async function publish(built: Pick<RuntimeSnapshot, 'deployments' | 'settings' | 'services' | 'providers'>): Promise<void> {
     const present = (await bucket.get(RUNTIME)) as RuntimeSnapshot | undefined
     const revision = (present?.revision ?? 0) + 1
     const snapshot: RuntimeSnapshot = {
       v: WIRE_VERSION,
       revision,
       services: servicesOf(config, env, sealer, catalog),
+      providers: { ...ownRows(config.turnpike_settings.providers) },
       ...built,
       pricing: prices.pricing(),
       expansions: expansionsOf(built.deployments, (deployment) => live.get(deployment.id) ?? catalog.models(deployment.provider)),
@@ -98,7 +100,11 @@ export async function createRuntime(deps: {
 
   async function use(next: Config): Promise<void> {
     const { own, ...built } = await build(next)
-    await publish({ ...built, services: servicesOf(next, env, sealer, catalog) })
+    await publish({
+      ...built,
+      services: servicesOf(next, env, sealer, catalog),
+      providers: { ...ownRows(next.turnpike_settings.providers) },
+    })
     config = next
     configured = own
   }

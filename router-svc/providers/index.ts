@@ -117,14 +117,16 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   topaz,
 }
 
-/** Every provider of the table, each made when first asked for and kept. */
-export function createProviders(): { get(name: string): Provider | undefined } {
+/** Every provider of the table, and of `own` rows that a configuration adds to it, each made when first asked for and kept. */
+export function createProviders(own: Readonly<Record<string, ProviderRow>> = {}): {
+  get(name: string): Provider | undefined
+} {
   const made = new Map<string, Provider>()
   return {
     get(name) {
       let provider = made.get(name)
       if (provider !== undefined) return provider
-      provider = providerOf(name) ?? siteOf(name)
+      provider = providerOf(name, own) ?? siteOf(name)
       if (provider !== undefined) made.set(name, provider)
       return provider
     },
@@ -132,8 +134,8 @@ export function createProviders(): { get(name: string): Provider | undefined } {
 }
 
 /** The provider of a name in the table, or undefined. Text completions go through chat where there is no endpoint for them. */
-export function providerOf(name: string): Provider | undefined {
-  const row = providerRow(name)
+export function providerOf(name: string, own: Readonly<Record<string, ProviderRow>> = {}): Provider | undefined {
+  const row = providerRow(name) ?? (Object.hasOwn(own, name) ? own[name] : undefined)
   if (row === undefined) return undefined
   const provider = withLimits(name, PROTOCOLS[row.protocol](name, row))
   if (provider.completion !== undefined || provider.chat === undefined) return provider

@@ -1,5 +1,6 @@
 import { STRATEGIES } from '../../proto/routing.ts'
 import { check, flag, numeric, type SchemaProblem, textOrList, z } from '../schema.ts'
+import { ownProviders } from './own-providers.ts'
 import { passThroughEndpoint } from './pass-through.ts'
 import {
   cacheExtras,
@@ -481,6 +482,11 @@ const turnpikeSettings = z.looseObject({
   idempotency_ttl: numeric({ min: 1, max: 2_592_000 })
     .nullish()
     .describe('Seconds for which a repeat with the same Idempotency-Key gets the answer of the first; default 86400.'),
+  providers: ownProviders()
+    .nullish()
+    .describe(
+      'Providers of your own that speak OpenAI’s protocol: {acme: {base: https://api.acme.dev/v1, api_key_env: ACME_API_KEY}}.',
+    ),
   prove_host: name()
     .nullish()
     .describe('Address at which routers reach accounting’s own provider while the self-test runs; default 127.0.0.1.'),

@@ -47,7 +47,8 @@ export function inspect(tree: Record<string, unknown>, catalog: Catalog): Findin
   names(findings, tree['general_settings'], ['general_settings'], fieldNames(shape.general_settings), KNOWN_GENERAL_SETTINGS)
   names(findings, tree['turnpike_settings'], ['turnpike_settings'], fieldNames(shape.turnpike_settings), new Set())
   const entries = listOf(tree['model_list'])
-  for (const [index, entry] of entries.entries()) model(findings, mappingOf(entry), ['model_list', index], catalog)
+  const own = Object.keys(mappingOf(mappingOf(tree['turnpike_settings'])['providers']))
+  for (const [index, entry] of entries.entries()) model(findings, mappingOf(entry), ['model_list', index], catalog, own)
   identities(findings, entries)
   weights(findings, entries)
   inspectRouting(findings, tree)
@@ -76,7 +77,7 @@ function names(findings: Findings, section: unknown, path: Path, declared: reado
   }
 }
 
-function model(findings: Findings, entry: Record<string, unknown>, path: Path, catalog: Catalog): void {
+function model(findings: Findings, entry: Record<string, unknown>, path: Path, catalog: Catalog, own: readonly string[]): void {
   names(findings, entry, path, fieldNames(modelEntrySchema), new Set())
   const params = mappingOf(entry['litellm_params'])
   paramNames(findings, params, [...path, 'litellm_params'])
@@ -89,7 +90,7 @@ function model(findings: Findings, entry: Record<string, unknown>, path: Path, c
   const name = params['model']
   if (typeof name !== 'string' || name === '' || name === '*') return
   const custom = params['custom_llm_provider']
-  const target = targetOf(name, typeof custom === 'string' ? custom : null, catalog)
+  const target = targetOf(name, typeof custom === 'string' ? custom : null, catalog, own)
   const at = [...path, 'litellm_params', 'model']
   if (target.kind === 'unknown') findings.problems.push({ path: at, message: target.problem })
   if (target.kind === 'unserved') {

@@ -35,6 +35,8 @@ export interface DeploymentOptions {
   /** Where `litellm_credential_name` is looked up. */
   credentials?: readonly Credential[]
   fromDatabase?: boolean
+  /** Providers that the configuration adds to the table. */
+  providers?: readonly string[]
   /** `litellm_settings.drop_params`: holds where the deployment does not say. */
   dropParams?: boolean
 }
@@ -85,10 +87,11 @@ export function deploymentsOf(
   return config.model_list.flatMap((entry) =>
     expand(entry, environment).flatMap((single) => {
       const { model, custom_llm_provider } = single.litellm_params
-      if (targetOf(model, custom_llm_provider, catalog).kind === 'unserved') return []
+      if (targetOf(model, custom_llm_provider, catalog, ownNames(config)).kind === 'unserved') return []
       const deployment = deploymentOf(single, environment, sealer, {
         catalog,
         credentials: config.credential_list,
+        providers: ownNames(config),
         dropParams: config.litellm_settings.drop_params ?? false,
       })
       const fromFile = withFileEnvironment(deployment, config, sealer)
@@ -102,6 +105,11 @@ export function deploymentsOf(
   )
 }
 
+/** Names of providers that the configuration adds to the table. */
+export function ownNames(config: Config): string[] {
+  return Object.keys(config.turnpike_settings.providers ?? {})
+}
+
 /**
  * One `model_list` entry: references resolved, checked, parameters put where `sortParams` says.
  *
@@ -113,7 +121,7 @@ export function deploymentOf(given: unknown, env: Environment, sealer: Sealer, o
   const catalog = options.catalog ?? createCatalog()
   const params = withCredential(entry.litellm_params, options.credentials ?? [])
   const info: ModelInfo = entry.model_info ?? {}
-  const target = targetOf(params.model, params.custom_llm_provider, catalog)
+  const target = targetOf(params.model, params.custom_llm_provider, catalog, options.providers)
   if (target.kind === 'unknown') throw new GatewayError('bad_request', `litellm_params.model ${target.problem}.`)
   if (target.kind === 'unserved') {
     throw new GatewayError('bad_request', `litellm_params.model: the provider "${target.provider}" is not served yet.`)

@@ -4,7 +4,7 @@ import type { Catalog } from '../catalog/catalog.ts'
 import { canonicalJson } from './canonical-json.ts'
 import type { Config } from './config.ts'
 import type { Environment } from './references.ts'
-import { deploymentOf, withFileEnvironment } from './runtime.ts'
+import { deploymentOf, ownNames, withFileEnvironment } from './runtime.ts'
 import type { Sealer } from './secrets.ts'
 import { targetOf } from './target.ts'
 
@@ -19,10 +19,14 @@ export function servicesOf(config: Config, env: Environment, sealer: Sealer, cat
   const environment = { ...env, ...config.environment_variables }
   const service = (purpose: string, provider: string, params: Record<string, unknown>): Service[] => {
     // Loading has warned of those.
-    if (targetOf(`${provider}/*`, null, catalog).kind !== 'served') return []
+    if (targetOf(`${provider}/*`, null, catalog, ownNames(config)).kind !== 'served') return []
     const { custom_llm_provider: _, model: __, ...own } = params
     const entry = { model_name: purpose, litellm_params: { ...own, model: `${provider}/*` } }
-    const single = deploymentOf(entry, environment, sealer, { catalog, credentials: config.credential_list })
+    const single = deploymentOf(entry, environment, sealer, {
+      catalog,
+      credentials: config.credential_list,
+      providers: ownNames(config),
+    })
     const id = createHash('sha256')
       .update(canonicalJson(['service', purpose, provider, params]))
       .digest('hex')

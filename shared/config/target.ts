@@ -33,23 +33,31 @@ export const BARE_WILDCARDS: readonly { name: string; provider: string }[] = [
   { name: 'claude-*', provider: 'anthropic' },
 ]
 
-/** Reads `provider/model`, or a bare model name. `custom` is `custom_llm_provider`, which beats what the name says. */
-export function targetOf(name: string, custom: string | null | undefined, catalog: Catalog): ModelTarget {
+/**
+ * Reads `provider/model`, or a bare model name. `custom` is `custom_llm_provider`, which beats what the name says; `own` are providers that the
+ * configuration adds.
+ */
+export function targetOf(
+  name: string,
+  custom: string | null | undefined,
+  catalog: Catalog,
+  own: readonly string[] = [],
+): ModelTarget {
   const slash = name.indexOf('/')
   const prefix = slash > 0 ? name.slice(0, slash) : null
   const rest = slash > 0 ? name.slice(slash + 1) : name
   if (custom !== null && custom !== undefined && custom !== '')
-    return named(custom, prefix === custom ? rest : name, 'custom_llm_provider')
-  if (prefix !== null) return named(prefix, rest, `the model "${name}"`)
+    return named(custom, prefix === custom ? rest : name, 'custom_llm_provider', own)
+  if (prefix !== null) return named(prefix, rest, `the model "${name}"`, own)
 
   const maker = BARE_NAMES.find(([pattern]) => pattern.test(name))?.[1] ?? catalog.maker(name)
-  if (maker !== null) return named(maker, name, `the model "${name}"`)
+  if (maker !== null) return named(maker, name, `the model "${name}"`, own)
   const problem = `does not say which provider serves "${name}"; write provider/model, for example openai/${name}`
   return { kind: 'unknown', problem }
 }
 
-function named(provider: string, model: string, where: string): ModelTarget {
-  if (Object.hasOwn(PROVIDERS, provider)) {
+function named(provider: string, model: string, where: string, own: readonly string[]): ModelTarget {
+  if (Object.hasOwn(PROVIDERS, provider) || own.includes(provider)) {
     if (model === '')
       return { kind: 'unknown', problem: `names the provider "${provider}" but no model; write ${provider}/<model>` }
     return { kind: 'served', provider, model }

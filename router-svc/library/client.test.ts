@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { afterEach, describe, expect, it } from 'vitest'
 import { TurnpikeError } from './errors.ts'
+import * as library from './index.ts'
 import { type CallReport, callReport, completionCost } from './report.ts'
 import { type Client, createClient } from './router.ts'
 import { chat, END, head, hello, json, piece, provider } from './upstream.testkit.ts'
@@ -198,6 +199,17 @@ describe('a call', () => {
   })
 })
 
+describe('the top-level functions', () => {
+  it('have a client when they are called, and another after `close`', async () => {
+    for (let time = 0; time < 2; time += 1) {
+      const { data } = await library.embedding({ model: 'mock/vectors', input: 'a' })
+      expect(data).toHaveLength(1)
+      await library.close()
+    }
+    await library.close()
+  })
+})
+
 describe('a stream', () => {
   it('gives its pieces as they come, and its cost once it has ended', async () => {
     let open: ServerResponse | null = null
@@ -277,7 +289,7 @@ describe('a stream', () => {
 
   it('makes the provider wait while nobody reads, and is whole in the end', async () => {
     const size = 64 * 1024
-    const count = 600
+    const count = 300
     let written = 0
     const stalled = Promise.withResolvers<void>()
     const openai = await provider((_, response) => {
@@ -340,6 +352,7 @@ describe('a failure', () => {
     )
     expect(error).toMatchObject({ name, code, status, provider: 'openai', model: 'openai/gpt-4o' })
     expect(error.message).toContain(body.message)
+    expect(error.stack).toContain('client.test.ts')
     expect(reports).toMatchObject([{ outcome: 'failure', status }])
     expect(reports[0]?.error).toBe(error)
   })

@@ -36,6 +36,8 @@ export interface Desk {
   open(serving: Pick<Serving, 'serve'>, asked: Asked): Promise<Begun>
   /** A call was booked: to whom it belongs, and who listens, is told. */
   booked(event: UsageEvent): void
+  /** What the router says of a fault of its own: an error that only says `Internal error.` would help nobody who can read the cause. */
+  caused(callId: string, cause: unknown): void
   readonly running: number
   /** Ends every running call and takes no more; resolves once all are booked. */
   close(): Promise<void>
@@ -45,6 +47,7 @@ export interface Desk {
 const CALLER = adminIdentity('library')
 
 interface Open {
+  cause: unknown
   stream: AnswerStream
   slot: ReportSlot
   onCall: ((report: CallReport) => void) | undefined
@@ -93,30 +96,33 @@ export function createDesk({ onCall, busy, complain }: DeskDeps): Desk {
       const slot: ReportSlot = { report: null }
       const onAbort = (): void => stream.cancel('aborted', signal?.reason)
       signal?.addEventListener('abort', onAbort, { once: true })
-      running.set(id, { stream, slot, onCall: asked.onCall })
+      running.set(id, { cause: undefined, stream, slot, onCall: asked.onCall })
       if (running.size === 1) busy(true)
       serving.serve(stream, () => {
         signal?.removeEventListener('abort', onAbort)
         ended(id)
       })
-      return { head: await stream.opened, stream, slot }
+      try {
+        return { head: await stream.opened, stream, slot }
+      } catch (thrown) {
+        // From here the stack has the caller in it, not the router's socket.
+        if (thrown instanceof TurnpikeError) Error.captureStackTrace(thrown)
+        throw thrown
+      }
     },
     booked(event) {
       const open = running.get(event.callId)
-      const failure =
-        event.error === undefined
-          ? null
-          : new TurnpikeError(fromWire(event.error), {
-              callId: event.callId,
-              model: event.requestedModel,
-              provider: event.attempts.at(-1)?.provider ?? null,
-            })
+      const failure = failureOf(event, open?.cause)
       const report = reportOfEvent(event, failure)
       if (open !== undefined) {
         open.slot.report = report
         if (failure !== null) open.stream.failing(failure)
       }
       tell(report, [open?.onCall, onCall])
+    },
+    caused(id, cause) {
+      const open = running.get(id)
+      if (open !== undefined) open.cause = cause
     },
     get running() {
       return running.size
@@ -128,6 +134,13 @@ export function createDesk({ onCall, busy, complain }: DeskDeps): Desk {
       return idle.promise
     },
   }
+}
+
+function failureOf({ error, callId: id, requestedModel, attempts }: UsageEvent, cause: unknown): TurnpikeError | null {
+  if (error === undefined) return null
+  const known = fromWire(error)
+  known.cause ??= cause
+  return new TurnpikeError(known, { callId: id, model: requestedModel, provider: attempts.at(-1)?.provider ?? null })
 }
 
 function closing(): TurnpikeError {

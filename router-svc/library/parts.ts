@@ -31,7 +31,17 @@ export interface Parts {
   booked(event: UsageEvent): void
 }
 
-export function createParts(env: Environment, booked: (event: UsageEvent) => void, log: Log = silent): Parts {
+export interface PartsOptions {
+  env: Environment
+  booked(event: UsageEvent): void
+  /** Told why a call failed inside the router. */
+  caused(callId: string, cause: unknown): void
+  /** Default: nothing is logged. */
+  log?: Log | undefined
+}
+
+export function createParts({ env, booked, caused, log: given = silent }: PartsOptions): Parts {
+  const log = tellingCauses(given, caused)
   const clock = systemClock
   const http = createHttpClient()
   // Nothing leaves the process that would have to be sealed.
@@ -51,6 +61,20 @@ export function createParts(env: Environment, booked: (event: UsageEvent) => voi
     codec: noCodec,
     log,
     booked,
+  }
+}
+
+function tellingCauses(log: Log, caused: PartsOptions['caused']): Log {
+  return {
+    debug: (fields, text) => log.debug(fields, text),
+    info: (fields, text) => log.info(fields, text),
+    warn: (fields, text) => log.warn(fields, text),
+    error(fields, text) {
+      const { callId, err } = fields as { callId?: unknown; err?: unknown }
+      if (typeof callId === 'string' && err !== undefined) caused(callId, err)
+      log.error(fields, text)
+    },
+    child: (fields) => log.child(fields),
   }
 }
 

@@ -111,7 +111,7 @@ function createLibrary({ env, onCall, log }: LibraryOptions, makeSource: (parts:
     },
     complain: (thrown) => process.emitWarning(thrown instanceof Error ? thrown : String(thrown)),
   })
-  const parts = createParts(env, desk.booked, log)
+  const parts = createParts({ env, booked: desk.booked, caused: desk.caused, log })
   const source = rethrown(() => makeSource(parts))
   const open: Open = async (asked) => {
     const prepared = rethrown(() => source.prepare(asked))

@@ -103,11 +103,13 @@ export interface WorstOptions {
   longCache?: boolean
   /** Audio or images go in or may come out. */
   media?: boolean
+  /** What is billed by the unit, at most; a variant that is the provider's to choose is `auto`. */
+  units?: Readonly<Record<string, number>>
 }
 
 /**
- * Nano-dollars to hold for a call of at most these tokens: the most it can cost by the prices per token and per request. What is
- * billed by the tool call or by the unit is not in it. Pure.
+ * Nano-dollars to hold for a call of at most these tokens and units: the most it can cost by the prices per token, unit and request. What is
+ * billed by the tool call, or by the time it takes, is not in it. Pure.
  */
 export function worstCost(
   prices: Prices,
@@ -125,7 +127,8 @@ export function worstCost(
     input = Math.max(input, dearestInput(crossed, options))
     output = Math.max(output, dearestOutput(crossed, options))
   }
-  const base = pricedUp(inputTokens, input) + pricedUp(outputTokens, output) + (prices.perRequest ?? 0)
+  let base = pricedUp(inputTokens, input) + pricedUp(outputTokens, output) + (prices.perRequest ?? 0)
+  if (options.units !== undefined && prices.perUnit !== undefined) base += worstUnits(options.units, prices.perUnit)
   if (prices.margin === undefined && prices.marginFixed === undefined) return base
   return base + pricedUp(base, prices.margin ?? 0) + (prices.marginFixed ?? 0)
 }
@@ -345,6 +348,33 @@ function unitsAt(units: Readonly<Record<string, number>>, prices: Readonly<Recor
     sum += priced(count(units[name]), unitPrice(name, prices) ?? 0)
   }
   return Math.min(MOST, sum)
+}
+
+/** The most units can cost: rounded up, and at the dearest price of those a provider may bill them by. */
+function worstUnits(units: Readonly<Record<string, number>>, prices: Readonly<Record<string, number>>): number {
+  const names = Object.keys(units)
+  const dearest = new Map(names.map((name) => [name, dearestPrice(name, prices)]))
+  const counted = names.some((name) => name.startsWith('image_out') && unitPrice(name, prices) !== undefined)
+  let sum = 0
+  for (const [name, price] of dearest) {
+    if (!(counted && name.startsWith('pixel_out'))) sum += pricedUp(count(units[name]), price)
+  }
+  return Math.min(MOST, sum)
+}
+
+/** A size, as usage names it; other variants (`premium_image`) are the provider's own words for what was asked in OpenAI's. */
+const SIZE = /^\d+x\d+$/
+
+function dearestPrice(name: string, prices: Readonly<Record<string, number>>): number {
+  const [unit = '', ...asked] = name.split(':')
+  let most = unitPrice(name, prices) ?? 0
+  for (const known in prices) {
+    const [knownUnit, ...parts] = known.split(':')
+    if (knownUnit !== unit) continue
+    const own = parts[0] !== undefined && !SIZE.test(parts[0])
+    if (own || parts.every((part, at) => part === asked[at] || asked[at] === 'auto')) most = Math.max(most, prices[known] ?? 0)
+  }
+  return most
 }
 
 /** LiteLLM's catalogue prices images that are made, and sound that is heard, under either side's name; the unit's own wins. */

@@ -139,6 +139,32 @@ describe('admission', () => {
     expect((await counters.peek(['key|k']))[0]).toMatchObject({ held: 5 * DOLLAR, parallel: 0 })
   })
 
+  it('holds the price of images, so that of ten at once a budget has room for three', async () => {
+    const { admission } = await scene()
+    const budget = [limit({ budget: (3 * DOLLAR) / 25 })]
+    const images = resolution(route({ perUnit: { image_out: DOLLAR * 40_000 } }))
+    const image = (fields: object) => {
+      const one = call(budget, { body: { messages: undefined, max_tokens: undefined, prompt: 'a cat', ...fields } })
+      return { ...one, endpoint: { mode: 'image' } } as unknown as Call
+    }
+    await expect(admit(admission, image({ n: 4 }), {}, images)).rejects.toMatchObject({ code: 'budget_exceeded' })
+    const calls = await Promise.allSettled(Array.from({ length: 10 }, () => admit(admission, image({}), {}, images)))
+    const admitted = calls.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+    expect(admitted.map(({ ticket }) => ticket?.request.hold)).toEqual([DOLLAR / 25, DOLLAR / 25, DOLLAR / 25])
+    // A stream of them holds all of it, for it tells nothing of its cost before its end.
+    for (const one of admitted) admission.settle(one, 0, 0)
+    const streamed = await admit(admission, { ...image({ n: 3 }), stream: true } as Call, {}, images)
+    expect(streamed.ticket).toMatchObject({ metered: false, request: { hold: (3 * DOLLAR) / 25 } })
+  })
+
+  it('puts no limit of tokens into a request that knows none', async () => {
+    const { admission } = await scene()
+    const image = call([limit({ tokens: 1_000 })], { body: { messages: undefined, max_tokens: undefined, prompt: 'a cat' } })
+    Object.assign(image.endpoint, { mode: 'image' })
+    await admit(admission, image, {}, resolution(route({ perUnit: { image_out: 1 } })))
+    expect(image.request['max_tokens']).toBeUndefined()
+  })
+
   it('gives back what a call held beyond its cost', async () => {
     const { admission } = await scene()
     const budget = [limit({ budget: DOLLAR / 100 })]

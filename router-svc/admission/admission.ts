@@ -22,7 +22,7 @@ import { createAttemptLeases } from './attempt-leases.ts'
 import { type Estimate, estimate } from './estimate.ts'
 import type { LimitSource } from './limit-source.ts'
 import { type Refused, refusal, repeatableFor } from './refusal.ts'
-import { applies, budgetOf, defaultModelLimit, isFreeOf, outputReserve, tokenCap } from './scopes-of-call.ts'
+import { applies, budgetOf, countsTokens, defaultModelLimit, isFreeOf, outputReserve, tokenCap } from './scopes-of-call.ts'
 import { Ticket } from './ticket.ts'
 
 /**
@@ -123,7 +123,12 @@ export function createAdmission(deps: AdmissionDeps): Admission {
 
   function sizeOf(call: Call, settings: RuntimeSettings, routes: readonly Route[]): Estimate {
     const modelOutput = routes[0]?.target.maxOutputTokens ?? null
-    return estimate(call.request, call.endpoint.mode, { output: outputReserve(call, settings), modelOutput })
+    const { mode } = call.endpoint
+    return estimate(call.request, mode, {
+      output: outputReserve(call, settings),
+      modelOutput,
+      mediaTokens: mode === 'chat' || routes.some(countsTokens),
+    })
   }
 
   function ticketFor(call: Call, settings: RuntimeSettings, resolution: Resolution, limits: Limit[]): Ticket {
@@ -148,7 +153,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
       revision: limit.revision,
     }))
     const budgeted = asked.some(({ budget }) => budget !== null)
-    const costOf = budgeted ? dearest(resolution.routes, size.inputTokensAtMost) : null
+    const costOf = budgeted ? dearest(resolution.routes, size) : null
     return new Ticket({
       lease: leaseId(call.message.callId, call.message.take),
       limits,
@@ -156,7 +161,8 @@ export function createAdmission(deps: AdmissionDeps): Admission {
       tokens: size.inputTokens + size.outputTokens,
       output: size.outputTokens,
       bounded: size.bounded,
-      metered: budgeted && call.stream,
+      // What is made in pieces of bytes tells nothing of its cost before its end.
+      metered: budgeted && call.stream && size.units === null,
       costOf,
     })
   }
@@ -282,7 +288,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     if (resolution.routes.every(isFreeOf)) return true
     if (!ticket.budgeted) return admitAnew(call, runtime, resolution, ticket)
     const size = sizeOf(call, runtime.settings, resolution.routes)
-    const raise = ticket.dearer(dearest(resolution.routes, size.inputTokensAtMost), size)
+    const raise = ticket.dearer(dearest(resolution.routes, size), size)
     const done = (granted: boolean): boolean => {
       if (granted) ticket.raise(raise)
       return granted
@@ -368,11 +374,13 @@ const NONE: readonly string[] = []
 const WHOLE = [Number.POSITIVE_INFINITY] as const
 
 /** The dearest way the call can go, by output tokens. */
-function dearest(routes: readonly Route[], inputTokens: number): (outputTokens: number) => number {
+function dearest(routes: readonly Route[], size: Estimate): (outputTokens: number) => number {
+  const { inputTokensAtMost: inputTokens, units } = size
+  const options = units === null ? undefined : { media: true, units }
   return (outputTokens) => {
     let most = 0
     for (const { prices } of routes) {
-      if (prices !== null) most = Math.max(most, worstCost(prices, { inputTokens, outputTokens }))
+      if (prices !== null) most = Math.max(most, worstCost(prices, { inputTokens, outputTokens }, options))
     }
     return most
   }

@@ -1,4 +1,5 @@
 import type { Mode } from '../../proto/endpoints.ts'
+import { estimateMedia, type MediaEstimate } from './estimate-media.ts'
 
 /** What a call may use at most, as far as can be told before it runs. */
 export interface Estimate {
@@ -10,6 +11,8 @@ export interface Estimate {
   outputTokens: number
   /** The call itself limits its output, so that `outputTokens` cannot be passed. */
   bounded: boolean
+  /** What is billed by something else than tokens, at most; null = nothing. */
+  units: Readonly<Record<string, number>> | null
 }
 
 /** UTF-8 bytes a token has: about four in English, three in code and in Chinese, where a character is a token and three bytes. */
@@ -25,28 +28,45 @@ export interface EstimateSettings {
   output: number
   /** The model's own limit. */
   modelOutput: number | null
+  /** Images and sounds are counted in tokens by whoever makes or hears them; default true. */
+  mediaTokens?: boolean
 }
-
-/** What answers without tokens, or with few. */
-const SILENT: ReadonlySet<Mode> = new Set<Mode>(['embedding', 'rerank', 'moderation', 'speech', 'image_variation'])
 
 /** Pure. `request` is the canonical request. */
 export function estimate(request: Readonly<Record<string, unknown>>, mode: Mode, settings: EstimateSettings): Estimate {
   // Counting is free, whatever is counted.
-  if (mode === 'count_tokens') return { inputTokens: 0, inputTokensAtMost: 0, outputTokens: 0, bounded: true }
+  if (mode === 'count_tokens') return { inputTokens: 0, inputTokensAtMost: 0, outputTokens: 0, bounded: true, units: null }
   const weight = { bytes: 0, media: 0, messages: 0 }
   const { messages } = request
   if (Array.isArray(messages)) weight.messages = messages.length
   weigh(messages ?? request['prompt'] ?? request['input'] ?? [request['query'], request['documents']], weight)
   if (request['tools'] !== undefined) weigh(request['tools'], weight)
   const beside = weight.media * MEDIA_TOKENS + weight.messages * MESSAGE_TOKENS
+  const media = TEXT.has(mode) ? null : estimateMedia(request, mode)
+  if (media !== null) return withMedia(weight.bytes, beside, media, settings.mediaTokens !== false)
   const asked = count(request['max_completion_tokens']) ?? count(request['max_tokens'])
-  const output = SILENT.has(mode) ? 0 : (asked ?? Math.min(settings.output, settings.modelOutput ?? settings.output))
+  const output = mode === 'embedding' ? 0 : (asked ?? Math.min(settings.output, settings.modelOutput ?? settings.output))
   return {
     inputTokens: Math.ceil(weight.bytes / BYTES_PER_TOKEN) + beside,
     inputTokensAtMost: Math.ceil(weight.bytes / BYTES_PER_TOKEN_AT_MOST) + beside,
     outputTokens: output * (count(request['n']) ?? 1),
-    bounded: SILENT.has(mode) || asked !== null,
+    bounded: mode === 'embedding' || asked !== null,
+    units: null,
+  }
+}
+
+/** What nothing is made or heard in. */
+const TEXT: ReadonlySet<Mode> = new Set<Mode>(['chat', 'completion', 'embedding'])
+
+/** Such calls have no limit of their own for what they use: what is asked for is all they can get. */
+function withMedia(bytes: number, beside: number, media: MediaEstimate, counted: boolean): Estimate {
+  const shown = beside + (counted ? media.inputTokens : 0)
+  return {
+    inputTokens: Math.ceil(bytes / BYTES_PER_TOKEN) + shown,
+    inputTokensAtMost: Math.ceil(bytes / BYTES_PER_TOKEN_AT_MOST) + shown,
+    outputTokens: counted ? media.outputTokens : 0,
+    bounded: true,
+    units: media.units,
   }
 }
 

@@ -29,6 +29,12 @@ export function isFreeOf(route: Route): boolean {
   return route.prices !== null && isFree(route.prices)
 }
 
+/** Whether what a route makes or hears is billed by the token; most images and sounds are billed by the piece, and have none. */
+export function countsTokens({ prices }: Route): boolean {
+  if (prices === null) return false
+  return [prices.input, prices.output, prices.imageOutput, prices.audioOutput].some((price) => (price ?? 0) > 0)
+}
+
 /** Output tokens to reserve for a call that does not say: the key's word for this model, its word for all, the settings'. */
 export function outputReserve(call: Call, settings: RuntimeSettings): number {
   const { estimatedOutputTokens, estimatedOutputTokensPerModel } = call.identity

@@ -6,6 +6,8 @@ export interface SoundLength {
 
 /** Bits a second of what does not say: speech in mp3, m4a, ogg or webm. */
 const USUAL_BITRATE = 64_000
+/** And of the narrowest that anybody sends. */
+const LEAST_BITRATE = 16_000
 /** OpenAI's raw sound: 24,000 samples a second, 16 bits, one channel. */
 const PCM_BYTES_PER_MILLISECOND = 48
 
@@ -15,6 +17,14 @@ export function soundLength(bytes: Uint8Array, whole = bytes.length): SoundLengt
   const known = wav(view, whole) ?? flac(view) ?? ogg(view, whole) ?? mp4(bytes, view)
   if (known !== null && Number.isFinite(known)) return { milliseconds: Math.round(known), exact: true }
   return { milliseconds: Math.round((whole * 8000) / (mp3Bitrate(bytes) ?? USUAL_BITRATE)), exact: false }
+}
+
+/** Milliseconds it lasts at most, as far as the file tells: what says nothing may be narrow speech, and the first frame of an mp3 its loudest. */
+export function soundLengthAtMost(bytes: Uint8Array): number {
+  const { milliseconds, exact } = soundLength(bytes)
+  if (exact) return milliseconds
+  const bitrate = mp3Bitrate(bytes)
+  return Math.ceil((bytes.length * 8000) / (bitrate === null ? LEAST_BITRATE : Math.min(bitrate, USUAL_BITRATE)))
 }
 
 /** The same of raw samples as OpenAI sends them. */

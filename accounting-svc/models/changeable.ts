@@ -1,4 +1,6 @@
 import { type Config, configSchema } from '../../shared/config/config.ts'
+import type { Findings } from '../../shared/config/inspect.ts'
+import { inspectPassThrough } from '../../shared/config/pass-through.ts'
 import { formatPath, referenceOf } from '../../shared/config/references.ts'
 import { READ_AT_START } from '../../shared/config/reload.ts'
 import type { Sealer } from '../../shared/config/secrets.ts'
@@ -31,6 +33,8 @@ const OWN: readonly string[] = [
 /** Names inside `cache_params` whose values are sealed where they are stored, and never shown. */
 const CACHE_SECRETS: ReadonlySet<string> = new Set(['url', 'password', 's3_aws_secret_access_key', 's3_aws_session_token'])
 
+const ENDPOINTS = 'pass_through_endpoints'
+
 /** Names of a section that may change while the gateway runs. */
 export function changeableNames(section: SectionName): string[] {
   if (section === 'turnpike_settings') return [...OWN]
@@ -48,10 +52,18 @@ export function readField(section: SectionName, name: string, value: unknown): {
   if (holdsReference(value)) return { problems: [`${path}: references to the environment stand in the configuration file only`] }
   const checked = check(configSchema.shape[section], { [name]: value })
   if (!checked.ok) return { problems: checked.problems.map((one) => `${formatPath([section, ...one.path])}: ${one.message}`) }
-  return { value: (checked.value as Record<string, unknown>)[name] }
+  const problems = name === ENDPOINTS ? endpointProblems(checked.value) : []
+  return problems.length > 0 ? { problems } : { value: (checked.value as Record<string, unknown>)[name] }
 }
 
-/** A value as it is stored: the secrets of a cache sealed. */
+/** Paths that would be in the way of the gateway's own. */
+function endpointProblems(general: unknown): string[] {
+  const findings: Findings = { problems: [], warnings: [], notes: [] }
+  inspectPassThrough(findings, { general_settings: general })
+  return findings.problems.map(({ path, message }) => `${formatPath(path)}: ${message}`)
+}
+
+/** A value as it is stored: the secrets of a cache and the headers of endpoints sealed. */
 export function sealedField(name: string, value: unknown, sealer: Sealer): unknown {
   return eachSecret(name, value, (text) => sealer.seal(text))
 }
@@ -67,6 +79,7 @@ export function shownField(name: string, value: unknown): unknown {
 }
 
 function eachSecret(name: string, value: unknown, change: (text: string) => string): unknown {
+  if (name === ENDPOINTS && Array.isArray(value)) return value.map((one: unknown) => withHeaders(one, change))
   if (name !== 'cache_params' || typeof value !== 'object' || value === null) return value
   return Object.fromEntries(
     Object.entries(value).map(([key, inner]) => [
@@ -74,6 +87,14 @@ function eachSecret(name: string, value: unknown, change: (text: string) => stri
       CACHE_SECRETS.has(key) && typeof inner === 'string' ? change(inner) : inner,
     ]),
   )
+}
+
+/** Headers of an endpoint are what proves the gateway to its target. */
+function withHeaders(endpoint: unknown, change: (text: string) => string): unknown {
+  const headers = (endpoint as { headers?: unknown } | null)?.headers
+  if (typeof headers !== 'object' || headers === null) return endpoint
+  const changed = Object.fromEntries(Object.entries(headers).map(([header, text]) => [header, change(String(text))]))
+  return { ...(endpoint as object), headers: changed }
 }
 
 function holdsReference(value: unknown): boolean {

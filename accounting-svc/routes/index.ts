@@ -45,6 +45,7 @@ import { modelHealthRoutes } from './model-health.ts'
 import { modelRoutes } from './models.ts'
 import { openapiRoutes } from './openapi.ts'
 import { organizationRoutes } from './organizations.ts'
+import { passThroughRoutes } from './pass-through.ts'
 import { priceRoutes } from './prices.ts'
 import { projectRoutes } from './projects.ts'
 import { proveRoutes } from './prove.ts'
@@ -102,6 +103,7 @@ export function allRoutes(deps: {
     ...modelRoutes(deps.runtime, deps.catalog),
     ...modelGroupRoutes(deps),
     ...modelBlockRoutes(createModelBlocks(deps)),
+    ...passThroughRoutes(deps),
     ...routerRoutes(deps),
     ...fallbackRoutes(createFallbacks(deps)),
     ...priceRoutes({ ...deps, overrides: createPriceOverrides(deps) }),

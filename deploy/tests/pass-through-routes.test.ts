@@ -7,6 +7,7 @@ import { CohereClientV2 } from 'cohere-ai'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { awsEvent } from '../../router-svc/aws-event-stream.testkit.ts'
+import { builtIn } from '../../shared/config/pass-through.ts'
 import { type Gateway, MODES, openGateway } from './gateway.ts'
 import { events, json, type ScriptedUpstream, type SeenRequest, startScripted } from './pass-through-upstream.ts'
 
@@ -385,6 +386,59 @@ describe.each(MODES)('%s', (mode) => {
     expect((await fetch(`${gateway.url}/own/open/below`, { method: 'POST' })).status).not.toBe(200)
   })
 })
+
+describe.each(MODES)('%s, clients with credentials of their own', (mode) => {
+  it('passes them on and asks for no key, and takes endpoints that are added while it runs', async () => {
+    const upstream = await startScripted()
+    const config = {
+      model_list: [
+        { model_name: 'm', litellm_params: { model: 'openai/gpt-4o', api_base: `${upstream.url}/v1`, api_key: 'sk-ours' } },
+      ],
+      general_settings: { use_client_credentials_pass_through_routes: true },
+    }
+    const gateway = await openGateway(mode, { config: JSON.stringify(config) })
+    try {
+      upstream.answer(json({ ok: true }))
+      const headers = { authorization: 'Bearer sk-theirs', 'content-type': 'application/json', 'x-litellm-api-key': 'sk-mine' }
+      const theirs = await fetch(`${gateway.url}/openai/v1/models?key=k`, { headers })
+      expect(theirs.status).toBe(200)
+      expect(upstream.seen[0]).toMatchObject({ url: '/v1/models?key=k', headers: { authorization: 'Bearer sk-theirs' } })
+      expect(JSON.stringify(upstream.seen[0]?.headers)).not.toMatch(/sk-ours|sk-mine/)
+
+      const path = '/config/pass_through_endpoint'
+      const endpoint = { path: '/added', target: `${upstream.url}/added`, headers: { 'x-secret': 'hidden-one' } }
+      const added = (await gateway.admin('POST', path, endpoint)) as { endpoints: { id: string }[] }
+      const id = added.endpoints[0]?.id as string
+      expect(JSON.stringify(await gateway.admin('GET', path))).not.toContain('hidden-one')
+      await until(async () => (await fetch(`${gateway.url}/added`, { method: 'POST', body: '{}' })).status === 200)
+      expect(upstream.seen.at(-1)).toMatchObject({ url: '/added', headers: { 'x-secret': 'hidden-one' } })
+      await gateway.admin('POST', `${path}/${id}`, { target: `${upstream.url}/moved` })
+      await until(async () => {
+        await fetch(`${gateway.url}/added`, { method: 'POST', body: '{}' })
+        return upstream.seen.at(-1)?.url === '/moved'
+      })
+      expect(upstream.seen.at(-1)?.headers['x-secret']).toBe('hidden-one')
+      await expect(gateway.admin('POST', path, { ...endpoint, path: '/key/generate' })).rejects.toThrow(/in the way of/)
+      // Nothing the gateway serves itself can be covered.
+      const { paths } = (await gateway.admin('GET', '/openapi.json')) as { paths: Record<string, unknown> }
+      expect(Object.keys(paths).filter((one) => one !== '/' && builtIn(one) === null)).toEqual([])
+      await gateway.admin('DELETE', `${path}?endpoint_id=${id}`)
+      await until(async () => (await fetch(`${gateway.url}/added`, { method: 'POST', body: '{}' })).status !== 200)
+    } finally {
+      await gateway.stop()
+      await upstream.stop()
+    }
+  }, 120_000)
+})
+
+/** Waits for what comes true within a second or so. */
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  for (let times = 0; times < 100; times += 1) {
+    if (await condition()) return
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  throw new Error('it did not come true')
+}
 
 /** AWS's client speaks HTTP/2 to Bedrock unless it is told otherwise; here it speaks 1.1. */
 const overHttp = {

@@ -50,7 +50,7 @@ describe('the path of a configured endpoint', () => {
     ['/v1/files/abc', '/v1/files/{id}'],
     ['/key/generate', '/key'],
     ['/health/mine', '/health'],
-    ['/v1/models/x', '/v1'],
+    ['/v1/models/x', '/v1/models'],
   ])('%s is in the way of %s', (path, other) => {
     expect(builtIn(path)).toBe(other)
     expect(problems(path)).toEqual([`${path} is in the way of ${other}, which the gateway serves itself`])

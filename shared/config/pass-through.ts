@@ -117,9 +117,9 @@ export function inspectPassThrough(findings: Findings, tree: Record<string, unkn
   }
 }
 
-/** First segments of what an edge and the management API serve. */
-export const OWN_SEGMENTS: ReadonlySet<string> = new Set(
-  `access_group activity add_allowed_ip audit beta budget cache callback callbacks claude-code config credentials customer delete_allowed_ip docs
+/** First segments of what an edge and the management API serve, with `/v1` before them or without. */
+const OWN_SEGMENTS: ReadonlySet<string> = new Set(
+  `access_group activity add_allowed_ip audit beta budget cache callback callbacks claude-code config cost credentials customer delete_allowed_ip docs
    end_user fallback favicon.ico get global health invitation jwt key login logs mcp metrics model model_access_group model_group models
    onboarding openapi.json organization ping policies policy prices project prompts provider public redoc replay reconcile reprice rejected router
    routes schedule search settings spend sso tag team test ui update usage user utils v2 in_product_nudges internal prove`.split(
@@ -129,12 +129,12 @@ export const OWN_SEGMENTS: ReadonlySet<string> = new Set(
 
 /** What the gateway serves itself at a path, or null. */
 export function builtIn(path: string): string | null {
-  const [, first = ''] = path.split('/')
-  for (const { path: own, aliases = [] } of [...ENDPOINTS, ...CARRIED] as { path: string; aliases?: readonly string[] }[]) {
-    for (const pattern of [own, ...aliases])
+  const [, own = ''] = /^\/(?:v1\/)?([^/]*)/.exec(path) ?? []
+  for (const { path: served, aliases = [] } of [...ENDPOINTS, ...CARRIED] as { path: string; aliases?: readonly string[] }[]) {
+    for (const pattern of [served, ...aliases])
       for (const one of pattern.startsWith('/v1/') ? [pattern, pattern.slice(3)] : [pattern]) if (fits(one, path)) return one
   }
-  return OWN_SEGMENTS.has(first) || path === '/v1/models' || path.startsWith('/v1/models/') ? `/${first}` : null
+  return OWN_SEGMENTS.has(own) ? path.slice(0, path.indexOf(own) + own.length) : null
 }
 
 function fits(pattern: string, path: string): boolean {

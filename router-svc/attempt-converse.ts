@@ -1,7 +1,8 @@
-import type { Attempt } from '../proto/usage.ts'
+import type { Attempt, TokenUsage } from '../proto/usage.ts'
 import { GatewayError, toGatewayError } from '../shared/errors.ts'
 import type { OutgoingCall } from '../shared/http/client.ts'
 import { exchange } from '../shared/http/exchange.ts'
+import { usageAsked } from './admission/estimate-media.ts'
 import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, closeAttempt, type StreamOutput } from './attempt-result.ts'
 import { chunksOfAnswer } from './cache/chunks-of-answer.ts'
 import type { Call } from './call.ts'
@@ -46,10 +47,21 @@ export async function converse(deps: AttemptDeps, call: Call, route: Route, opti
   call.stop = () => end(new GatewayError('cancelled'))
   call.end = end
   let headers: Headers = {}
+  let sentAny = false
+  /** What is billed if it ends here. */
+  let used: () => TokenUsage | null = () => null
 
-  const answers = async ({ send, after = 0, refusals }: Ask): Promise<UpstreamAnswer[]> => {
+  const answers = async ({ send, after = 0, refusals, used: usedBy }: Ask): Promise<UpstreamAnswer[]> => {
+    const came: (UpstreamAnswer | null)[] = send.map(() => null)
+    used = () => usedBy?.(came) ?? null
     if (after > 0) await Promise.race([ended, pause(deps, after)])
-    const given = await Promise.race([ended, Promise.all(send.map((upstream) => one(deps, route, upstream, running)))])
+    sentAny = true
+    const asked = send.map(async (upstream, at) => {
+      const answer = await one(deps, route, upstream, running)
+      if (answer.status < 400 || refusals === true) came[at] = answer
+      return answer
+    })
+    const given = await Promise.race([ended, Promise.all(asked)])
     for (const { status, headers: named, body } of given) {
       headers = named
       if (status >= 400 && refusals !== true) throw route.provider.decodeError(status, named, Buffer.from(body).toString('utf8'))
@@ -72,8 +84,12 @@ export async function converse(deps: AttemptDeps, call: Call, route: Route, opti
     }
   } catch (thrown) {
     const error = inProviderWords(toGatewayError(thrown), route.provider.name)
-    if (error.code === 'cancelled') return { kind: 'cancelled', record: closeAttempt(record, deps, 'cancelled', null) }
-    const closed = closeAttempt(record, deps, 'failure', error)
+    if (error.code === 'cancelled') {
+      const begun = soFar(used) ?? (sentAny ? usageAsked(sent.request, call.endpoint.mode) : null) ?? undefined
+      return { kind: 'cancelled', record: closeAttempt(record, deps, 'cancelled', null, begun) }
+    }
+    const billed = soFar(used) ?? undefined
+    const closed = closeAttempt(record, deps, billed === undefined ? 'failure' : 'partial', error, billed)
     return { kind: 'failed', record: closed, error, committed: false, headers, tell: null, continuation: null }
   } finally {
     timer.cancel()
@@ -83,6 +99,15 @@ export async function converse(deps: AttemptDeps, call: Call, route: Route, opti
     call.upstreamTime += clock.monotonic() - begun
   }
   return options.last(last, Math.max(1, timeouts.total - (clock.monotonic() - begun)))
+}
+
+/** Told by answers of a provider that failed: what cannot be read is not billed. */
+function soFar(used: () => TokenUsage | null): TokenUsage | null {
+  try {
+    return used()
+  } catch {
+    return null
+  }
 }
 
 /** An answer that came whole where a stream was asked for. */

@@ -2,6 +2,7 @@ import type { Attempt, TokenUsage } from '../proto/usage.ts'
 import type { Timer } from '../shared/clock.ts'
 import { GatewayError, toGatewayError } from '../shared/errors.ts'
 import type { OutgoingCall, ResponseSink } from '../shared/http/client.ts'
+import { usageAsked } from './admission/estimate-media.ts'
 import { converse, proved } from './attempt-converse.ts'
 import {
   type AttemptDeps,
@@ -19,7 +20,7 @@ import type { Credential } from './credentials/credential.ts'
 import { isStream } from './framing.ts'
 import { inProviderWords } from './providers/error-status.ts'
 import type { Headers, UpstreamRequest } from './providers/provider.ts'
-import { estimate, type StreamReader } from './read-stream.ts'
+import { countsNothing, estimate, type StreamReader } from './read-stream.ts'
 import type { UnaryReader } from './read-unary.ts'
 import { forwardedBytes, streamReader, unaryReader } from './readers.ts'
 import type { Route } from './runtime.ts'
@@ -325,7 +326,7 @@ class Try implements ResponseSink {
     if (!this.#committed) this.#call.upstreamTime += this.#deps.clock.monotonic() - this.#begun
     // What the provider said is billed, whether it came out or not.
     const stream = this.#committed || this.#stream?.firstToken === true ? this.#stream : null
-    const usage = stream === null ? this.#saidInPart(error) : stream.usage()
+    const usage = stream === null ? this.#saidInPart(error) : this.#usageOf(stream)
     const record = closeAttempt(this.#record, this.#deps, usage === undefined ? 'failure' : 'partial', error, usage)
     // A continuation that said something moved on the encoder it shares with the beginning: it is the client's, even if all of it is held back.
     const committed = this.#committed || (stream !== null && this.#call.resume !== null)
@@ -343,6 +344,8 @@ class Try implements ResponseSink {
   /** A whole answer that began and could not be read to its end was made, and is billed for, by whoever sent it: what came of its words. */
   #saidInPart(error: GatewayError): TokenUsage | undefined {
     if (this.#unary === null || this.#parts[0]?.[0] !== OPEN_BRACE || !BROKEN.has(error.code)) return undefined
+    const asked = this.#usageAsked()
+    if (asked !== null) return asked
     const json = Buffer.from(join(this.#parts, this.#collected)).toString('utf8')
     let characters = 0
     for (const { 0: opening, index } of json.matchAll(WORDS)) {
@@ -352,11 +355,33 @@ class Try implements ResponseSink {
     return estimate(roughTokens(characters))
   }
 
+  /** What is billed of images and sounds by what was asked for: who makes them tells at the end, if at all. */
+  #usageAsked(): TokenUsage | null {
+    return this.#sent === null ? null : usageAsked(this.#sent.request, this.#call.endpoint.mode)
+  }
+
+  /** What a stream used so far; of one that has not told, what was asked for. */
+  #usageOf(stream: StreamReader): TokenUsage {
+    try {
+      const usage = stream.usage()
+      if (usage.estimated !== true || !countsNothing(usage)) return usage
+      return this.#usageAsked() ?? usage
+    } catch {
+      // It tells in the whole of an answer that did not come whole.
+      return this.#usageAsked() ?? estimate(0)
+    }
+  }
+
   #cancel(): void {
     if (this.#settled) return
     this.#http?.abort()
     // Once the provider has the request, what it does not get to say is estimated, the input by whoever books it.
-    const usage = this.#stream?.usage() ?? (this.#http?.sent === true ? estimate(0) : undefined)
+    const usage =
+      this.#stream === null
+        ? this.#http?.sent === true
+          ? (this.#usageAsked() ?? estimate(0))
+          : undefined
+        : this.#usageOf(this.#stream)
     this.#settle({
       kind: 'cancelled',
       record: closeAttempt(this.#record, this.#deps, 'cancelled', null, usage),

@@ -94,6 +94,115 @@ describe('events that go through', () => {
   })
 })
 
+describe('several requests of one attempt', () => {
+  const vectors = (body: unknown) => {
+    const { input } = JSON.parse(String(body)) as { input: string[] }
+    const data = input.map((_, index) => ({ object: 'embedding', index, embedding: [1] }))
+    const usage = { prompt_tokens: input.length, total_tokens: input.length }
+    return Buffer.from(JSON.stringify({ object: 'list', model: 'm', data, usage }))
+  }
+  const long = { model: 'gpt', input: Array.from({ length: 3000 }, String), encoding_format: 'float' }
+  const embedding = (group: string) => deployment(group, { model: 'text-embedding-3-small' })
+  const one = (world: ReturnType<typeof make>, at: number) => world.sent[at] as (typeof world.sent)[number]
+  const say = ({ sink }: ReturnType<typeof one>, body: Uint8Array) => {
+    sink.head(200, JSON_TYPE)
+    sink.data(body)
+    sink.end()
+  }
+
+  it('are billed as far as they were answered when another fails, and what is tried again is billed again', async () => {
+    const world = make([embedding('one'), embedding('two')])
+    const client = world.call(long, { endpoint: 'aembedding' })
+    await expect.poll(() => world.sent.length).toBe(2)
+    say(one(world, 0), vectors(one(world, 0).request.body))
+    await settled()
+    one(world, 1).sink.head(500, JSON_TYPE)
+    one(world, 1).sink.end()
+    await expect.poll(() => world.sent.length).toBe(4)
+    for (const at of [2, 3]) say(one(world, at), vectors(one(world, at).request.body))
+    await client.done
+    expect(client.head?.status).toBe(200)
+    expect(world.events[0]?.attempts).toMatchObject([
+      { outcome: 'partial', usage: { input: 2048 }, cost: 2048 * 2000 },
+      { outcome: 'success', usage: { input: 3000 }, cost: 3000 * 2000 },
+    ])
+  })
+
+  it('are billed as far as they were answered when the client leaves', async () => {
+    const world = make([embedding('one')])
+    const client = world.call(long, { endpoint: 'aembedding' })
+    await expect.poll(() => world.sent.length).toBe(2)
+    say(one(world, 0), vectors(one(world, 0).request.body))
+    await settled()
+    client.stream.onCancel?.('client_gone')
+    await client.done
+    expect(world.sent.map(({ aborted }) => aborted)).toEqual([false, true])
+    expect(world.events[0]).toMatchObject({ outcome: 'cancelled', attempts: [{ outcome: 'cancelled', cost: 2048 * 2000 }] })
+  })
+
+  it('bill images that were made, and jobs that were taken, though another was refused', async () => {
+    const fields = {
+      provider: 'stability',
+      model: 'stable-image-core',
+      prices: { rateVersion: 'r', perUnit: { image_out: 1e12 } },
+    }
+    const world = make([deployment('one', fields)], { numRetries: 0 })
+    const client = world.call({ model: 'gpt', prompt: 'a cat', n: 3 }, { endpoint: 'aimage_generation' })
+    await expect.poll(() => world.sent.length).toBe(3)
+    for (const at of [0, 2]) say(one(world, at), Buffer.from(JSON.stringify({ image: 'AAAA', finish_reason: 'SUCCESS' })))
+    await settled()
+    one(world, 1).sink.head(500, JSON_TYPE)
+    one(world, 1).sink.end()
+    await client.done
+    expect(client.head?.status).toBeGreaterThanOrEqual(500)
+    expect(world.events[0]?.attempts).toMatchObject([{ outcome: 'partial', cost: 2_000_000 }])
+  })
+})
+
+describe('a client that leaves', () => {
+  const EACH = { rateVersion: 'r', perUnit: { image_out: 40_000_000_000_000, query: 1e12 } }
+
+  it.each([
+    ['speech in the middle is booked whole', 'aspeech', speech, TTS, true, 75_000],
+    ['speech before it begins is booked whole', 'aspeech', speech, TTS, false, 75_000],
+    [
+      'images are booked as they were asked for',
+      'aimage_generation',
+      { model: 'gpt', prompt: 'a cat', n: 2 },
+      { model: 'dall-e-3', prices: EACH },
+      false,
+      80_000_000,
+    ],
+    [
+      'a stream of images is booked as it was asked for',
+      'aimage_generation',
+      picture,
+      { model: 'gpt-image-1', prices: EACH },
+      true,
+      40_000_000,
+    ],
+    [
+      'a ranking is one search',
+      'arerank',
+      { model: 'gpt', query: 'q', documents: ['d'] },
+      { provider: 'cohere', model: 'rerank-v3.5', prices: EACH },
+      false,
+      1_000_000,
+    ],
+  ])('%s', async (_name, endpoint, body, fields, begins, cost) => {
+    const world = make([deployment('one', fields)])
+    const { client, sink } = await begun(world, body, endpoint)
+    if (begins) {
+      sink.head(200, endpoint === 'aspeech' ? { 'content-type': 'audio/mpeg' } : STREAM)
+      sink.data(endpoint === 'aspeech' ? Buffer.from('ID3') : PARTIAL)
+    }
+    client.stream.onCancel?.('client_gone')
+    await client.done
+    expect(world.sent[0]?.aborted).toBe(true)
+    expect(world.events[0]).toMatchObject({ outcome: 'cancelled', attempts: [{ outcome: 'cancelled', cost }] })
+  })
+})
+
 it('a long list of texts is one attempt of several requests', async () => {
   const world = make([deployment('one', { model: 'text-embedding-3-small' })])
   const input = Array.from({ length: 3000 }, (_, index) => String(index))

@@ -1,6 +1,8 @@
+import type { TokenUsage } from '../../proto/usage.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { Usage } from '../canonical/chat.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
+import { tokensOf } from '../canonical/usage.ts'
 import { isFields } from './json.ts'
 import type { Adapter, Conversation, DecodeContext, Target, UpstreamAnswer } from './provider.ts'
 
@@ -49,7 +51,15 @@ function* inParts(
   const answers: EmbeddingResponse[] = []
   for (let from = 0; from < parts.length; from += TOGETHER) {
     const some = parts.slice(from, from + TOGETHER)
-    const given: UpstreamAnswer[] = yield { send: some.map((part) => adapter.encodeRequest(part, target)) }
+    const before = [...answers]
+    const used = (came: readonly (UpstreamAnswer | null)[]): TokenUsage | null => {
+      const now = came.flatMap((answer) =>
+        answer === null ? [] : [adapter.decodeResponse(answer.body, answer.headers, context)],
+      )
+      const told = [...before, ...now].map(({ usage }) => usage)
+      return told.length === 0 ? null : tokensOf(told.reduce((one, other) => sum(one, other) as Usage))
+    }
+    const given: UpstreamAnswer[] = yield { send: some.map((part) => adapter.encodeRequest(part, target)), used }
     given.forEach(({ body, headers }, index) => {
       const part = some[index] as EmbeddingRequest
       answers.push(whole(adapter.decodeResponse(body, headers, { ...context, request: part }), part))

@@ -223,6 +223,11 @@ export interface Ask {
   refusals?: true
   /** Milliseconds before they are sent; default 0. */
   after?: number
+  /**
+   * What is billed although the conversation ends here without its answer: for what came before, and for what came of these, in their order;
+   * null = nothing came. Null = nothing is billed. May throw where an answer cannot be read.
+   */
+  used?(came: readonly (UpstreamAnswer | null)[]): TokenUsage | null
 }
 
 export interface UpstreamAnswer {

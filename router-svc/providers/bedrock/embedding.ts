@@ -1,6 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../../canonical/embedding.ts'
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
+import { tokensOf as billedTokens } from '../../canonical/usage.ts'
 import { jsonObject, sourceOf } from '../json.ts'
 import { dropNamed, parameterRule, refuseUnsupported } from '../openai/parameters.ts'
 import { vectorAs } from '../openai/response.ts'
@@ -153,7 +154,13 @@ function* severally(
   for (let at = 0; at < inputs.length; at += family.limit)
     sends.push(encode(family, inputs.slice(at, at + family.limit), request, target))
   const answers: UpstreamAnswer[] = []
-  for (let at = 0; at < sends.length; at += TOGETHER) answers.push(...(yield { send: sends.slice(at, at + TOGETHER) }))
+  for (let at = 0; at < sends.length; at += TOGETHER) {
+    const used = (came: readonly (UpstreamAnswer | null)[]) => {
+      const told = [...answers, ...came.filter((answer) => answer !== null)]
+      return told.length === 0 ? null : billedTokens(assembled(told, family, context).usage)
+    }
+    answers.push(...(yield { send: sends.slice(at, at + TOGETHER), used }))
+  }
   return assembled(answers, family, context)
 }
 

@@ -90,29 +90,79 @@ function* making<Request extends AnyImageRequest>(
   const count = countOf(request)
   const limit = Math.min(count, protocol.limit?.(target) ?? count)
   const sends: UpstreamRequest[] = []
-  for (let left = count; left > 0; left -= limit) sends.push(protocol.encode(request, target, Math.min(left, limit)))
-  const first = yield { send: sends }
+  const counts: number[] = []
+  for (let left = count; left > 0; left -= limit) {
+    counts.push(Math.min(left, limit))
+    sends.push(protocol.encode(request, target, Math.min(left, limit)))
+  }
+  const readIf = (answer: UpstreamAnswer | null, job: Pending | null): Made | Pending | null => {
+    if (answer === null) return job
+    try {
+      return protocol.read(answer, { context, target, job })
+    } catch {
+      // Nobody bills for what it says has failed.
+      return null
+    }
+  }
+  const first = yield {
+    send: sends,
+    used: (came) =>
+      begunOf(
+        came.map((answer) => readIf(answer, null)),
+        counts,
+        request,
+      ),
+  }
   const steps = first.map((answer) => protocol.read(answer, { context, target, job: null }))
   for (;;) {
     const open = steps.flatMap((step, at) => ('next' in step ? [{ step, at }] : []))
     if (open.length === 0) break
     const after = Math.min(...open.map(({ step }) => step.after))
-    const answers = yield { send: open.map(({ step }) => step.next), after }
+    const answers = yield {
+      send: open.map(({ step }) => step.next),
+      after,
+      used: (came) => {
+        const now: (Made | Pending | null)[] = [...steps]
+        for (const [index, { step, at }] of open.entries()) now[at] = readIf(came[index] ?? null, step)
+        return begunOf(now, counts, request)
+      },
+    }
     for (const [index, { step, at }] of open.entries())
       steps[at] = protocol.read(answers[index] as UpstreamAnswer, { context, target, job: step })
   }
   const made = steps as Made[]
   const images = made.flatMap((one) => one.images)
-  return joined(made, request.response_format === 'b64_json' ? yield* fetched(images, target) : images, context)
+  return joined(made, request.response_format === 'b64_json' ? yield* fetched(images, target, made, request) : images, context)
+}
+
+/** What is billed of images that nobody will see: those that were made, and jobs that were taken. */
+function begunOf(
+  steps: readonly (Made | Pending | null)[],
+  counts: readonly number[],
+  request: Readonly<Fields>,
+): TokenUsage | null {
+  const made = steps.flatMap((step, at): Made[] => {
+    if (step === null) return []
+    return 'next' in step ? [{ images: Array.from({ length: counts[at] ?? 1 }, () => ({})) }] : [step]
+  })
+  if (made.length === 0) return null
+  return steps.some((step) => step !== null && 'next' in step)
+    ? { ...billingOf(made, request), estimated: true }
+    : billingOf(made, request)
 }
 
 /** Images by their bytes: what has an address only is fetched. Their hosts get no credential that is not theirs. */
-function* fetched(images: ImageResponse['data'], { base }: Target): Generator<Ask, ImageResponse['data'], UpstreamAnswer[]> {
+function* fetched(
+  images: ImageResponse['data'],
+  { base }: Target,
+  made: readonly Made[],
+  request: Readonly<Fields>,
+): Generator<Ask, ImageResponse['data'], UpstreamAnswer[]> {
   const send: UpstreamRequest[] = []
   for (const { url, b64_json: bytes } of images)
     if (url !== undefined && bytes === undefined) send.push({ method: 'GET', url: checked(url, base), headers: {}, body: '' })
   if (send.length === 0) return images
-  const answers = (yield { send, refusals: true }).values()
+  const answers = (yield { send, refusals: true, used: () => billingOf(made, request) }).values()
   return images.map(({ url, ...image }) => {
     if (url === undefined || image.b64_json !== undefined) return image
     const { status, body } = answers.next().value as UpstreamAnswer

@@ -88,5 +88,10 @@ function sum(one: TokenUsage, other: TokenUsage): TokenUsage {
   for (const [name, value] of Object.entries(other)) {
     if (typeof value === 'number') all[name] = ((all[name] as number | undefined) ?? 0) + value
   }
+  if (other.units !== undefined) {
+    const units: Record<string, number> = { ...one.units }
+    for (const [name, amount] of Object.entries(other.units)) units[name] = (units[name] ?? 0) + amount
+    all['units'] = units
+  }
   return all as unknown as TokenUsage
 }

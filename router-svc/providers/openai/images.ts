@@ -1,3 +1,4 @@
+import { NO_TOKENS } from '../../../proto/usage.ts'
 import type { MediaRow } from '../../../shared/catalog/media.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ImageEditRequest, ImageRequest, ImageResponse, ImageVariationRequest } from '../../canonical/image.ts'
@@ -138,6 +139,6 @@ function forwardImages(headers: Headers, context: DecodeContext, readError: Erro
       const tokens = mediaTokens(event['usage'], 'image_tokens')
       return tokens === null ? null : withUnits(tokens, imageUnits(1, request, event))
     },
-    otherwise: (ends) => billedUnits(imageUnits(ends, request, {}), ends === 0),
+    otherwise: (ends) => (ends === 0 ? { ...NO_TOKENS, estimated: true } : billedUnits(imageUnits(ends, request, {}))),
   })
 }

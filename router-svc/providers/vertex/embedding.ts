@@ -1,6 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../../canonical/embedding.ts'
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
+import { tokensOf } from '../../canonical/usage.ts'
 import { errorInside } from '../gemini/errors.ts'
 import { camelCase } from '../gemini/parameters.ts'
 import { type Fields, isFields, jsonValue, sourceOf } from '../json.ts'
@@ -67,7 +68,14 @@ export function googleEmbedding(name: string): Adapter<EmbeddingRequest, Embeddi
     for (let at = 0; at < inputs.length; at += limit) parts.push(encode(inputs.slice(at, at + limit), request, target))
     const answers: EmbeddingResponse[] = []
     for (let at = 0; at < parts.length; at += TOGETHER) {
-      const got = yield { send: parts.slice(at, at + TOGETHER) }
+      const before = [...answers]
+      const got = yield {
+        send: parts.slice(at, at + TOGETHER),
+        used: (came) => {
+          const now = came.flatMap((one) => (one === null ? [] : [decodeEmbedding(name, one.body, one.headers, context)]))
+          return before.length + now.length === 0 ? null : tokensOf(joined([...before, ...now], context).usage)
+        },
+      }
       for (const { body, headers } of got) answers.push(decodeEmbedding(name, body, headers, context))
     }
     return joined(answers, context)

@@ -7,6 +7,7 @@ import { createMemoryHub } from '../shared/bus/memory.ts'
 import { createCatalog } from '../shared/catalog/catalog.ts'
 import { type Clock, systemClock } from '../shared/clock.ts'
 import type { Config } from '../shared/config/config.ts'
+import { handlersDirectory } from '../shared/config/handlers.ts'
 import { type LoadedConfig, loadConfig } from '../shared/config/load.ts'
 import { type ProcessSettings, processSettings } from '../shared/config/process.ts'
 import type { Environment } from '../shared/config/references.ts'
@@ -86,6 +87,8 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   const load = (): LoadedConfig => loadConfig(options.configFile ?? null, options.env, { catalog, models: options.models ?? [] })
   const loaded = await timed('configuration', load)
   const given = withOverrides(processSettings(loaded.env, loaded.config), options)
+  const handlers = handlersDirectory(given.handlersDirectory, loaded.files)
+  await checked(loaded, handlers)
   await claimPort(given)
   const log = options.log ?? createLog(levelOf(given, loaded, options), 'turnpike')
   const lifecycle = createLifecycle({ clock, log, drainLimit: given.drainLimit })
@@ -162,6 +165,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
           ...ROUTER_DEFAULTS,
           lanes: [...ROUTER_DEFAULTS.lanes],
           spoolDirectory: join(data.path, 'spool'),
+          handlersDirectory: handlers,
           idempotencyKeep: settings.idempotencyKeep,
           ...options.router,
         },
@@ -190,7 +194,10 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     const watch = watchConfig({
       loaded,
       load,
-      apply: (next) => accounting.reconfigure(withMasterKey(next.config, masterKey)),
+      apply: async (next) => {
+        await checked(next, handlers)
+        await accounting.reconfigure(withMasterKey(next.config, masterKey))
+      },
       clock,
       log,
     })
@@ -214,6 +221,13 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     await lifecycle.shutdown('it could not start')
     throw error
   }
+}
+
+/** Modules of the operator's can be used. Throws StartError; what reads them is only loaded where there are any. */
+async function checked(loaded: LoadedConfig, directory: string): Promise<void> {
+  if (loaded.config.litellm_settings.custom_provider_map == null) return
+  const { checkHandlers } = await import('../router-svc/handlers/load.ts')
+  await checkHandlers(loaded, directory)
 }
 
 /** Its failure was told by whoever waited for it. */

@@ -157,6 +157,15 @@ export interface Deployment {
   settings: Record<string, unknown>
 }
 
+/** A module of the operator's that answers for a provider's name. */
+export interface HandlerFile {
+  provider: string
+  /** Absolute, or relative to the folder routers are told. */
+  path: string
+  /** `default`, or another export's name. */
+  export: string
+}
+
 /** Request-path settings, published with the deployments. */
 export interface RuntimeSettings {
   numRetries: number
@@ -205,6 +214,8 @@ export interface RuntimeSettings {
   /** Clients of pass-through routes prove themselves to the provider, not to us. */
   clientCredentials?: true
   configuredEndpoints?: ConfiguredEndpoint[]
+  /** Loaded by routers. From the configuration file alone: whoever may change settings could run code there. */
+  handlers?: HandlerFile[]
   /** Null = answers are not cached. */
   cache: CacheSettings | null
 }

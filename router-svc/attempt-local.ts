@@ -10,16 +10,27 @@ import {
   type StreamOutput,
 } from './attempt-result.ts'
 import { answeringModel, type Call } from './call.ts'
-import type { Usage } from './canonical/chat.ts'
+import type { ChatChunk, Usage } from './canonical/chat.ts'
 import type { CountResponse } from './canonical/count.ts'
 import { tokensOf } from './canonical/usage.ts'
 import { promptText, roughTokens, type TokenCounter } from './count-tokens.ts'
+import {
+  askHandler,
+  type HandledProvider,
+  type HandlerContext,
+  handlerError,
+  isHandled,
+  streamHandler,
+} from './handlers/handler.ts'
+import { inProviderWords } from './providers/error-status.ts'
 import { isLocal as isLocalProvider, type LocalProvider, type LocalStep, mock, mockRequested } from './providers/mock.ts'
+import { restoringNames } from './providers/plain-chat.ts'
+import type { Adapter, StreamDecoder } from './providers/provider.ts'
 import { type ChunkEncoder, estimate } from './read-stream.ts'
-import { bytesOf } from './read-unary.ts'
+import { bytesOf, decodeContext, translatingUnary } from './read-unary.ts'
 import { chunkEncoder } from './readers.ts'
 import type { Route } from './runtime.ts'
-import { requestFor } from './upstream-request.ts'
+import { adapterOf, requestFor, type Sent, unsent } from './upstream-request.ts'
 
 export interface LocalAttemptDeps extends AttemptDeps {
   random(): number
@@ -27,9 +38,18 @@ export interface LocalAttemptDeps extends AttemptDeps {
   tokens?: TokenCounter
 }
 
-/** Whether this attempt is answered here: the mock, or a canned answer that the request or the deployment asks for. */
+/** Whether this attempt is answered here: by the mock, a canned answer that the request or the deployment asks for, a module of the operator's. */
 export function isLocal(call: Call, route: Route): boolean {
   return route.provider.local === true || mockRequested(call.request, route.deployment) || countsHere(call, route)
+}
+
+/** Whether it is, and nobody can be owed anything for it: what a module of the operator's does may cost. */
+export function costsNothing(call: Call, route: Route): boolean {
+  return isLocal(call, route) && (countsHere(call, route) || !asksHandler(call, route))
+}
+
+function asksHandler(call: Call, { provider, deployment }: Route): boolean {
+  return isHandled(provider) && !mockRequested(call.request, deployment)
 }
 
 function countsHere(call: Call, { provider }: Route): boolean {
@@ -37,7 +57,7 @@ function countsHere(call: Call, { provider }: Route): boolean {
 }
 
 /**
- * One try without a network. Ends in the same ways as `attempt`, and is cancelled and timed the same. `counts`: it is asked how many tokens
+ * One try without a network of ours. Ends in the same ways as `attempt`, and is cancelled and timed the same. `counts`: it is asked how many tokens
  * the request has, and the provider does not say.
  */
 export function attemptLocal(
@@ -64,6 +84,9 @@ class LocalTry {
   /** Ends the wait under way. */
   #wake: (() => void) | null = null
   #stopped: GatewayError | null = null
+  /** Tells a module of the operator's that nobody waits any more. */
+  #abort: AbortController | null = null
+  #decoder: StreamDecoder<unknown> | null = null
 
   constructor(
     deps: LocalAttemptDeps,
@@ -95,7 +118,7 @@ class LocalTry {
     try {
       return await this.#answer()
     } catch (thrown) {
-      return this.#failure(toGatewayError(thrown))
+      return this.#failure(this.#stopped ?? toGatewayError(thrown))
     } finally {
       if (!this.#committed) call.upstreamTime += clock.monotonic() - begun
       timer.cancel()
@@ -109,7 +132,9 @@ class LocalTry {
     const { clock, random } = this.#deps
     const call = this.#call
     if (this.#counts) return this.#count()
-    const provider: LocalProvider = isLocalProvider(this.#route.provider) ? this.#route.provider : mock
+    const { provider: own } = this.#route
+    if (isHandled(own) && asksHandler(call, this.#route)) return this.#handle(own)
+    const provider: LocalProvider = isLocalProvider(own) && !isHandled(own) ? own : mock
     const request = requestFor(call, this.#route)
     const made = provider.answer(call.endpoint.mode, request, this.#route.deployment, {
       clock,
@@ -146,20 +171,8 @@ class LocalTry {
     for (const step of steps) {
       await this.#wait(step.delay)
       if ('error' in step) throw step.error
-      const text = encoder.push(step.chunk)
-      if (text === '') continue
-      if (encoder.firstToken) {
-        this.#record.firstTokenAt ??= this.#deps.clock.now()
-        call.firstTokenAt ??= this.#record.firstTokenAt
-      }
-      if (!this.#committed) {
-        this.#committed = true
-        this.#output.start(this.#record, {})
-      }
-      const more = this.#output.write(Buffer.from(text))
-      call.ticket?.progress(encoder.outputTokens)
-      if (this.#stopped !== null) throw this.#stopped
-      if (!more) await this.#writable()
+      const waiting = this.#write(encoder, step.chunk)
+      if (waiting !== null) await waiting
     }
     return {
       kind: 'streamed',
@@ -168,9 +181,80 @@ class LocalTry {
     }
   }
 
+  /** Asks a module of the operator's. Its failures are a provider's. */
+  async #handle(provider: HandledProvider): Promise<AttemptResult> {
+    const { clock } = this.#deps
+    const call = this.#call
+    const sent = unsent(call, this.#route)
+    this.#abort = new AbortController()
+    const context = contextOf(this.#route, this.#abort.signal)
+    try {
+      if (call.stream && adapterOf(call, this.#route).decodeStream !== undefined)
+        return await this.#handleStream(provider, sent, context)
+      const request = { ...sent.request, model: this.#route.model }
+      const { body, headers } = await this.#within(askHandler(provider, call.endpoint.mode, request, context))
+      const answer = translatingUnary(call, this.#route, sent, clock.now()).read(body, headers)
+      if (answer.reportedModel !== null) this.#record.reportedModel = answer.reportedModel
+      this.#record.firstTokenAt = clock.now()
+      const record = closeAttempt(this.#record, this.#deps, 'success', null, answer.usage)
+      return { kind: 'answered', record, headers: {}, body: answer.body, contentType: answer.contentType ?? 'application/json' }
+    } catch (thrown) {
+      throw inProviderWords(handlerError(thrown, provider), provider.name)
+    }
+  }
+
+  async #handleStream(provider: HandledProvider, sent: Sent, context: HandlerContext): Promise<AttemptResult> {
+    const call = this.#call
+    const adapter = adapterOf(call, this.#route) as Required<Adapter<unknown, unknown, unknown>>
+    const plain = adapter.decodeStream(decodeContext(call, this.#route, sent, this.#deps.clock.now()))
+    const decoder = sent.names === null ? plain : restoringNames(plain as StreamDecoder<ChatChunk>, sent.names)
+    this.#decoder = decoder
+    const encoder = chunkEncoder(call, this.#route)
+    this.#encoder = encoder
+    const asked = { ...sent.request, model: this.#route.model }
+    const chunks = streamHandler(provider, call.endpoint.mode, asked, context)
+    let over = false
+    try {
+      while (!over) {
+        const { firstByte, silence } = this.#timeouts
+        const next = await this.#within(chunks.next(), this.#committed ? silence : firstByte)
+        over = next.done === true
+        for (const chunk of decoder.push({ event: '', data: next.done === true ? '[DONE]' : next.value })) {
+          const waiting = this.#write(encoder, chunk)
+          if (waiting !== null) await waiting
+        }
+      }
+    } finally {
+      // It may be in the middle of something that does not heed the signal: nobody waits for it.
+      if (!over) chunks.return(undefined).catch(() => undefined)
+    }
+    if (encoder.reportedModel !== null) this.#record.reportedModel = encoder.reportedModel
+    const record = closeAttempt(this.#record, this.#deps, 'success', null, encoder.usage(decoder.usage ?? null))
+    return { kind: 'streamed', record, last: encoder.end() }
+  }
+
+  /** One chunk on its way to the client; a promise where the client is behind. Throws when stopped. */
+  #write(encoder: ChunkEncoder, chunk: unknown): Promise<void> | null {
+    const call = this.#call
+    const text = encoder.push(chunk)
+    if (text === '') return null
+    if (encoder.firstToken) {
+      this.#record.firstTokenAt ??= this.#deps.clock.now()
+      call.firstTokenAt ??= this.#record.firstTokenAt
+    }
+    if (!this.#committed) {
+      this.#committed = true
+      this.#output.start(this.#record, {})
+    }
+    const more = this.#output.write(Buffer.from(text))
+    call.ticket?.progress(encoder.outputTokens)
+    if (this.#stopped !== null) throw this.#stopped
+    return more ? null : this.#writable()
+  }
+
   #failure(error: GatewayError): AttemptResult {
     const encoder = this.#committed || this.#encoder?.firstToken === true ? this.#encoder : null
-    const usage = encoder?.usage(null)
+    const usage = encoder?.usage(this.#decoder?.usage ?? null)
     if (error.code === 'cancelled')
       return { kind: 'cancelled', record: closeAttempt(this.#record, this.#deps, 'cancelled', null, usage) }
     const record = closeAttempt(this.#record, this.#deps, encoder === null ? 'failure' : 'partial', error, usage)
@@ -188,6 +272,7 @@ class LocalTry {
 
   #stop(error: GatewayError): void {
     this.#stopped ??= error
+    this.#abort?.abort(error)
     this.#wake?.()
   }
 
@@ -206,6 +291,23 @@ class LocalTry {
     if (this.#stopped !== null) throw this.#stopped
   }
 
+  /** What somebody else's code promised. Throws when stopped meanwhile, and when it takes longer than `limit` milliseconds. */
+  async #within<Result>(work: Promise<Result>, limit: number | null = null): Promise<Result> {
+    const late = (): void =>
+      this.#stop(new GatewayError('provider_timeout', `litellm.Timeout: nothing came for ${(limit ?? 0) / 1000} s.`))
+    const timer = limit === null ? null : this.#deps.wheel.set(limit, late)
+    try {
+      return await new Promise<Result>((resolve, reject) => {
+        this.#wake = () => reject(this.#stopped)
+        work.then(resolve, reject)
+        if (this.#stopped !== null) reject(this.#stopped)
+      })
+    } finally {
+      this.#wake = null
+      timer?.cancel()
+    }
+  }
+
   async #writable(): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#wake = resolve
@@ -214,6 +316,14 @@ class LocalTry {
     this.#wake = null
     if (this.#stopped !== null) throw this.#stopped
   }
+}
+
+function contextOf({ model, key, apiBase, target }: Route, signal: AbortSignal): HandlerContext {
+  const ended: typeof fetch = (input, init) => {
+    const own = init?.signal ?? null
+    return fetch(input, { ...init, signal: own === null ? signal : AbortSignal.any([signal, own]) })
+  }
+  return { model, apiKey: key ?? null, apiBase, settings: target.settings, signal, fetch: ended }
 }
 
 function usageOf(usage: Usage | null | undefined): TokenUsage {

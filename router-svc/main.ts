@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import process from 'node:process'
 import { createCatalog } from '../shared/catalog/catalog.ts'
+import { handlersDirectory } from '../shared/config/handlers.ts'
 import { createSealer } from '../shared/config/secrets.ts'
 import { openCounters } from '../shared/counters/open.ts'
 import { openDataDirectory } from '../shared/data-directory.ts'
@@ -10,10 +11,13 @@ import { createMetrics } from '../shared/metrics.ts'
 import { createRedis } from '../shared/redis.ts'
 import { runService } from '../shared/service-process.ts'
 import { createCacheCounts } from './cache/cache-counts.ts'
+import { checkHandlers } from './handlers/load.ts'
 import { createObserver } from './observe.ts'
 import { createRouter, ROUTER_DEFAULTS } from './router.ts'
 
 await runService('router', process, async ({ bus, clock, log, settings, loaded, lifecycle }) => {
+  const handlers = handlersDirectory(settings.handlersDirectory, loaded.files)
+  await checkHandlers(loaded, handlers)
   // A router has a folder of its own: two that shared a spool would each deliver, and delete, the other's events.
   const data = openDataDirectory(join(settings.dataDirectory, 'router'))
   lifecycle.add({ name: 'data folder', stop: async () => data.release() })
@@ -46,6 +50,7 @@ await runService('router', process, async ({ bus, clock, log, settings, loaded, 
       ...ROUTER_DEFAULTS,
       lanes: [...ROUTER_DEFAULTS.lanes],
       spoolDirectory: join(data.path, 'spool'),
+      handlersDirectory: handlers,
       idempotencyKeep: settings.idempotencyKeep,
     },
   })

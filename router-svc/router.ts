@@ -28,11 +28,13 @@ import { createTokenCounter } from './count-tokens.ts'
 import { createTokens } from './credentials/tokens.ts'
 import { describeModels } from './describe-models.ts'
 import { createHandle } from './handle.ts'
+import { createHandlerLoader } from './handlers/load.ts'
 import { createIdempotency, KEEP_DEFAULT } from './idempotency.ts'
 import { createInternalCalls } from './internal-call.ts'
 import { createLoopLag } from './loop-lag.ts'
 import { noObserver, type Observer } from './observe.ts'
 import { createProviders } from './providers/index.ts'
+import type { Provider } from './providers/provider.ts'
 import { createRealtime, isSession, siblingRoute } from './realtime/realtime.ts'
 import { createMemoryResponses } from './responses/memory.ts'
 import { createRedisResponses } from './responses/redis.ts'
@@ -75,6 +77,8 @@ export interface RouterProcessSettings {
   /** Queue lanes this router serves. */
   lanes: string[]
   spoolDirectory: string
+  /** Where relative files of `custom_provider_map` are; absent = the working directory. */
+  handlersDirectory?: string
   spoolMaxBytes: number
   /** Calls at once; past it new ones are refused as `overloaded` and go to another router. */
   maxCalls: number
@@ -140,8 +144,14 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
   const selector = createSelector({ clock, random: deps.random, states, affinity, observe, log })
   let providers = createProviders()
   let ownProviders = '{}'
+  const handlers = createHandlerLoader({ directory: settings.handlersDirectory ?? '.' })
+  let handled: ReadonlyMap<string, Provider> = new Map()
+  /** Of the newest runtime: a module that was still loading when it came belongs to one that holds no more. */
+  let turns = 0
+  let loading: Promise<void> = Promise.resolve()
+  let refusedRuntime: string | null = null
   const compileDeps = {
-    providers: { get: (name: string) => providers.get(name) },
+    providers: { get: (name: string) => handled.get(name) ?? providers.get(name) },
     sealer: deps.sealer,
     env: deps.env,
     catalog: deps.catalog,
@@ -149,13 +159,13 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     tokens: createTokens({ http: deps.http }),
   }
   const bucket = await bus.bucket(bus.subjects.runtimeBucket)
-  const mirror = await bucket.mirror('runtime', (value) => {
-    if (value === undefined) return
-    const snapshot = value as RuntimeSnapshot
-    if (!readable(snapshot.v)) {
-      log.error({ version: snapshot.v }, 'the runtime is of a newer version than this router can read; the old one stays')
-      return
-    }
+  const refuseRuntime = (snapshot: RuntimeSnapshot, thrown: unknown): void => {
+    refusedRuntime = thrown instanceof Error ? thrown.message : String(thrown)
+    log.error({ error: refusedRuntime, revision: snapshot.revision }, 'the new runtime is refused; the old one stays')
+  }
+  const useRuntime = (snapshot: RuntimeSnapshot, found: ReadonlyMap<string, Provider>): void => {
+    const before = handled
+    handled = found
     try {
       const added = JSON.stringify(snapshot.providers ?? {})
       if (added !== ownProviders) {
@@ -164,6 +174,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
       }
       runtime = compileRuntime(snapshot, compileDeps)
       published = snapshot
+      refusedRuntime = null
       const routing = snapshot.settings.routing ?? DEFAULT_ROUTING
       states.use(snapshot.deployments, routing)
       void selector.use(routing)
@@ -176,12 +187,33 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
       }
       log.info({ revision: snapshot.revision, deployments: snapshot.deployments.length }, 'runtime in force')
     } catch (thrown) {
-      log.error(
-        { error: (thrown as Error).message, revision: snapshot.revision },
-        'the new runtime is refused; the old one stays',
-      )
+      handled = before
+      refuseRuntime(snapshot, thrown)
     }
+  }
+  const mirror = await bucket.mirror('runtime', (value) => {
+    if (value === undefined) return
+    const snapshot = value as RuntimeSnapshot
+    if (!readable(snapshot.v)) {
+      log.error({ version: snapshot.v }, 'the runtime is of a newer version than this router can read; the old one stays')
+      return
+    }
+    const turn = ++turns
+    const { handlers: files } = snapshot.settings
+    if (files === undefined) {
+      useRuntime(snapshot, new Map())
+      return
+    }
+    loading = handlers.providers(files).then(
+      (found) => {
+        if (turn === turns) useRuntime(snapshot, found)
+      },
+      (thrown: unknown) => {
+        if (turn === turns) refuseRuntime(snapshot, thrown)
+      },
+    )
   })
+  await loading
 
   const waiting = createWaitingRoom({ clock })
   const admission = createAdmission({
@@ -337,7 +369,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
   const fields = (): Record<string, number | string | boolean> => ({ inFlight, draining, ready: ready(), spool: spool.pending })
   const problem = (): string | null => {
     if (draining) return 'draining'
-    if (runtime === null) return 'no runtime yet'
+    if (runtime === null) return refusedRuntime ?? 'no runtime yet'
     if (spool.full) return 'the spool is full'
     return bus.ready ? null : 'the bus is away'
   }

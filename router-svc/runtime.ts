@@ -9,6 +9,7 @@ import { type RouteLimits, routeLimits } from './admission/route-limits.ts'
 import type { Credential } from './credentials/credential.ts'
 import { credentialOf } from './credentials/index.ts'
 import type { Tokens } from './credentials/tokens.ts'
+import { isHandled } from './handlers/handler.ts'
 import type { Provider, Target } from './providers/provider.ts'
 import { type AutoRouter, autoRouterOf } from './routing/auto/auto-router.ts'
 import type { DeploymentState } from './routing/deployment-state.ts'
@@ -26,6 +27,8 @@ export interface Route {
   /** What each request is proved with beside them; null = nothing. */
   readonly credential: Credential | null
   readonly apiBase: string | null
+  /** Opened, for a module of the operator's that asks with it; of all others it is in the headers. */
+  readonly key?: string | null
   /** The deployment's own, or the catalogue's for the model a wildcard was filled with. */
   readonly prices: Prices | null
   /** Why it cannot serve, found at compile time (no credential, no base URL). Null = it can. */
@@ -150,6 +153,7 @@ function compileRoute(deployment: Deployment, asked: string, deps: CompileDeps &
     headers,
     credential,
     apiBase: base,
+    ...(isHandled(provider) ? { key } : {}),
     prices: deployment.prices ?? deps.catalog.prices(deployment.provider, model),
     problem,
     tagPatterns,
@@ -167,10 +171,20 @@ function compileRoute(deployment: Deployment, asked: string, deps: CompileDeps &
       additionalDropParams: deployment.additionalDropParams,
       allowedOpenaiParams: deployment.allowedOpenaiParams,
       maxOutputTokens: deployment.maxOutputTokens ?? facts?.maxOutputTokens ?? null,
-      settings: credential?.settings === undefined ? deployment.settings : { ...credential.settings, ...deployment.settings },
+      settings: isHandled(provider)
+        ? openedSettings(deployment, deps.sealer)
+        : credential?.settings === undefined
+          ? deployment.settings
+          : { ...credential.settings, ...deployment.settings },
       clientHeaders: {},
     },
   }
+}
+
+/** Secrets among the settings, as a module of the operator's gets them. */
+function openedSettings({ settings }: Deployment, sealer: Sealer): Record<string, unknown> {
+  const opened = Object.entries(settings).map(([name, value]) => [name, typeof value === 'string' ? sealer.open(value) : value])
+  return Object.fromEntries(opened)
 }
 
 /** The catalogue's word, and the deployment's own (`model_info.supports_vision: false`) over it. */

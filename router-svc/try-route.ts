@@ -5,7 +5,7 @@ import type { GatewayError } from '../shared/errors.ts'
 import { type Admission, mustEnter } from './admission/admission.ts'
 import { answerHeaders } from './answer-headers.ts'
 import { attempt } from './attempt.ts'
-import { attemptLocal, isLocal } from './attempt-local.ts'
+import { attemptLocal, costsNothing, isLocal } from './attempt-local.ts'
 import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, openAttempt, type StreamOutput } from './attempt-result.ts'
 import type { Call } from './call.ts'
 import { promptText, type TokenCounter } from './count-tokens.ts'
@@ -59,7 +59,7 @@ export function prepare(
 
 /** A router that dies from here on leaves word of what it did to the next process with its spool. */
 function note(deps: TryDeps, call: Call, route: Route): null | Promise<null> {
-  if (isLocal(call, route)) return null
+  if (costsNothing(call, route)) return null
   const open = openAttempt(route, call.attempts.length, deps.clock.now())
   let written = false
   let resume = (): void => {

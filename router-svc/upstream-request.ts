@@ -101,12 +101,19 @@ export function conversationOf(
 ): { sent: Sent; conversation: Conversation<unknown> } | null {
   const adapter = adapterOf(call, route)
   if (adapter.converse === undefined) return null
-  const asked = requestFor(call, route)
-  const { request, names } = inPlainWords(call, adapter, asked, route.target) ?? { request: asked, names: null }
+  const sent = unsent(call, route)
+  const { request } = sent
   const context = { id: `chatcmpl-${call.message.callId}`, created: Math.floor(now / 1000), model: route.model, request }
   const conversation = adapter.converse(request, targetFor(call, route), context)
   if (conversation === null) return null
-  return { sent: { request, upstream: NOT_SENT, names }, conversation }
+  return { sent, conversation }
+}
+
+/** What whoever gets no bytes of one request is asked. */
+export function unsent(call: Call, route: Route): Sent {
+  const asked = requestFor(call, route)
+  const { request, names } = inPlainWords(call, adapterOf(call, route), asked, route.target) ?? { request: asked, names: null }
+  return { request, upstream: NOT_SENT, names }
 }
 
 /** In the place of the one request there is not. */

@@ -18,7 +18,7 @@ export const UNAVAILABLE: Readonly<Record<string, Unavailable>> = {
   palm: { ended: '2024-10', instead: 'use gemini/<model>' },
   custom: {
     instead:
-      'a custom handler of LiteLLM is a Python class, which cannot be loaded here; serve the model by OpenAI’s protocol and use custom_openai/<model> with its api_base',
+      'name a provider of your own in litellm_settings.custom_provider_map, whose custom_handler is a JavaScript or TypeScript module (LiteLLM’s are Python classes, which cannot be loaded here), or serve the model by OpenAI’s protocol and use custom_openai/<model> with its api_base',
   },
 }
 

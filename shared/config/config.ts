@@ -1,5 +1,6 @@
 import { STRATEGIES } from '../../proto/routing.ts'
 import { check, flag, numeric, type SchemaProblem, textOrList, z } from '../schema.ts'
+import { customProviderMap } from './handlers.ts'
 import { ownProviders } from './own-providers.ts'
 import { passThroughEndpoint } from './pass-through.ts'
 import {
@@ -197,6 +198,9 @@ const litellmSettings = z.looseObject({
     .record(z.string(), z.union([numeric({ min: 0 }), margin]))
     .nullish()
     .describe('What is added to the cost of every call, by provider or `global`: a share, or percentage and fixed_amount.'),
+  custom_provider_map: customProviderMap()
+    .nullish()
+    .describe('Providers of one’s own: [{provider: mine, custom_handler: ./mine.mjs}] serves models mine/….'),
   drop_params: flag().nullish().describe('Leave out parameters a provider does not support instead of refusing; default false.'),
   num_retries: count().nullish().describe('Tries after the first; default 2. The one in router_settings beats it.'),
   request_timeout: seconds().nullish().describe('Seconds for a whole call; default 600. timeout in router_settings beats it.'),

@@ -47,7 +47,10 @@ export function inspect(tree: Record<string, unknown>, catalog: Catalog): Findin
   names(findings, tree['general_settings'], ['general_settings'], fieldNames(shape.general_settings), KNOWN_GENERAL_SETTINGS)
   names(findings, tree['turnpike_settings'], ['turnpike_settings'], fieldNames(shape.turnpike_settings), new Set())
   const entries = listOf(tree['model_list'])
-  const own = Object.keys(mappingOf(mappingOf(tree['turnpike_settings'])['providers']))
+  const handled = listOf(mappingOf(tree['litellm_settings'])['custom_provider_map']).map((one) =>
+    String(mappingOf(one)['provider']),
+  )
+  const own = [...Object.keys(mappingOf(mappingOf(tree['turnpike_settings'])['providers'])), ...handled]
   for (const [index, entry] of entries.entries()) model(findings, mappingOf(entry), ['model_list', index], catalog, own)
   identities(findings, entries)
   weights(findings, entries)

@@ -32,6 +32,8 @@ export interface ProcessSettings {
   saltKey: string | null
   /** Files of this process (spool, own database). `TURNPIKE_DATA`, `turnpike_settings.data_directory`, `.turnpike`. */
   dataDirectory: string
+  /** Where relative files of `custom_provider_map` are. `TURNPIKE_HANDLERS`; null = beside the configuration file. */
+  handlersDirectory: string | null
   /** `LITELLM_LOG`, `turnpike_settings.log_level`, `info`. */
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
   /** Milliseconds running calls may take after a stop signal. `TURNPIKE_DRAIN_TIMEOUT` (seconds), `turnpike_settings.drain_timeout`, 15 min. */
@@ -111,6 +113,7 @@ export function processSettings(env: Environment, config: Config): ProcessSettin
     masterKey,
     saltKey,
     dataDirectory: variable('TURNPIKE_DATA') ?? own.data_directory ?? '.turnpike',
+    handlersDirectory: variable('TURNPIKE_HANDLERS'),
     logLevel: logLevel(variable('LITELLM_LOG'), warnings) ?? own.log_level ?? 'info',
     drainLimit: (number('TURNPIKE_DRAIN_TIMEOUT', own.drain_timeout) ?? DRAIN_SECONDS) * 1000,
     bodyLimit: Math.floor((config.general_settings.max_request_size_mb ?? BODY_MEGABYTES) * 1024 * 1024),

@@ -18,6 +18,7 @@ import {
   type ModelInfo,
 } from './config.ts'
 import { foundProviders } from './found.ts'
+import { handlersOf } from './handlers.ts'
 import { isPriceName, KNOWN_PARAMS, OPENAI_PARAMS } from './known.ts'
 import { passThroughOf } from './pass-through.ts'
 import { deploymentPrices } from './prices.ts'
@@ -37,6 +38,8 @@ export interface DeploymentOptions {
   fromDatabase?: boolean
   /** Providers that the configuration adds to the table. */
   providers?: readonly string[]
+  /** Those of them that get every parameter as a setting. */
+  handled?: readonly string[]
   /** `litellm_settings.drop_params`: holds where the deployment does not say. */
   dropParams?: boolean
 }
@@ -92,6 +95,7 @@ export function deploymentsOf(
         catalog,
         credentials: config.credential_list,
         providers: ownNames(config),
+        handled: handledNames(config),
         dropParams: config.litellm_settings.drop_params ?? false,
       })
       const fromFile = withFileEnvironment(deployment, config, sealer)
@@ -105,9 +109,14 @@ export function deploymentsOf(
   )
 }
 
+/** Those that modules of the operator's answer for. */
+function handledNames({ litellm_settings: { custom_provider_map: map } }: Config): string[] {
+  return (map ?? []).map(({ provider }) => provider)
+}
+
 /** Names of providers that the configuration adds to the table. */
 export function ownNames(config: Config): string[] {
-  return Object.keys(config.turnpike_settings.providers ?? {})
+  return [...Object.keys(config.turnpike_settings.providers ?? {}), ...handledNames(config)]
 }
 
 /**
@@ -128,7 +137,7 @@ export function deploymentOf(given: unknown, env: Environment, sealer: Sealer, o
   }
 
   const { provider, model } = target
-  const sorted = sortParams(params, provider, sealer)
+  const sorted = sortParams(params, provider, sealer, options.handled?.includes(provider) ?? false)
   const baseModel = params.base_model ?? info.base_model ?? null
   const known = pricedAs(baseModel, provider, model, catalog)
   const facts = catalog.facts(known.provider, known.model)
@@ -254,6 +263,7 @@ export function settingsOf(config: Config, sealer: Sealer, env: Environment = {}
     countersAway: own.counters_away ?? 'refuse',
     ...(own.provider_object_ids === true ? { providerObjectIds: true as const } : {}),
     ...passThroughOf(general, sealer),
+    ...handlersOf(calls.custom_provider_map),
     providerBudgets: [],
     enforcedParams: general.enforced_params ?? [],
     serviceAccountEnforcedParams: general.service_account_settings?.enforced_params ?? [],
@@ -289,13 +299,14 @@ function groupName(route: string): string {
  * Where a parameter goes that `config.ts` does not declare:
  * - OpenAI request parameters → `defaults`, used where the client sends none;
  * - names that are LiteLLM's or one provider's own (regions, cloud credentials, prices) → `settings`, read by that adapter, secrets
- *   sealed; and everything for the mock, whose parameters all are its own;
+ *   sealed; and everything for the mock and for modules of the operator's, whose parameters all are their own;
  * - any other name → `extraBody`: a parameter of the provider (`top_k`, `num_ctx`) that we need not know to pass on.
  */
 function sortParams(
   params: DeploymentParams,
   provider: string,
   sealer: Sealer,
+  handled: boolean,
 ): { defaults: Record<string, unknown>; settings: Record<string, unknown>; extraBody: Record<string, unknown> } {
   const declared = new Set(fieldNames(deploymentParamsSchema))
   const defaults: Record<string, unknown> = {}
@@ -304,7 +315,8 @@ function sortParams(
   for (const [name, value] of Object.entries(params)) {
     if (declared.has(name) || value === null || value === undefined || isPriceName(name)) continue
     if (OPENAI_PARAMS.has(name)) defaults[name] = value
-    else if (KNOWN_PARAMS.has(name) || PROVIDERS[provider]?.protocol === 'mock') settings[name] = sealedParam(name, value, sealer)
+    else if (handled || KNOWN_PARAMS.has(name) || PROVIDERS[provider]?.protocol === 'mock')
+      settings[name] = sealedParam(name, value, sealer)
     else extraBody[name] = value
   }
   return { defaults, settings, extraBody }

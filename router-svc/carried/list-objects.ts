@@ -1,4 +1,5 @@
 import { type KeptObject, type ObjectKind, ownersOf } from '../../proto/objects.ts'
+import { OWN } from '../../proto/own-batches.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import { type Fields, isFields } from '../providers/json.ts'
 import type { CarriedAnswer, CarriedRequest, CarriedTools } from './carrier.ts'
@@ -54,6 +55,8 @@ async function refreshed(objects: readonly KeptObject[], tools: CarriedTools): P
     objects.map(async (object) => {
       if (!moving.has(object)) return object
       try {
+        if (object.deploymentId === OWN)
+          return { ...object, facts: (await tools.objects.own({ ask: 'read batch', id: object.id })).object ?? object.facts }
         const route = tools.objects.routeOf(object.deploymentId)
         const facts = await lookAt(tools, route, object)
         const { kind, deploymentId, id, provider } = object

@@ -297,6 +297,16 @@ describe.each(MODES)('%s', (mode) => {
     const narrow = await gateway.generateKey({ models: ['gpt-4o'] })
     const refused = await post('/mistral/v1/chat/completions', { model: 'dear', messages: [] }, { 'x-litellm-api-key': narrow })
     expect(refused.status).toBe(403)
+    const hidden = async (body: string | Buffer) =>
+      (
+        await call('/mistral/v1/chat/completions', {
+          method: 'POST',
+          body,
+          headers: { 'content-type': 'application/json', 'x-litellm-api-key': narrow },
+        })
+      ).status
+    expect(await hidden(`\ufeff${' '.repeat(100)}{"model":"dear","messages":[]}`)).toBe(403)
+    expect(await hidden(Buffer.from('{"model":"dear","messages":[]}', 'utf16le'))).toBe(400)
     const seen = upstream.seen.length
     const poor = await gateway.generateKey({ max_budget: 0.000001 })
     const broke = await post('/mistral/v1/chat/completions', { model: 'dear', messages: [] }, { 'x-litellm-api-key': poor })

@@ -147,11 +147,15 @@ function requestOf(call: Call, row: CarriedEndpoint, carried: CarriedCall): Carr
   }
 }
 
+/** Blanks of JSON, and the mark of UTF-8 that some write before it: whatever a provider reads over. */
+const NO_WORD: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 0xbf])
+const OPENING = 0x7b
+
 function objectOf(body: Uint8Array): Record<string, unknown> | null {
   // Files can be large, and are no objects.
-  if (body.length === 0 || !/^\s*\{/.test(Buffer.from(body.subarray(0, 64)).toString('latin1'))) return null
+  if (body[body.findIndex((byte) => !NO_WORD.has(byte))] !== OPENING) return null
   try {
-    const value: unknown = JSON.parse(Buffer.from(body).toString('utf8'))
+    const value: unknown = JSON.parse(new TextDecoder().decode(body))
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null
   } catch {
     return null

@@ -17,6 +17,9 @@ export const passThrough: Carrier = {
     const site = siteOf(request)
     const rest = restOf(request)
     const named = await modelNamed(site, rest, request)
+    if (named === null && !find.anyModel && isUnreadable(request)) {
+      throw new GatewayError('bad_request', 'The body is not a JSON object, and this API key may not use every model.')
+    }
     if (request.ownCredentials === true) return ownCredentials(site, named, find)
     const { route, group } = routeFor(site, rest, named, find)
     if (named === null) return { route, model: site.providers[0], modelGroup: site.providers[0] }
@@ -56,6 +59,11 @@ async function modelNamed(site: Site, rest: string, request: CarriedRequest): Pr
   const body = request.json() ?? (await request.form())
   const named = body?.['model'] ?? body?.['model_id'] ?? body?.['speech_model']
   return typeof named === 'string' && named !== '' ? named : null
+}
+
+/** It says that it is JSON and cannot be read: the model it may name cannot be checked. */
+function isUnreadable({ body, headers, json }: CarriedRequest): boolean {
+  return body.length > 0 && (headers['content-type'] ?? '').includes('json') && json() === null
 }
 
 /**

@@ -148,7 +148,7 @@ class LocalTry {
     const body = bytesOf(call.dialect.encodeResponse(shown, answeringModel(call), call.request))
     const contentType = call.dialect.contentType?.(shown, call.request) ?? 'application/json'
     this.#record.firstTokenAt = clock.now()
-    const record = closeAttempt(this.#record, this.#deps, 'success', null, usageOf(made.response.usage))
+    const record = closeAttempt(this.#record, this.#deps, 'success', null, usageOf(made.response))
     return { kind: 'answered', record, headers: {}, body, contentType }
   }
 
@@ -326,6 +326,8 @@ function contextOf({ model, key, apiBase, target }: Route, signal: AbortSignal):
   return { model, apiKey: key ?? null, apiBase, settings: target.settings, signal, fetch: ended }
 }
 
-function usageOf(usage: Usage | null | undefined): TokenUsage {
+function usageOf(response: { usage?: unknown; billing?: TokenUsage }): TokenUsage {
+  if (response.billing !== undefined) return response.billing
+  const usage = response.usage as Usage | null | undefined
   return usage === null || usage === undefined ? estimate(0) : tokensOf(usage)
 }

@@ -1,11 +1,18 @@
+import { inflateSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
+import type { Mode } from '../../proto/endpoints.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { ChatChunk, ChatResponse } from '../canonical/chat.ts'
 import type { CompletionResponse } from '../canonical/completion.ts'
 import type { EmbeddingResponse } from '../canonical/embedding.ts'
+import type { ImageResponse } from '../canonical/image.ts'
+import type { RerankResponse } from '../canonical/rerank.ts'
+import type { SpeechResponse } from '../canonical/speech.ts'
 import { isLocal, type LocalAnswer, type LocalStep, mock, mockRequested } from './mock.ts'
 import { openai } from './openai.ts'
+import { wavOf } from './own-speech.ts'
 import { foldChunks } from './provider.suite.ts'
+import { soundLength } from './sound-length.ts'
 
 const DEPS = { clock: { now: () => 1_700_000_000_000 }, random: () => 0.5, callId: 'id' }
 const NOTHING: { settings: Record<string, unknown>; mockResponse: string | null } = { settings: {}, mockResponse: null }
@@ -31,6 +38,57 @@ function failure(answered: LocalAnswer): GatewayError {
   if (answered.kind !== 'failure') throw new Error(answered.kind)
   return answered.error
 }
+
+describe('the mock of what is no text', () => {
+  const sound = wavOf(Buffer.alloc(48_000), 24_000)
+  const media = (mode: Mode, request: object, deployment = NOTHING) =>
+    whole(mock.answer(mode, { model: 'mock', ...request }, deployment, DEPS)).response as unknown as Record<string, unknown>
+
+  it('makes pictures that are PNG, as many as are asked for, in the form that is asked for', () => {
+    const { data, billing } = media('image', { prompt: 'a cat', n: 2, size: '512x512' }) as unknown as ImageResponse
+    expect(data).toHaveLength(2)
+    const bytes = Buffer.from(data[0]?.b64_json as string, 'base64')
+    expect(bytes.subarray(1, 4).toString()).toBe('PNG')
+    expect(inflateSync(bytes.subarray(41, -16))).toHaveLength(64 * (1 + 64 * 3))
+    expect(data[0]?.url).toBe(`data:image/png;base64,${data[0]?.b64_json}`)
+    expect(billing?.units).toMatchObject({ 'image_out:512x512:standard': 2 })
+    expect(Object.keys((media('image_edit', { prompt: 'p', response_format: 'url' })['data'] as object[])[0] as object)).toEqual([
+      'url',
+      'revised_prompt',
+    ])
+    expect(() => media('image', { prompt: 'p', n: 11 })).toThrow("'n': at most 10")
+    expect(() => media('image', { prompt: 'p', stream: true })).toThrow('streams chats')
+  })
+
+  it('speaks a WAV as long as the text, and hears how long a sound is', () => {
+    const { audio, contentType, billing } = media('speech', { input: 'hello', voice: 'a' }) as unknown as SpeechResponse
+    expect(contentType).toBe('audio/wav')
+    expect(soundLength(audio)).toEqual({ milliseconds: 300, exact: true })
+    expect(billing?.units).toEqual({ character_in: 5 })
+    const file = { name: 'a.wav', type: 'audio/wav', bytes: sound }
+    expect(media('transcription', { file }, { settings: {}, mockResponse: 'hello there' })).toMatchObject({
+      text: 'hello there',
+      billing: { units: { audio_ms_in: 1000 } },
+    })
+    expect(media('translation', { file, response_format: 'srt' })['raw']).toContain('00:00:00,000 --> 00:00:01,000')
+  })
+
+  it('ranks by shared words, and flags what it is told to', () => {
+    const documents = ['about cats', { text: 'Where is Vienna' }, 'is it']
+    const { results } = media('rerank', { query: 'where is Vienna?', documents, top_n: 2 }) as unknown as RerankResponse
+    expect(results).toEqual([
+      { index: 1, relevance_score: 1 },
+      { index: 2, relevance_score: 1 / 3 },
+    ])
+    expect(media('moderation', { input: ['a', 'b'] })['results']).toMatchObject([{ flagged: false }, { flagged: false }])
+    expect(media('moderation', { input: 'a', mock_response: 'flagged' })['results']).toMatchObject([{ flagged: true }])
+  })
+
+  it('fails as it is told to', () => {
+    const failed = mock.answer('image', { model: 'm', prompt: 'p', mock_response: 'litellm.RateLimitError' }, NOTHING, DEPS)
+    expect(failure(failed)).toMatchObject({ code: 'provider_rate_limited', status: 429 })
+  })
+})
 
 describe('the mock', () => {
   it('answers the same every time, echoing the question, at a lifelike pace', () => {

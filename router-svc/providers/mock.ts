@@ -4,6 +4,7 @@ import type { ChatChunk, ChatRequest, ChatResponse, ToolCall, Usage } from '../c
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../canonical/completion.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
 import { chatFromCompletion, completionChunkFromChat, completionFromChat } from './completion-from-chat.ts'
+import { type MockMediaResponse, mockMedia } from './mock/media.ts'
 import { type MockDeployment, type MockScript, mockError, mockScript } from './mock/script.ts'
 import { vectorAs } from './openai/response.ts'
 import type { Adapter, Provider } from './provider.ts'
@@ -28,7 +29,7 @@ export type LocalStep = { delay: number; chunk: ChatChunk | CompletionChunk } | 
  * complete when they run out. Waiting is the caller's, on its clock.
  */
 export type LocalAnswer =
-  | { kind: 'whole'; delay: number; response: ChatResponse | CompletionResponse | EmbeddingResponse }
+  | { kind: 'whole'; delay: number; response: ChatResponse | CompletionResponse | EmbeddingResponse | MockMediaResponse }
   | { kind: 'failure'; delay: number; error: GatewayError }
   | { kind: 'stream'; steps: Iterable<LocalStep> }
 
@@ -54,10 +55,25 @@ export const mock: LocalProvider = {
   chat: offered('chat'),
   completion: offered('completion'),
   embedding: offered('embedding'),
+  rerank: offered('rerank'),
+  moderation: offered('moderation'),
+  image: offered('image'),
+  image_edit: offered('image_edit'),
+  image_variation: offered('image_variation'),
+  speech: offered('speech'),
+  transcription: offered('transcription'),
+  translation: offered('translation'),
   decodeError: (status, _headers, body) => new GatewayError('provider_error', body, { status }),
   answer(mode, request, deployment, deps) {
     const script = mockScript(request, deployment)
     if (mode === 'embedding') return embed(request as EmbeddingRequest, script, deps)
+    const { callId } = deps
+    if (script.fail === null) {
+      const response = mockMedia(mode, request, script, { callId, created: Math.floor(deps.clock.now() / 1000) })
+      if (response !== null) return { kind: 'whole', delay: paced(script.latency, script, deps), response }
+    } else if (mode !== 'chat' && mode !== 'completion') {
+      return { kind: 'failure', delay: paced(script.latency, script, deps), error: mockError(script.fail) }
+    }
     const asChat = mode === 'completion' ? chatFromCompletion(request as CompletionRequest) : (request as ChatRequest)
     const answer = chat(asChat, script, deps)
     if (mode === 'chat') return answer

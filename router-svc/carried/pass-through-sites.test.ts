@@ -76,6 +76,15 @@ describe('where prefixes lead', () => {
     expect(url(prefix, route, rest)).toBe(expected)
   })
 
+  it.each(['evil.example%2F', 'evil.example%3F', 'evil.example%23', 'x@evil.example%2F', 'us-central1.evil.example%5C', '%zz'])(
+    'sends no token to a host that the location %s of a path would make',
+    (location) => {
+      expect(() => url('vertex_ai', VERTEX, `v1/projects/p/locations/${location}/publishers/google/models/m:predict`)).toThrow(
+        'The path names no location',
+      )
+    },
+  )
+
   it('prefers the place a path names', () => {
     const fit = SITES['vertex_ai']?.fit
     expect(fit?.(VERTEX, 'v1/projects/p/locations/us-central1/x')).toBe(2)

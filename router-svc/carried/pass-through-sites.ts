@@ -1,4 +1,5 @@
-import { hostOf } from '../providers/vertex/models.ts'
+import { GatewayError } from '../../shared/errors.ts'
+import { hostOf, isLocation } from '../providers/vertex/models.ts'
 import type { Route } from '../runtime.ts'
 
 /** Whose protocol the answers of a site speak, as far as usage is read from them (usage-readers.ts). */
@@ -33,7 +34,7 @@ const vertex: Site = {
   providers: ['vertex_ai', 'vertex_ai_beta'],
   protocol: 'gemini',
   url: vertexUrl,
-  model: /^(.*\/models\/|models\/|.*\/endpoints\/)([^/:]+)/,
+  model: /^(.*\/models\/|models\/|.*\/endpoints\/)((?:(?!%3a)[^/:])+)/i,
   fit(route, rest) {
     const asked = VERTEX.exec(rest)
     const own = VERTEX.exec(baseOf(route))
@@ -50,11 +51,17 @@ function vertexUrl(route: Route, rest: string): string {
   const place = VERTEX.exec(rest) ?? own
   const root =
     given === null
-      ? `https://${hostOf(place === null ? 'global' : decodeURIComponent(place[2] as string))}`
+      ? `https://${hostOf(place === null ? 'global' : locationIn(place[2] as string))}`
       : given.replace(/\/projects\/.*$/, '').replace(/\/v\d+(?:(?:beta|alpha)\d*)?$/, '')
   const [, version = 'v1', path = rest] = /^(v\d\w*)\/(.*)$/s.exec(rest) ?? []
   const inPlace = own === null || VERTEX.test(path) ? path : `${own[0]}/${path}`
   return `${root}/${version}/${inPlace}`
+}
+
+/** It becomes part of a host that gets our token: anything but a location's name could be somebody else's host. Throws GatewayError `bad_request`. */
+function locationIn(segment: string): string {
+  if (isLocation(segment)) return segment
+  throw new GatewayError('bad_request', `The path names no location of Google's: ${segment}.`)
 }
 
 /** Of Bedrock's paths, those that agents' own host serves (https://docs.aws.amazon.com/bedrock/latest/APIReference). */
@@ -66,7 +73,7 @@ const ARN_REGION = /arn(?::|%3A)aws[\w-]*(?::|%3A)bedrock(?::|%3A)([a-z0-9-]+)(?
 const bedrock: Site = {
   providers: ['bedrock', 'bedrock_converse'],
   protocol: 'bedrock',
-  model: /^(model\/)([^/]+)/,
+  model: /^(model\/)([^/]+)/i,
   fit(route, rest) {
     const asked = ARN_REGION.exec(rest)?.[1]
     return asked !== undefined && baseOf(route).includes(`.${asked}.`) ? 1 : 0
@@ -97,7 +104,7 @@ export const SITES: Readonly<Record<string, Site>> = {
   openai,
   openai_passthrough: openai,
   anthropic: { providers: ['anthropic'], protocol: 'openai', url: versionless },
-  gemini: { providers: ['gemini'], protocol: 'gemini', url: versionless, model: /^(.*\/models\/|models\/)([^/:]+)/ },
+  gemini: { providers: ['gemini'], protocol: 'gemini', url: versionless, model: /^(.*\/(?:tuned)?models\/|(?:tuned)?models\/)((?:(?!%3a)[^/:])+)/i },
   'vertex_ai/discovery': { ...vertex, url: (_, rest) => `https://discoveryengine.googleapis.com/${rest}` },
   vertex_ai: vertex,
   'vertex-ai': vertex,
@@ -106,13 +113,13 @@ export const SITES: Readonly<Record<string, Site>> = {
     providers: ['azure', 'azure_text'],
     protocol: 'openai',
     url: (route, rest) => `${baseOf(route).replace(/\/openai(?:\/.*)?$/, '')}/${rest}`,
-    model: /^((?:.*\/)?deployments\/)([^/]+)/,
+    model: /^((?:.*\/)?deployments\/)([^/]+)/i,
   },
   azure_ai: {
     providers: ['azure_ai'],
     protocol: 'openai',
     url: (route, rest) => `${baseOf(route).replace(/\/(?:models|openai|anthropic|providers|v1)(?:\/.*)?$/, '')}/${rest}`,
-    model: /^((?:.*\/)?deployments\/)([^/]+)/,
+    model: /^((?:.*\/)?deployments\/)([^/]+)/i,
   },
   cohere: {
     providers: ['cohere', 'cohere_chat'],

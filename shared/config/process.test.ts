@@ -24,6 +24,7 @@ describe('processSettings', () => {
       masterKey: null,
       saltKey: null,
       dataDirectory: '.turnpike',
+      handlersDirectory: null,
       logLevel: 'info',
       drainLimit: 900_000,
       bodyLimit: 134_217_728,

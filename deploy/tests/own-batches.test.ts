@@ -201,6 +201,14 @@ describe.each(MODES)('%s', (mode) => {
     }
   })
 
+  it('keeps 20 MB of input, and gives it back as it was', async () => {
+    const lines = Array.from({ length: 40 }, (_, n) => line(`l${n}`, 'deep', 'x'.repeat(500_000)))
+    const id = await uploaded(mine, lines)
+    const text = await (await mine.files.content(id)).text()
+    expect(text === lines.map((one) => JSON.stringify(one)).join('\n')).toBe(true)
+    expect(await mine.files.retrieve(id)).toMatchObject({ id, bytes: text.length, status: 'processed' })
+  })
+
   it('tells what is wrong with an input, line by line', async () => {
     const other = { ...(line('c', 'deep', 'x') as object), url: '/v1/embeddings' }
     // Without lines that say so, the client says whose it is.

@@ -107,6 +107,8 @@ export type CarriedAnswer =
       through?: Through
       meter?: Meter
     }
+  /** What we keep ourselves, piece by piece; null = that was all. `next` rejects with GatewayError. */
+  | { kind: 'pieces'; headers: Record<string, string>; next(): Promise<Uint8Array | null> }
   | { kind: 'answer'; status: number; headers: Record<string, string>; body: string | Uint8Array; usage?: TokenUsage }
 
 /** Changes an answer on its way. */

@@ -227,12 +227,18 @@ async function attempt(
       const closed = closeAttempt(record, deps, refused === null ? 'success' : 'failure', refused, answer.usage)
       return { record: closed, route, error: null, answer: { status, headers, body: bytes }, status, headers: {} }
     }
-    const upstream = await proved(deps, route, answer.upstream)
     const open = (headers: Record<string, string>, status: number): void => {
       record.firstTokenAt = clock.now()
       const all = { ...answerHeaders(call, route, null, clock.monotonic()), ...headers }
       reply.start(all, booking(deps.codec, call, record, deps.routerId), status)
     }
+    if (answer.kind === 'pieces') {
+      open(answer.headers, 200)
+      await sendPieces(answer, call, reply, stopped)
+      closeAttempt(record, deps, 'success', null)
+      return { record, route, error: null, answer: null, status: 200, headers: {} }
+    }
+    const upstream = await proved(deps, route, answer.upstream)
     const limits = { silence: settings.stallTimeout, firstByte: Math.min(total, settings.streamTimeout) }
     const sent = await forward(deps, { upstream, answer, call, reply, open, stopped, limits })
     const { status, headers } = sent
@@ -261,6 +267,27 @@ async function attempt(
     if (record.usage !== undefined && route.prices !== null)
       record.cost = costOf(record.usage, route.prices, { elapsed: record.endedAt - record.startedAt }).total
     deps.observe.attempt(call, record)
+  }
+}
+
+/** The next piece is asked for when the client takes more. Rejects with GatewayError. */
+async function sendPieces(
+  answer: CarriedAnswer & { kind: 'pieces' },
+  { incoming }: Call,
+  reply: Reply,
+  stopped: Promise<never>,
+): Promise<void> {
+  try {
+    for (;;) {
+      const piece = await Promise.race([stopped, answer.next()])
+      if (piece === null) return
+      const writable = new Promise<void>((resolve) => {
+        incoming.onWritable = resolve
+      })
+      if (!reply.write(piece)) await Promise.race([stopped, writable])
+    }
+  } finally {
+    incoming.onWritable = null
   }
 }
 

@@ -193,16 +193,18 @@ function createAsked(request: CarriedRequest, { fileId, body }: OwnCall & { what
   }
 }
 
-/** All of it: a file of results is read by one who wants it whole. */
 async function content(id: string, tools: CarriedTools): Promise<CarriedAnswer> {
   await tools.objects.own({ ask: 'read file', id })
-  const parts: Uint8Array[] = []
-  for (;;) {
-    const { content: part } = await tools.objects.own({ ask: 'read part', id, part: parts.length })
-    if (part == null) break
-    parts.push(part)
+  let part = 0
+  return {
+    kind: 'pieces',
+    headers: { 'content-type': 'application/octet-stream' },
+    async next() {
+      const { content: piece } = await tools.objects.own({ ask: 'read part', id, part })
+      part += 1
+      return piece ?? null
+    },
   }
-  return { kind: 'answer', status: 200, headers: { 'content-type': 'application/octet-stream' }, body: Buffer.concat(parts) }
 }
 
 /** Seconds OpenAI allows in `expires_after`. */

@@ -1,6 +1,7 @@
 import type { Deployment } from '../../proto/deployment.ts'
 import type { Credential } from './credential.ts'
 import type { CredentialDeps } from './index.ts'
+import { tokenHeaders } from './token-headers.ts'
 import type { Tokens } from './tokens.ts'
 
 /** Serverless endpoints, one host a model, know no `api-key`. */
@@ -95,14 +96,5 @@ function fetchedToken(
   const url = `${authority.replace(/\/+$/, '')}/${encodeURIComponent(tenant)}/oauth2/v2.0/token`
   const form = { grant_type: 'client_credentials', client_id: client, client_secret: secret, scope }
   const token = tokens.of({ id: JSON.stringify([url, form]), issuer: 'Entra ID', request: () => ({ url, form }) })
-  return {
-    headers(_, now) {
-      const held = token(now)
-      return typeof held === 'string' ? headersOf(held) : held.then(headersOf)
-    },
-  }
-}
-
-function headersOf(token: string): Record<string, string> {
-  return { authorization: `Bearer ${token}` }
+  return tokenHeaders(token)
 }

@@ -2,6 +2,7 @@ import type { Deployment } from '../../proto/deployment.ts'
 import type { Credential } from './credential.ts'
 import type { CredentialDeps, CredentialMaker } from './index.ts'
 import { settingOf, variableOf } from './settings.ts'
+import { tokenHeaders } from './token-headers.ts'
 
 /**
  * Databricks: a personal access token, or tokens fetched for a service principal (`client_id`, `client_secret`) from the workspace itself. What
@@ -40,16 +41,7 @@ function principal(host: string, client: string, secret: string, { tokens }: Cre
   const headers = { authorization: `Basic ${Buffer.from(`${client}:${secret}`).toString('base64')}` }
   const id = JSON.stringify([url, client, secret])
   const token = tokens.of({ id, issuer: 'Databricks', request: () => ({ url, form, headers }) })
-  return {
-    headers(_, now) {
-      const held = token(now)
-      return typeof held === 'string' ? bearer(held) : held.then(bearer)
-    },
-  }
-}
-
-function bearer(token: string): Record<string, string> {
-  return { authorization: `Bearer ${token}` }
+  return tokenHeaders(token)
 }
 
 /** `https://workspace` of an address someone gave, with or without scheme and path; null when nobody did. */

@@ -2,7 +2,8 @@ import { GatewayError } from '../../shared/errors.ts'
 import type { HttpClient, OutgoingRequest } from '../../shared/http/client.ts'
 import { exchange } from '../../shared/http/exchange.ts'
 import type { Credential } from './credential.ts'
-import type { Held, Tokens } from './tokens.ts'
+import { tokenHeaders } from './token-headers.ts'
+import { fieldsOf, type Held, type Tokens } from './tokens.ts'
 
 const LIMITS = { limit: 10_000, maxBytes: 1_000_000 }
 /** Where the answer tells no end; milliseconds. */
@@ -22,17 +23,7 @@ export interface TokenRequest {
 
 /** Bearer tokens of such an issuer. */
 export function bearerOf(tokens: Tokens, wanted: TokenRequest): Credential {
-  const token = tokens.kept(`token ${wanted.id}`, (now, http) => fetchToken(http, wanted, now))
-  return {
-    headers(_, now) {
-      const held = token(now)
-      return typeof held === 'string' ? headersOf(held) : held.then(headersOf)
-    },
-  }
-}
-
-function headersOf(token: string): Record<string, string> {
-  return { authorization: `Bearer ${token}` }
+  return tokenHeaders(tokens.kept(`token ${wanted.id}`, (now, http) => fetchToken(http, wanted, now)))
 }
 
 async function fetchToken(http: HttpClient, { issuer, member, request }: TokenRequest, now: number): Promise<Held<string>> {
@@ -46,13 +37,4 @@ async function fetchToken(http: HttpClient, { issuer, member, request }: TokenRe
   }
   const code = answer.status >= 500 ? 'provider_unavailable' : 'provider_authentication'
   throw new GatewayError(code, `${issuer} gave no token: HTTP ${answer.status}.`)
-}
-
-function fieldsOf(text: string): Readonly<Record<string, unknown>> {
-  try {
-    const parsed: unknown = JSON.parse(text)
-    return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : {}
-  } catch {
-    return {}
-  }
 }

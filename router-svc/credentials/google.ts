@@ -7,6 +7,7 @@ import { DEFAULT_LOCATION, hostOf, isLocation, isProject } from '../providers/ve
 import type { Credential } from './credential.ts'
 import type { CredentialDeps, CredentialMaker } from './index.ts'
 import { settingOf, variableOf } from './settings.ts'
+import { tokenHeaders } from './token-headers.ts'
 import type { Grant, Held, Tokens } from './tokens.ts'
 
 const SCOPE = 'https://www.googleapis.com/auth/cloud-platform'
@@ -87,12 +88,7 @@ function bearing(source: Source, quota: string, tokens: Tokens): Pick<Credential
     authorization: `Bearer ${held}`,
     ...(quota === '' ? {} : { 'x-goog-user-project': quota }),
   })
-  return {
-    headers(_, now) {
-      const held = token(now)
-      return typeof held === 'string' ? headersOf(held) : held.then(headersOf)
-    },
-  }
+  return tokenHeaders(token, headersOf)
 }
 
 /** The other kinds have this machine read files, run programs or ask addresses they name: not for whoever may add models. */

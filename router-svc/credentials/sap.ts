@@ -1,5 +1,6 @@
 import type { CredentialMaker } from './index.ts'
 import { variableOf } from './settings.ts'
+import { tokenHeaders } from './token-headers.ts'
 
 /**
  * SAP AI Core: the service key of an instance, whole (JSON with `clientid`, `clientsecret` and `url`), exchanged for tokens; and the resource group
@@ -15,12 +16,7 @@ export const sapCredential: CredentialMaker = (_, { key, env, tokens }) => {
   const form = { grant_type: 'client_credentials', client_id: client, client_secret: secret }
   const token = tokens.of({ id: JSON.stringify([url, form]), issuer: 'SAP AI Core', request: () => ({ url, form }) })
   const headersOf = (held: string) => ({ authorization: `Bearer ${held}`, 'ai-resource-group': group })
-  return {
-    headers(_request, now) {
-      const held = token(now)
-      return typeof held === 'string' ? headersOf(held) : held.then(headersOf)
-    },
-  }
+  return tokenHeaders(token, headersOf)
 }
 
 function serviceKey(source: string): { client: string; secret: string; url: string } | null {

@@ -108,7 +108,8 @@ function reasonOf(fields: Readonly<Record<string, unknown>>): string {
   return parts.length === 0 ? '' : ` (${parts.join(', ')})`
 }
 
-function fieldsOf(text: string): Readonly<Record<string, unknown>> {
+/** What an issuer answered; empty where it is no JSON object. */
+export function fieldsOf(text: string): Readonly<Record<string, unknown>> {
   try {
     const parsed: unknown = JSON.parse(text)
     return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : {}

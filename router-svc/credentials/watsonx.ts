@@ -2,6 +2,7 @@ import type { Deployment } from '../../proto/deployment.ts'
 import type { Credential } from './credential.ts'
 import type { CredentialDeps, CredentialMaker } from './index.ts'
 import { settingOf, variableOf } from './settings.ts'
+import { tokenHeaders } from './token-headers.ts'
 
 const IAM = 'https://iam.cloud.ibm.com/identity/token'
 const API_KEY_GRANT = 'urn:ibm:params:oauth:grant-type:apikey'
@@ -54,16 +55,7 @@ function exchanged(key: string, { env, tokens }: CredentialDeps): Credential | {
   const url = variableOf(env, 'WATSONX_IAM_URL') || IAM
   const form = { grant_type: API_KEY_GRANT, apikey: key }
   const token = tokens.of({ id: JSON.stringify([url, form]), issuer: 'IBM Cloud', request: () => ({ url, form }) })
-  return {
-    headers(_, now) {
-      const held = token(now)
-      return typeof held === 'string' ? bearer(held) : held.then(bearer)
-    },
-  }
-}
-
-function bearer(token: string): Record<string, string> {
-  return { authorization: `Bearer ${token}` }
+  return tokenHeaders(token)
 }
 
 /** `region_name` may be a continent that only routing knows; a region of IBM has two parts. */

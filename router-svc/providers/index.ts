@@ -82,7 +82,8 @@ const PROTOCOLS: Readonly<Record<ProviderRow['protocol'], (name: string, row: Pr
   cohere,
   jina,
   voyage,
-  mantle: (name, row) => ({ ...openai(name, { ...row, protocol: 'openai' }), auth: { type: 'made', kind: 'aws-mantle' } }),
+  mantle: (name, row) =>
+    withResponses({ ...openai(name, { ...row, protocol: 'openai' }), auth: { type: 'made', kind: 'aws-mantle' } }, row),
   mock: () => mock,
   'auto-router': autoRouter,
   ollama,

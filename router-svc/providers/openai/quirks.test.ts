@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { ChatRequest } from '../../canonical/chat.ts'
 import { providerOf } from '../index.ts'
 import { decodePieces } from '../provider.suite.ts'
-import type { Target } from '../provider.ts'
+import type { Provider, Target } from '../provider.ts'
 
 const hello: ChatRequest['messages'] = [{ role: 'user', content: 'Hi' }]
 
@@ -25,6 +25,45 @@ describe('what single providers are particular about', () => {
     expect(sent('moonshot', { temperature: 0.1 })['temperature']).toBe(0.1)
     expect(sent('moonshot', { temperature: 0.1, n: 2 })['temperature']).toBe(0.3)
     expect(sent('groq', { temperature: 1.5 })['temperature']).toBe(1.5)
+  })
+
+  it('Perplexity’s vectors are bytes, whatever a client would like; asked by its own names it answers in its own form', () => {
+    const { embedding, base } = providerOf('perplexity') as Provider & Required<Pick<Provider, 'embedding'>>
+    const target = {
+      provider: 'perplexity',
+      model: 'm',
+      base,
+      additionalDropParams: [],
+      allowedOpenaiParams: [],
+    } as unknown as Target
+    const bytes = Buffer.from(Int8Array.from([-128, 0, 127])).toString('base64')
+    const asked = (form: object) => {
+      const request = { model: 'g', input: 'Hi', ...form }
+      const { body } = embedding.encodeRequest(request, target)
+      const answer = Buffer.from(JSON.stringify({ data: [{ embedding: bytes }] }))
+      const read = embedding.decodeResponse(answer, {}, { id: '', created: 1, model: 'm', request })
+      return { sent: JSON.parse(String(body)).encoding_format, read: read.data[0]?.embedding }
+    }
+    const floats = Buffer.from(Float32Array.from([-128, 0, 127]).buffer).toString('base64')
+    expect(asked({})).toEqual({ sent: undefined, read: [-128, 0, 127] })
+    expect(asked({ encoding_format: 'float' })).toEqual({ sent: undefined, read: [-128, 0, 127] })
+    expect(asked({ encoding_format: 'base64' })).toEqual({ sent: undefined, read: floats })
+    expect(asked({ encoding_format: 'base64_int8' })).toEqual({ sent: 'base64_int8', read: bytes })
+  })
+
+  it('Bedrock’s models by OpenAI’s protocol are asked through the Responses API where a deployment says so', () => {
+    const mantle = providerOf('bedrock_mantle')
+    const served = mantle?.serve?.('responses/openai.gpt-oss-120b', { baseModel: null, settings: {}, info: {} } as never)
+    const target = {
+      provider: 'bedrock_mantle',
+      model: 'm',
+      base: 'https://m.test/v1',
+      additionalDropParams: [],
+      allowedOpenaiParams: [],
+    }
+    const sent = served?.provider?.chat?.encodeRequest({ model: 'g', messages: hello }, target as unknown as Target)
+    expect([served?.model, sent?.url]).toEqual(['openai.gpt-oss-120b', 'https://m.test/v1/responses'])
+    expect(mantle?.serve?.('openai.gpt-oss-120b', { baseModel: null, settings: {}, info: {} } as never)?.provider).toBeNull()
   })
 
   it('Moonshot is asked to call a tool, which it cannot be told', () => {

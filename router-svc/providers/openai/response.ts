@@ -106,18 +106,25 @@ export function decodeEmbedding(
   readError: ErrorReader,
 ): EmbeddingResponse {
   const answer = answerOf(body, headers, 'data', readError)
-  const base64 = context.request['encoding_format'] === 'base64'
   const data = (answer['data'] as unknown[]).map((raw, position) => {
     const item: Fields = isFields(raw) ? raw : {}
     return {
       ...item,
       object: 'embedding' as const,
       index: typeof item['index'] === 'number' ? item['index'] : position,
-      embedding: vectorAs(item['embedding'], base64),
+      embedding: vectorIn(item['embedding'], context.request['encoding_format'], row),
     }
   })
   const usage = usageIn(answer, row) ?? { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 }
   return { ...answer, object: 'list', data, model: modelOf(answer, context), usage }
+}
+
+/** Perplexity's vectors are signed bytes in base64. A client that asks for them by the provider's own name (`base64_binary`) gets its form. */
+function vectorIn(vector: unknown, form: unknown, { deviates }: ProviderRow): number[] | string {
+  const isPlain = deviates?.includes('vectors') !== true || typeof vector !== 'string'
+  if (isPlain) return vectorAs(vector, form === 'base64')
+  if (typeof form === 'string' && form !== 'float' && form !== 'base64') return vector
+  return vectorAs([...new Int8Array(Buffer.from(vector, 'base64'))], form === 'base64')
 }
 
 /**

@@ -153,9 +153,9 @@ export interface ProviderRow {
 /**
  * `finish_reason`: other words for it. `reasoning`: thinking under another name than `reasoning_content`. `usage`: not where OpenAI
  * puts it. `content`: lists of parts. `tool_calls`: objects for arguments, repeated or missing ids and indexes, "stop" after calls.
- * `role`: repeated in every delta.
+ * `role`: repeated in every delta. `vectors`: of signed bytes, in base64.
  */
-export type Deviation = 'finish_reason' | 'reasoning' | 'usage' | 'content' | 'tool_calls' | 'role'
+export type Deviation = 'finish_reason' | 'reasoning' | 'usage' | 'content' | 'tool_calls' | 'role' | 'vectors'
 
 /** A server an operator runs, speaking OpenAI's protocol through vLLM. */
 const VLLM = {
@@ -533,7 +533,8 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     modes: CHAT_AND_EMBEDDING,
     paths: { embedding: '/v1/embeddings' },
     noStreamOptions: true,
-    drop: ['user', 'service_tier'],
+    // It knows no floats: vectors are bytes in base64, whatever the client would like.
+    drop: ['user', 'service_tier', 'encoding_format=float', 'encoding_format=base64'],
     unsupported: [
       'tools',
       'tool_choice',
@@ -550,7 +551,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
       'modalities',
       'prediction',
     ],
-    deviates: ['usage', 'role'],
+    deviates: ['usage', 'role', 'vectors'],
   },
   cerebras: {
     protocol: 'openai',

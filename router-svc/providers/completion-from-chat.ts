@@ -1,7 +1,8 @@
 import { GatewayError } from '../../shared/errors.ts'
 import type { ChatChunk, ChatRequest, ChatResponse } from '../canonical/chat.ts'
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../canonical/completion.ts'
-import type { Adapter, Conversation, DecodeContext, UpstreamRequest } from './provider.ts'
+import type { Adapter, Conversation, DecodeContext, StreamDecoder, UpstreamRequest } from './provider.ts'
+import { wrappedStream } from './wrapped-stream.ts'
 
 /**
  * A chat adapter dressed as one for text completions: the prompt becomes a user message, the answer's text the completion. For
@@ -21,18 +22,7 @@ export function completionOverChat(
     decodeResponse: (body, headers, context) => completionFromChat(chat.decodeResponse(body, headers, chatContext(context))),
     ...(decodeStream === undefined
       ? {}
-      : {
-          decodeStream: (context) => {
-            const inner = decodeStream(chatContext(context))
-            return {
-              get done() {
-                return inner.done
-              },
-              push: (event) => inner.push(event).map(completionChunkFromChat),
-              end: () => inner.end().map(completionChunkFromChat),
-            }
-          },
-        }),
+      : { decodeStream: (context) => completionStreamFromChat(decodeStream(chatContext(context))) }),
     ...(converse === undefined
       ? {}
       : {
@@ -109,6 +99,11 @@ export function completionFromChat(response: ChatResponse): CompletionResponse {
       finish_reason: choice.finish_reason,
     })),
   }
+}
+
+/** A chat's stream as one of a text completion. */
+export function completionStreamFromChat(chat: StreamDecoder<ChatChunk>): StreamDecoder<CompletionChunk> {
+  return wrappedStream(chat, (chunks) => chunks.map(completionChunkFromChat))
 }
 
 /** A piece of a chat's answer as a piece of a text completion. */

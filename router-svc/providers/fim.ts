@@ -1,9 +1,7 @@
 import type { ProviderRow } from '../../shared/catalog/providers.ts'
-import type { ChatChunk } from '../canonical/chat.ts'
-import type { CompletionChunk } from '../canonical/completion.ts'
-import { completionChunkFromChat, completionFromChat } from './completion-from-chat.ts'
+import { completionFromChat, completionStreamFromChat } from './completion-from-chat.ts'
 import { openai } from './openai.ts'
-import type { Provider, StreamDecoder } from './provider.ts'
+import type { Provider } from './provider.ts'
 
 /** Mistral's completions that fill in the middle (`prompt`, `suffix`): asked as OpenAI's text completions, answered as its chats. */
 export function fim(name: string, row: ProviderRow): Provider {
@@ -18,17 +16,7 @@ export function fim(name: string, row: ProviderRow): Provider {
     completion: {
       ...completion,
       decodeResponse: (body, headers, context) => completionFromChat(chat.decodeResponse(body, headers, context)),
-      decodeStream: (context) => asCompletion(stream(context)),
+      decodeStream: (context) => completionStreamFromChat(stream(context)),
     },
-  }
-}
-
-function asCompletion(inner: StreamDecoder<ChatChunk>): StreamDecoder<CompletionChunk> {
-  return {
-    get done() {
-      return inner.done
-    },
-    push: (event) => inner.push(event).map(completionChunkFromChat),
-    end: () => inner.end().map(completionChunkFromChat),
   }
 }

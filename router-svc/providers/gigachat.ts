@@ -4,6 +4,7 @@ import { type Fields, isFields, jsonObject, parsedInput, sourceOf, text } from '
 import { openai } from './openai.ts'
 import { textOf } from './prompt-text.ts'
 import type { DecodeContext, Provider } from './provider.ts'
+import { rewrittenStream } from './wrapped-stream.ts'
 
 /** GigaChat: OpenAI's protocol as it was when tools were functions, one call a message, its arguments an object. */
 export function gigachat(name: string, row: ProviderRow): Provider {
@@ -20,22 +21,7 @@ export function gigachat(name: string, row: ProviderRow): Provider {
         const answer = jsonObject(sourceOf(body), 'The answer')
         return chat.decodeResponse(Buffer.from(JSON.stringify(withTools(answer, context))), headers, context)
       },
-      decodeStream(context) {
-        const inner = stream(context)
-        return {
-          get done() {
-            return inner.done
-          },
-          push({ event, data }) {
-            const plain = data === '' || data === '[DONE]'
-            return inner.push({
-              event,
-              data: plain ? data : JSON.stringify(withTools(jsonObject(data, 'An event of the stream'), context)),
-            })
-          },
-          end: () => inner.end(),
-        }
-      },
+      decodeStream: (context) => rewrittenStream(stream(context), (fields) => withTools(fields, context)),
     },
   }
 }

@@ -11,6 +11,7 @@ import { requestEncoder } from './openai/request.ts'
 import { decodeChat, decodeCompletion, decodeEmbedding, type ErrorReader } from './openai/response.ts'
 import { chatStream, completionStream } from './openai/stream.ts'
 import type { Adapter, CredentialKind, Provider, StreamDecoder, Target, UpstreamRequest } from './provider.ts'
+import { wrappedStream } from './wrapped-stream.ts'
 
 /** What a service that borrows OpenAI's forms does its own way. */
 export interface Variant {
@@ -105,20 +106,15 @@ function throwErrorIn({ errorIn }: Variant, body: Uint8Array): void {
 
 function checked<Chunk>({ errorIn }: Variant, inner: StreamDecoder<Chunk>): StreamDecoder<Chunk> {
   if (errorIn === undefined) return inner
-  return {
-    get done() {
-      return inner.done
-    },
-    get usage() {
-      return inner.usage ?? null
-    },
-    push(event) {
+  return wrappedStream(
+    inner,
+    (chunks) => chunks,
+    (event) => {
       const error = errorIn(event.data)
       if (error !== null) throw error
-      return inner.push(event)
+      return event
     },
-    end: () => inner.end(),
-  }
+  )
 }
 
 function encoderOf({ row, url, refine }: Variant, mode: Mode) {

@@ -1,6 +1,7 @@
 import type { ChatChunk, ChatRequest, ChatResponse, ContentPart, Message, Tool, ToolCall } from '../canonical/chat.ts'
 import { Sanitiser, toolName } from './anthropic/names.ts'
 import type { StreamDecoder } from './provider.ts'
+import { wrappedStream } from './wrapped-stream.ts'
 
 /** What OpenAI and those who speak its protocol take as the name of a function; Anthropic takes 128. */
 const NAME_LIMIT = 64
@@ -52,16 +53,7 @@ export function restoringNames(decoder: StreamDecoder<ChatChunk>, names: Sanitis
     for (const chunk of chunks) restoreNames(chunk, names)
     return chunks
   }
-  return {
-    push: (event) => restored(decoder.push(event)),
-    end: () => restored(decoder.end()),
-    get done() {
-      return decoder.done
-    },
-    get usage() {
-      return decoder.usage ?? null
-    },
-  }
+  return wrappedStream(decoder, restored)
 }
 
 function namesOf(tools: readonly Tool[]): Sanitiser | null {

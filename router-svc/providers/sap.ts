@@ -4,6 +4,7 @@ import type { Message } from '../canonical/chat.ts'
 import { type Fields, jsonObject, sourceOf } from './json.ts'
 import { openai } from './openai.ts'
 import type { Provider, UpstreamRequest } from './provider.ts'
+import { rewrittenStream } from './wrapped-stream.ts'
 
 /** Other steps of an orchestration, which a request or a deployment may ask for by name. */
 const MODULES = ['grounding', 'masking', 'filtering', 'translation'] as const
@@ -23,20 +24,7 @@ export function sap(name: string, row: ProviderRow): Provider {
         const answer = jsonObject(sourceOf(body), 'The answer')
         return chat.decodeResponse(Buffer.from(JSON.stringify(answer['final_result'] ?? answer)), headers, context)
       },
-      decodeStream(context) {
-        const inner = stream(context)
-        return {
-          get done() {
-            return inner.done
-          },
-          push({ event, data }) {
-            if (data === '' || data === '[DONE]') return inner.push({ event, data })
-            const fields = jsonObject(data, 'An event of the stream')
-            return inner.push({ event, data: JSON.stringify(fields['final_result'] ?? fields) })
-          },
-          end: () => inner.end(),
-        }
-      },
+      decodeStream: (context) => rewrittenStream(stream(context), (fields) => fields['final_result'] ?? fields),
     },
   }
 }

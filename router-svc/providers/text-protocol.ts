@@ -4,7 +4,7 @@ import type { SseEvent } from '../../shared/http/sse.ts'
 import type { ChatChunk, ChatRequest, ChatResponse, FinishReason, Message, Usage } from '../canonical/chat.ts'
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../canonical/completion.ts'
 import { isGatewayField } from '../canonical/gateway-fields.ts'
-import { completionChunkFromChat, completionFromChat } from './completion-from-chat.ts'
+import { completionFromChat, completionStreamFromChat } from './completion-from-chat.ts'
 import { type Fields, isFields, jsonValue, parsedInput, sourceOf } from './json.ts'
 import { decodeError } from './openai/error.ts'
 import { dropNamed, dropQuietly, parameterRule, refuseUnsupported } from './openai/parameters.ts'
@@ -118,16 +118,7 @@ export function textProvider(name: string, row: ProviderRow, protocol: TextProto
     encodeRequest: ({ prompt, ...request }, target) =>
       send({ ...request, messages: [{ role: 'user', content: promptText(prompt, name) }] } as ChatRequest, target),
     decodeResponse: (body, headers, context) => completionFromChat(decodeWhole(body, headers, context)),
-    decodeStream(context) {
-      const inner = decodeStream(context)
-      return {
-        get done() {
-          return inner.done
-        },
-        push: (event) => inner.push(event).map(completionChunkFromChat),
-        end: () => inner.end().map(completionChunkFromChat),
-      }
-    },
+    decodeStream: (context) => completionStreamFromChat(decodeStream(context)),
   }
   return {
     name,

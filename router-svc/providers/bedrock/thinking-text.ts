@@ -1,6 +1,7 @@
 import type { ChatChunk, ChatRequest, ChatResponse } from '../../canonical/chat.ts'
 import { ThinkTags } from '../ollama/think-tags.ts'
 import type { Adapter, StreamDecoder } from '../provider.ts'
+import { wrappedStream } from '../wrapped-stream.ts'
 
 type Chat = Adapter<ChatRequest, ChatResponse, ChatChunk>
 
@@ -50,14 +51,5 @@ function apart(inner: StreamDecoder<ChatChunk>): StreamDecoder<ChatChunk> {
     const parts = { ...(said === '' ? {} : { content: said }), ...(thought === '' ? {} : { reasoning_content: thought }) }
     return { ...chunk, choices: [{ ...choice, delta: { ...delta, ...parts } }] }
   }
-  return {
-    get done() {
-      return inner.done
-    },
-    get usage() {
-      return inner.usage ?? null
-    },
-    push: (event) => inner.push(event).map(told),
-    end: () => inner.end().map(told),
-  }
+  return wrappedStream(inner, (chunks) => chunks.map(told))
 }

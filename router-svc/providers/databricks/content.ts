@@ -1,6 +1,7 @@
 import type { ChatChunk, ThinkingBlock, ToolCallDelta } from '../../canonical/chat.ts'
 import { type Fields, isFields, sourceOf, text } from '../json.ts'
 import type { StreamDecoder } from '../provider.ts'
+import { wrappedStream } from '../wrapped-stream.ts'
 
 /**
  * Content as lists of parts: `{type: reasoning, summary: [{type: summary_text, text, signature}]}` and `{type: text, text, citations}`. Read before
@@ -85,17 +86,9 @@ export function readable(inner: StreamDecoder<ChatChunk>): StreamDecoder<ChatChu
     }
     return chunks
   }
-  return {
-    get done() {
-      return inner.done
-    },
-    get usage() {
-      return inner.usage ?? null
-    },
-    push: (event) =>
-      filled(inner.push(event.data.includes('"content":') ? { ...event, data: plainEvent(event.data, stateOf) } : event)),
-    end: () => filled(inner.end()),
-  }
+  return wrappedStream(inner, filled, (event) =>
+    event.data.includes('"content":') ? { ...event, data: plainEvent(event.data, stateOf) } : event,
+  )
 }
 
 /** An event whose content is text; the same string when it is already. */

@@ -1,13 +1,14 @@
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatChunk, ChatRequest, ChatResponse } from '../../canonical/chat.ts'
-import { eventObject, type Fields, jsonObject, sourceOf } from '../json.ts'
+import { type Fields, jsonObject, sourceOf } from '../json.ts'
 import { requestEncoder } from '../openai/request.ts'
 import { decodeChat } from '../openai/response.ts'
 import { chatStream } from '../openai/stream.ts'
 import { madeProvider } from '../openai-variant.ts'
 import type { Adapter, Provider, Target, UpstreamRequest } from '../provider.ts'
 import { postJson } from '../text-protocol.ts'
+import { rewrittenStream } from '../wrapped-stream.ts'
 import { cohereRequest } from './cohere.ts'
 import { embeddingAdapter } from './embedding.ts'
 import { decodeError, isError } from './errors.ts'
@@ -55,20 +56,11 @@ export function oci(name: string, row: ProviderRow): Provider {
     },
     // There is no terminator: the stream is whole when every choice had its finish reason.
     decodeStream(context) {
-      const inner = chatStream(context, row, readError)
       const translator = new EventTranslator()
-      return {
-        get done() {
-          return inner.done
-        },
-        push({ event, data }) {
-          if (data === '' || data === '[DONE]') return inner.push({ event: '', data })
-          const fields = eventObject(data)
-          if (event === 'error' || isError(fields)) throw readError(200, {}, data)
-          return inner.push({ event: '', data: JSON.stringify(translator.translate(fields)) })
-        },
-        end: () => inner.end(),
-      }
+      return rewrittenStream(chatStream(context, row, readError), (fields, { event, data }) => {
+        if (event === 'error' || isError(fields)) throw readError(200, {}, data)
+        return translator.translate(fields)
+      })
     },
   }
   return {

@@ -3,6 +3,7 @@ import type { ChatChunk, ChatRequest, ChatResponse, Message } from '../../canoni
 import type { Fields } from '../json.ts'
 import { chatVariant, madeProvider } from '../openai-variant.ts'
 import type { Adapter, Provider, StreamDecoder } from '../provider.ts'
+import { wrappedStream } from '../wrapped-stream.ts'
 import { placeOf } from './address.ts'
 import { embeddingAdapter } from './embedding.ts'
 import { decodeError, errorIn, failedFinish } from './errors.ts'
@@ -80,18 +81,8 @@ function settleReasons(name: string, choices: { finish_reason: string | null }[]
 
 /** Some errors come as reasons to finish. */
 function settled(name: string, inner: StreamDecoder<ChatChunk>): StreamDecoder<ChatChunk> {
-  return {
-    get done() {
-      return inner.done
-    },
-    get usage() {
-      return inner.usage ?? null
-    },
-    push(event) {
-      const chunks = inner.push(event)
-      for (const chunk of chunks) settleReasons(name, chunk.choices)
-      return chunks
-    },
-    end: () => inner.end(),
-  }
+  return wrappedStream(inner, (chunks) => {
+    for (const chunk of chunks) settleReasons(name, chunk.choices)
+    return chunks
+  })
 }

@@ -1,7 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatChunk, ChatRequest, ChatResponse, FinishReason, Usage } from '../../canonical/chat.ts'
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../../canonical/completion.ts'
-import { chatFromCompletion, completionChunkFromChat, completionFromChat } from '../completion-from-chat.ts'
+import { chatFromCompletion, completionFromChat, completionStreamFromChat } from '../completion-from-chat.ts'
 import { eventObject, type Fields, isFields, jsonObject, sourceOf, text } from '../json.ts'
 import type { Adapter, DecodeContext, StreamDecoder } from '../provider.ts'
 import { decodeError, failedFinish, throwErrorIn } from './errors.ts'
@@ -23,19 +23,7 @@ export function textCompletion(name: string): Adapter<CompletionRequest, Complet
     mode: 'completion',
     encodeRequest: (request, target) => encodeText(chatFromCompletion(request), target),
     decodeResponse: (body, _, context) => completionFromChat(decodeText(name, body, context)),
-    decodeStream(context) {
-      const inner = textStream(name, context)
-      return {
-        get done() {
-          return inner.done
-        },
-        get usage() {
-          return inner.usage ?? null
-        },
-        push: (event) => inner.push(event).map(completionChunkFromChat),
-        end: () => inner.end().map(completionChunkFromChat),
-      }
-    },
+    decodeStream: (context) => completionStreamFromChat(textStream(name, context)),
   }
 }
 

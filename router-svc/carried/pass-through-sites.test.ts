@@ -120,6 +120,14 @@ describe('a request that is passed on', () => {
       expect(() => rest(path), path).toThrow(/may not hold/)
   })
 
+  it('has one spelling of its path', () => {
+    const rest = (path: string) => restOf({ path, pattern: '/gemini/{rest}' })
+    expect(rest('/gemini/v1beta/%6dodel%73/gemini%2D2%2E5:generateContent')).toBe('v1beta/models/gemini-2.5:generateContent')
+    expect(rest('/gemini/a%2Fb%20c%3A%40')).toBe('a%2Fb%20c%3A%40')
+    for (const path of ['/gemini/v1beta\\models\\m:x', '/gemini/v1beta/models/m:x#/models/n', '/gemini/..;/x'])
+      expect(() => rest(path), path).toThrow(/may not hold/)
+  })
+
   it('joins its query to one that is there', () => {
     expect(withQuery('http://a/b?c=1', 'd=2')).toBe('http://a/b?c=1&d=2')
     expect(withQuery('http://a/b', '')).toBe('http://a/b')

@@ -104,7 +104,12 @@ export const SITES: Readonly<Record<string, Site>> = {
   openai,
   openai_passthrough: openai,
   anthropic: { providers: ['anthropic'], protocol: 'openai', url: versionless },
-  gemini: { providers: ['gemini'], protocol: 'gemini', url: versionless, model: /^(.*\/(?:tuned)?models\/|(?:tuned)?models\/)((?:(?!%3a)[^/:])+)/i },
+  gemini: {
+    providers: ['gemini'],
+    protocol: 'gemini',
+    url: versionless,
+    model: /^(.*\/(?:tuned)?models\/|(?:tuned)?models\/)((?:(?!%3a)[^/:])+)/i,
+  },
   'vertex_ai/discovery': { ...vertex, url: (_, rest) => `https://discoveryengine.googleapis.com/${rest}` },
   vertex_ai: vertex,
   'vertex-ai': vertex,

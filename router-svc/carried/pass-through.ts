@@ -5,7 +5,7 @@ import { isFields } from '../providers/json.ts'
 import type { Route } from '../runtime.ts'
 import type { CarriedRequest, CarriedTools, CarriedUpstream, Carrier, Choice, Finder, Meter } from './carrier.ts'
 import { mediaMeter } from './media-meter.ts'
-import { passedHeaders, restOf, withQuery } from './pass-through-request.ts'
+import { passedHeaders, readFields, restOf, withQuery } from './pass-through-request.ts'
 import { type Protocol, SITES, type Site } from './pass-through-sites.ts'
 import { transcriptMeter } from './transcript-meter.ts'
 import { usageMeter } from './usage-meter.ts'
@@ -16,18 +16,18 @@ export const passThrough: Carrier = {
   async choose(request, find) {
     const site = siteOf(request)
     const rest = restOf(request)
-    const named = await modelNamed(site, rest, request)
-    if (named === null && !find.anyModel && isUnreadable(request)) {
-      throw new GatewayError('bad_request', 'The body is not a JSON object, and this API key may not use every model.')
+    if (request.ownCredentials === true) {
+      // What cannot be read is between client and provider.
+      const [named = null] = await modelsNamed(site, rest, request).catch(() => [])
+      return ownCredentials(site, named, find)
     }
-    if (request.ownCredentials === true) return ownCredentials(site, named, find)
+    const names = await modelsNamed(site, rest, request)
+    const [named = null] = names
+    refuseBlind(site, request, named)
+    await refuseUnbooked(rest, request, named, find)
+    for (const name of names) demand(name, routeFor(site, rest, name, find).route, request, find)
     const { route, group } = routeFor(site, rest, named, find)
     if (named === null) return { route, model: site.providers[0], modelGroup: site.providers[0] }
-    const { provider, accessGroups } = route.deployment
-    const names = [named, find.runtime.aliased(named)]
-    if (!mayCall(request.identity, names, [{ provider, model: route.model, accessGroups }])) {
-      throw new GatewayError('model_denied', `The model '${named}' is not available for this API key.`, { param: 'model' })
-    }
     return { route, model: route.model, modelGroup: group ?? named }
   },
   async serve(request, choice, tools) {
@@ -52,18 +52,65 @@ function siteOf({ pattern }: CarriedRequest): Site {
   return SITES[pattern.slice(1, -'/{rest}'.length)] as Site
 }
 
-/** The model the path names, or the body. */
-async function modelNamed(site: Site, rest: string, request: CarriedRequest): Promise<string | null> {
+/** The model the path names, or every one that body and query do, the one that is billed first. */
+async function modelsNamed(site: Site, rest: string, request: CarriedRequest): Promise<string[]> {
   const inPath = site.model?.exec(rest)?.[2]
-  if (inPath !== undefined) return decoded(inPath)
-  const body = request.json() ?? (await request.form())
-  const named = body?.['model'] ?? body?.['model_id'] ?? body?.['speech_model']
-  return typeof named === 'string' && named !== '' ? named : null
+  // Vertex's endpoint for OpenAI's clients, who name the model in the body.
+  if (inPath !== undefined && inPath !== 'openapi') return [decoded(inPath)]
+  const body = (await readFields(request)) ?? {}
+  const { model, model_id: id, speech_model: heard, speech_models: others } = body
+  const asked = new URLSearchParams(request.query).get('model')
+  const places = [
+    ...(site.protocol === 'watsonx' ? [id, model] : [model, id]),
+    heard,
+    ...(Array.isArray(others) ? others : []),
+    asked,
+  ]
+  return [...new Set(places.filter((name): name is string => typeof name === 'string' && name !== ''))]
 }
 
-/** It says that it is JSON and cannot be read: the model it may name cannot be checked. */
-function isUnreadable({ body, headers, json }: CarriedRequest): boolean {
-  return body.length > 0 && (headers['content-type'] ?? '').includes('json') && json() === null
+/** Throws GatewayError `model_denied`. */
+function demand(named: string, { deployment, model }: Route, { identity }: CarriedRequest, { runtime }: Finder): void {
+  const { provider, accessGroups } = deployment
+  if (mayCall(identity, [named, runtime.aliased(named)], [{ provider, model, accessGroups }])) return
+  throw new GatewayError('model_denied', `The model '${named}' is not available for this API key.`, { param: 'model' })
+}
+
+/** Forms of answers in which Google's usage can be read. */
+const READ_FORMS = /^(?:json|sse|media)(?:;|$)/
+
+/** Google leaves out of an answer what a client does not ask for, the usage too. Throws GatewayError `bad_request`. */
+function refuseBlind(site: Site, { query, headers }: CarriedRequest, named: string | null): void {
+  if (site.protocol !== 'gemini' || named === null) return
+  for (const [parameter, value] of new URLSearchParams(query)) {
+    const name = parameter.replace(/^\$/, '')
+    if (name === 'fields' || name === 'callback' || (name === 'alt' && !READ_FORMS.test(value))) throw blind(parameter)
+  }
+  if (headers['x-goog-fieldmask'] !== undefined) throw blind('x-goog-fieldmask')
+  if (/protobuf/i.test(headers['accept'] ?? '')) throw blind('accept')
+}
+
+function blind(param: string): GatewayError {
+  return new GatewayError('bad_request', `${param} would hide from the gateway what the answer used: it is not supported here.`, {
+    param,
+  })
+}
+
+/** What is begun here costs later, and names its models where nobody looks. */
+const LATER = /(?:^|\/)(?:batches|runs|batchPredictionJobs)\/*$|:(?:asyncBatch\w+|batchGenerateContent|predictLongRunning)$/i
+
+/** Throws GatewayError `route_denied` for callers whose budget or models would not be held. */
+async function refuseUnbooked(rest: string, request: CarriedRequest, named: string | null, find: Finder): Promise<void> {
+  if (request.method !== 'POST') return
+  const { identity, path } = request
+  const background = /(?:^|\/)responses\/*$/i.test(rest) && (await readFields(request))?.['background'] === true
+  if (!background && !LATER.test(rest)) return
+  const isHeld = identity.maxBudget !== null || identity.limits.some(({ budget }) => budget != null)
+  if (!isHeld && (named !== null || find.anyModel)) return
+  throw new GatewayError(
+    'route_denied',
+    `${path} begins work that costs later, where nothing counts against the budget and the models of this key. Use the gateway's own endpoints (/v1/batches, /v1/responses).`,
+  )
 }
 
 /**
@@ -136,9 +183,9 @@ async function meterOf(
   if (site.protocol === 'assemblyai') return transcriptMeter(request, rest, route, tools)
   // Whoever looks at a kept answer again does not pay for it again.
   if (request.method !== 'POST' || rest.endsWith('/cancel')) return null
-  const body = request.json()
   if (site.protocol === 'openai') {
-    const media = mediaMeter(route, `/${rest}`, body ?? (await request.form()) ?? {})
+    const body = await readFields(request)
+    const media = mediaMeter(route, `/${rest}`, body ?? {})
     if (media !== null) return media
     return usageMeter(openaiReader(tellsNoUsage(rest, body) ? estimate(body ?? {}, 'chat', NO_OUTPUT).inputTokens : null))
   }

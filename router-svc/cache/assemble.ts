@@ -7,11 +7,24 @@ type ChatChoice = ChatResponse['choices'][number]
 /** Ends of an answer that was given in full, as far as its request let it. What a filter stopped may be given in full the next time. */
 const COMPLETE: ReadonlySet<unknown> = new Set(['stop', 'length', 'tool_calls', 'function_call'])
 
-/** Whether a whole ChatResponse or CompletionResponse is worth keeping: every choice complete, and something said. */
-export function isKeepable(response: unknown): response is Fields {
+/** What an answer that is no chat consists of. */
+const CONTENT: Readonly<Record<string, readonly string[]>> = {
+  rerank: ['results'],
+  transcription: ['text', 'raw'],
+  image: ['data'],
+}
+
+/** Whether a whole answer is worth keeping: something said; of a ChatResponse or CompletionResponse every choice complete, too. */
+export function isKeepable(response: unknown, mode = 'chat'): response is Fields {
+  const content = CONTENT[mode]
+  if (content !== undefined) return isFields(response) && content.some((name) => lengthOf(response[name]) > 0)
   const { choices } = response as { choices?: unknown }
   if (!Array.isArray(choices) || choices.length === 0) return false
   return choices.every((choice) => isFields(choice) && COMPLETE.has(choice['finish_reason']) && saysSomething(choice))
+}
+
+function lengthOf(value: unknown): number {
+  return typeof value === 'string' || Array.isArray(value) ? value.length : 0
 }
 
 function saysSomething(choice: Fields): boolean {

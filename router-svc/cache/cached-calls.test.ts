@@ -188,3 +188,80 @@ describe('a call that is cached', () => {
     expect(made.sent).toHaveLength(0)
   })
 })
+
+/** A form of one file, as a client sends it. */
+function form(file: string, fields: Record<string, string> = {}): { body: string; headers: Record<string, string> } {
+  const parts = Object.entries({ model: 'gpt', ...fields }).map(
+    ([name, value]) => `--b\r\ncontent-disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`,
+  )
+  const sound = `--b\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\ncontent-type: audio/wav\r\n\r\n${file}\r\n`
+  return { body: `${parts.join('')}${sound}--b--\r\n`, headers: { 'content-type': 'multipart/form-data; boundary=b' } }
+}
+
+describe('rankings and transcriptions', () => {
+  const modes = [...SETTINGS.modes, 'rerank', 'transcription']
+  const ranked = { results: [{ index: 0, relevance_score: 0.5 }], meta: { billed_units: { search_units: 1 } } }
+
+  async function ask(
+    made: Made,
+    endpoint: string,
+    asked: { body: Record<string, unknown> | string; headers?: Record<string, string> },
+    says?: unknown,
+  ) {
+    const before = made.sent.length
+    const client = made.call(asked.body, { endpoint, headers: asked.headers ?? {} })
+    if (says !== undefined) {
+      const { sink } = await sentTo(made, before)
+      sink.head(200, JSON_TYPE)
+      sink.data(Buffer.from(JSON.stringify(says)))
+      sink.end()
+    }
+    await client.done
+    return { text: client.text, headers: client.head?.headers ?? {}, asked: made.sent.length - before }
+  }
+
+  it.each([true, false])('are kept by query and documents, whatever counts of other calls (%s)', async (providerParams) => {
+    const made = make({ modes, providerParams }, [deployment('one', { provider: 'cohere', model: 'rerank-v3.5' })])
+    const body = { model: 'gpt', query: 'q', documents: ['a', 'b'] }
+    const first = await ask(made, 'arerank', { body }, ranked)
+    const again = await ask(made, 'arerank', { body })
+    expect(again).toMatchObject({ asked: 0, text: first.text, headers: { 'x-litellm-cache-hit': 'True' } })
+    expect(first.text).not.toContain('billing')
+    expect(made.events[1]?.savedUsage?.units).toEqual({ query: 1 })
+    for (const other of [{ query: 'r' }, { documents: ['a', 'c'] }, { top_n: 1 }, { return_documents: true }])
+      expect(await ask(made, 'arerank', { body: { ...body, ...other } }, ranked)).toMatchObject({ asked: 1 })
+  })
+
+  it('are kept by the bytes of the file: two files with the same fields are two keys', async () => {
+    const made = make({ modes, providerParams: false }, [deployment('one', { model: 'whisper-1' })])
+    const says = (text: string) => ({ task: 'transcribe', text, duration: 1, language: 'english' })
+    const first = await ask(made, 'atranscription', form('RIFF one'), says('one'))
+    const second = await ask(made, 'atranscription', form('RIFF two'), says('two'))
+    expect(second.headers['x-litellm-cache-key']).not.toBe(first.headers['x-litellm-cache-key'])
+    expect(await ask(made, 'atranscription', form('RIFF one'))).toMatchObject({ asked: 0, text: first.text })
+    expect((await ask(made, 'atranscription', form('RIFF two'))).text).toContain('two')
+    expect(await ask(made, 'atranscription', form('RIFF one', { language: 'de' }), says('eins'))).toMatchObject({ asked: 1 })
+    // Its own form, under its own content type.
+    const text = form('RIFF one', { response_format: 'text' })
+    const plain = await ask(made, 'atranscription', text, says('one'))
+    expect(plain).toMatchObject({ text: 'one\n', headers: { 'content-type': 'text/plain; charset=utf-8' } })
+    expect(await ask(made, 'atranscription', text)).toMatchObject({
+      asked: 0,
+      text: 'one\n',
+      headers: { 'content-type': 'text/plain; charset=utf-8' },
+    })
+    // A translation of the same file is another call.
+    expect((await ask(made, 'atranslation', form('RIFF one'), says('one'))).headers['x-litellm-cache-hit']).toBeUndefined()
+  })
+
+  it('of images and speech are not kept unless they are named', async () => {
+    const image = { data: [{ url: 'https://x.test/1.png' }] }
+    const body = { model: 'gpt', prompt: 'a cat' }
+    const usual = make({ modes }, [deployment('one', { model: 'dall-e-3' })])
+    await ask(usual, 'aimage_generation', { body }, image)
+    expect(await ask(usual, 'aimage_generation', { body }, image)).toMatchObject({ asked: 1 })
+    const named = make({ modes: ['image'] }, [deployment('one', { model: 'dall-e-3' })])
+    const first = await ask(named, 'aimage_generation', { body }, image)
+    expect(await ask(named, 'aimage_generation', { body })).toMatchObject({ asked: 0, text: first.text })
+  })
+})

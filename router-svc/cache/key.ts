@@ -4,6 +4,7 @@ import { canonicalJson } from '../../shared/config/canonical-json.ts'
 import { OPENAI_PARAMS } from '../../shared/config/known.ts'
 import type { Call } from '../call.ts'
 import { isGatewayField } from '../canonical/gateway-fields.ts'
+import { isUploadedFile } from '../canonical/uploaded-file.ts'
 
 /** Raised when keys are made differently. */
 const VERSION = 1
@@ -85,14 +86,26 @@ function groupOf(call: Call, settings: CacheSettings): string | string[] {
 /** The parameters that count. A null one is one that is not there. */
 function paramsOf(call: Call, settings: CacheSettings): Record<string, unknown> {
   const params: Record<string, unknown> = {}
+  const words = WORDS.has(call.endpoint.mode)
   for (const name in call.request) {
     const value = call.request[name]
-    if (value !== null && value !== undefined && counts(name, settings.providerParams)) params[name] = value
+    // Of files and rankings every field is what is asked of, and none is OpenAI's chat's.
+    if (value === null || value === undefined || !counts(name, settings.providerParams || !words)) continue
+    params[name] = words ? value : withoutBytes(value)
   }
   // Every request of an Anthropic client has it. Empty, it asks the same as an OpenAI client's, and answers are kept for both.
   if (isEmpty(params['anthropic'])) delete params['anthropic']
   if (isEmpty(params['gemini'])) delete params['gemini']
   return params
+}
+
+/** What is asked for in words, by the parameters of chats. */
+const WORDS: ReadonlySet<string> = new Set(['chat', 'completion', 'embedding'])
+
+/** Files by their hash: what they are called makes no difference. */
+function withoutBytes(value: unknown): unknown {
+  if (isUploadedFile(value)) return { sha256: hash('sha256', value.bytes, 'hex') }
+  return Array.isArray(value) ? value.map(withoutBytes) : value
 }
 
 function isEmpty(value: unknown): boolean {

@@ -29,6 +29,9 @@ export interface Lookup {
   begin(call: Call, runtime: Pick<RouterRuntime, 'settings'>): Promise<CacheTurn> | null
 }
 
+/** Modes whose answers are streamed again from what is kept. */
+const REPLAYED: ReadonlySet<string> = new Set(['chat', 'completion'])
+
 /** Looks answers up, and keeps those of calls that ran. */
 export function createLookup({ store, clock, counts }: LookupDeps): Lookup {
   const flights = createFlights()
@@ -36,6 +39,8 @@ export function createLookup({ store, clock, counts }: LookupDeps): Lookup {
     begin(call, runtime) {
       const settings = runtime.settings.cache
       if (settings === null || settings === undefined || !settings.modes.includes(call.endpoint.mode)) return null
+      // Their events are the provider's own, and are not looked at.
+      if (call.stream && !REPLAYED.has(call.endpoint.mode)) return null
       const controls = cacheControls(call, settings)
       if (!controls.read && !controls.write) return null
       const opened = store(settings)
@@ -99,7 +104,7 @@ async function ownTurn(context: TurnContext, key: string, land: (answer: CachedA
     if (answer !== null && answer.mode === call.endpoint.mode && isFresh(answer, controls, clock))
       return hit(context, key, answer, null)
   }
-  if (store.semantic !== null) {
+  if (store.semantic !== null && REPLAYED.has(call.endpoint.mode)) {
     similar = await store.semantic.begin(call, settings, controls.namespace)
     if (controls.read && similar !== null) {
       const found = await similar.find((candidate) => isFresh(candidate, controls, clock))

@@ -11,7 +11,7 @@ export interface Recorder extends Capture {
 /** Chunks held at most: answers beyond are not kept. */
 const CHUNKS_MAX = 100_000
 
-/** Records a chat or a completion. What attempts before the last one said is forgotten. */
+/** Records an answer. What attempts before the last one said is forgotten. */
 export function createRecorder(call: Call): Recorder {
   let whole: unknown = null
   let chunks: ChatChunk[] = []
@@ -39,7 +39,7 @@ export function createRecorder(call: Call): Recorder {
       if (call.fallbacks > 0 || call.attempts.some(({ outcome }) => outcome === 'partial')) return null
       if (chunks.length === CHUNKS_MAX || (call.routing.hedgeAfter !== null && isMixed(chunks))) return null
       const answer = whole ?? assemble(chunks)
-      return isKeepable(answer) ? answer : null
+      return isKeepable(answer, call.endpoint.mode) ? answer : null
     },
   }
 }

@@ -33,7 +33,8 @@ export async function replayCached(deps: ReplayDeps, call: Call, reply: Reply, h
   const { response } = hit.answer
   if (!call.stream) {
     const body = Buffer.from(call.dialect.encodeResponse(response, call.requestedModel, call.request))
-    const headers = { 'content-type': 'application/json', ...headersOf(deps, call, hit) }
+    const type = call.dialect.contentType?.(response, call.request) ?? 'application/json'
+    const headers = { 'content-type': type, ...headersOf(deps, call, hit) }
     await call.responses?.keep(body)
     report(deps, call, hit, () => reply.whole(200, headers, body), reply)
     return
@@ -108,7 +109,11 @@ function report(
 
 /** What the answer took whoever made it. Without what a provider says it cost: this call paid none of it. */
 function savedBy({ answer }: CacheHit): TokenUsage | null {
-  const usage = answer.response['usage']
+  const { usage, billing } = answer.response
+  if (typeof billing === 'object' && billing !== null) {
+    const { reportedCost: _, ...tokens } = billing as TokenUsage
+    return tokens
+  }
   if (typeof usage !== 'object' || usage === null) return null
   const { reportedCost: _, ...tokens } = tokensOf(usage as Usage)
   return tokens

@@ -31,6 +31,9 @@ const MODES: Readonly<Record<string, string>> = {
   atranscription: 'transcription',
 }
 
+/** Cached only where they are named: whoever asks for the same picture twice mostly wants another. */
+const NAMED: Readonly<Record<string, string>> = { image_generation: 'image', aimage_generation: 'image' }
+
 /**
  * `litellm_settings.cache` and `cache_params` (surface reference §8.1) as routers use them; null = answers are not cached. Passwords are
  * sealed.
@@ -43,7 +46,7 @@ export function cacheOf(config: Config, sealer: Sealer, env: Environment = {}): 
   const modes =
     params.supported_call_types == null
       ? [...new Set(Object.values(MODES))]
-      : [...new Set(params.supported_call_types.flatMap((name) => MODES[name] ?? []))]
+      : [...new Set(params.supported_call_types.flatMap((name) => MODES[name] ?? NAMED[name] ?? []))]
   // LiteLLM's way of saying: use Redis for the router's state only.
   if (modes.length === 0) return null
   const redis = ownRedis(params) ?? redisUrl(config, env)

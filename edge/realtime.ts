@@ -83,14 +83,14 @@ export function createRealtime(deps: InferenceDeps): Realtime {
       const session: Session = new Session({
         exchange,
         upgrade,
+        row,
         id,
         identity: caller,
         clock,
         prove,
         done(end) {
           sessions.delete(session)
-          // Each answer of the session is booked for itself: nothing of what was relayed is still owed.
-          settleLost(deps, { ...end, bytes: 0 })
+          settleLost(deps, session.owed(end))
           if (end.refusal !== null) refusals.remember(caller, row.name, end.refusal, asOf)
           done(end)
         },
@@ -121,6 +121,7 @@ export function createRealtime(deps: InferenceDeps): Realtime {
 interface SessionParts {
   exchange: Exchange
   upgrade: Upgrade
+  row: SocketEndpoint
   id: string
   identity: Identity
   clock: InferenceDeps['clock']
@@ -145,6 +146,9 @@ class Session implements ReplySink, SocketEvents {
   #over = false
   #parted = false
   #bytes = 0
+  /** What is owed for the answer under way if the router dies, and the bytes of it that came; null = what the head said. */
+  #booking: Uint8Array | null = null
+  #booked = 0
   /** Bytes given to the socket but not granted back, since it was behind. */
   #owed = 0
   #push: ((part: Uint8Array | null) => void) | null = null
@@ -181,6 +185,14 @@ class Session implements ReplySink, SocketEvents {
       this.#finish(499, null)
     }
     if (exchange.closed) exchange.onAbort()
+  }
+
+  /** The end as it is to be booked where nobody else can: answers that are over have been. */
+  owed(end: RelayEnd): RelayEnd {
+    const booking = this.#booking
+    if (booking === null || end.head === null) return { ...end, bytes: 0 }
+    const { booking: _head, ...head } = end.head
+    return { ...end, head: booking.length === 0 ? head : { ...head, booking }, bytes: this.#booked }
   }
 
   /** Something about the key has changed. */
@@ -229,10 +241,14 @@ class Session implements ReplySink, SocketEvents {
       this.#end(toGatewayError(thrown), CLOSE.internal)
       return
     }
+    this.#booked += bytes.length
     let behind = this.#owed > 0
     for (const message of messages) {
       if (message.kind === 'close') this.#part(() => this.#socket?.close(message.code, message.reason))
-      else if (this.#socket?.send(message.kind, message.payload) === false) behind = true
+      else if (message.kind === 'booking') {
+        this.#booking = message.payload
+        this.#booked = 0
+      } else if (this.#socket?.send(message.kind, message.payload) === false) behind = true
     }
     if (behind && this.#socket?.closed === false) this.#owed += bytes.length
     else this.#stream?.consumed(bytes.length)
@@ -261,7 +277,10 @@ class Session implements ReplySink, SocketEvents {
 
   message(kind: 'text' | 'binary', payload: Uint8Array): void {
     if (this.#over || this.#parted) return
-    const bytes = encodeSocketMessage({ kind, payload })
+    this.#toRouter(encodeSocketMessage({ kind, payload }))
+  }
+
+  #toRouter(bytes: Uint8Array): void {
     if (!this.#paused && this.#push !== null) {
       this.#push(bytes)
       return
@@ -273,6 +292,12 @@ class Session implements ReplySink, SocketEvents {
     this.#socket?.close(CLOSE.policy, 'messages come faster than the provider takes them')
     this.#stream?.cancel('the client sends too fast')
     this.#finish(SWITCHING_PROTOCOLS, null)
+  }
+
+  part(): boolean {
+    if (this.#parts.row.protocol !== 'responses') return false
+    if (!this.#over && !this.#parted) this.#toRouter(encodeSocketMessage({ kind: 'close', code: CLOSE.goingAway, reason: '' }))
+    return true
   }
 
   drain(buffered: number): void {
@@ -336,7 +361,7 @@ class Session implements ReplySink, SocketEvents {
   }
 
   #tell(error: GatewayError, code: number): void {
-    this.#socket?.send('text', Buffer.from(socketErrorEvent(error, this.#parts.id)))
+    this.#socket?.send('text', Buffer.from(socketErrorEvent(error, this.#parts.id, this.#parts.row.protocol)))
     this.#socket?.close(code, error.code)
   }
 

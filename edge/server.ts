@@ -39,7 +39,7 @@ export interface ServerSettings {
   stallTimeout: number
   /** Milliseconds idle connections are left open at draining, for a request that may be on its way. */
   idleGrace: number
-  /** Milliseconds WebSockets go on at draining before they are closed with 1001. */
+  /** Milliseconds WebSockets go on at draining before they are closed with 1001, unless they end by themselves. */
   socketGrace: number
 }
 
@@ -196,8 +196,9 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
           graceOver = true
           check()
         })
+        const parting = new Set([...sockets].filter((socket) => socket.part()))
         const leaving = clock.after(Math.min(settings.socketGrace, limit), () => {
-          for (const socket of [...sockets]) socket.leave(CLOSE.goingAway)
+          for (const socket of [...sockets]) if (!parting.has(socket)) socket.leave(CLOSE.goingAway)
         })
         const last = clock.after(limit, done)
         function done() {

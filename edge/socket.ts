@@ -18,6 +18,8 @@ export interface SocketEvents {
   drain(buffered: number): void
   /** The client closed, left, fell silent or sent more than it may; or the server drains (1001). Once. */
   close(code: number): void
+  /** The server drains. True = the session ends by itself as soon as nothing is under way, false or absent = it is closed after a while. */
+  part?(): boolean
 }
 
 /** A request to become a socket, still answered as an HTTP request as long as it has not. */

@@ -72,6 +72,11 @@ export class WebSocketOfClient implements Socket {
     this.#events.close(code)
   }
 
+  /** The server drains. Whether the session ends by itself. */
+  part(): boolean {
+    return this.#closed || this.#events.part?.() === true
+  }
+
   /** Closes from the server's side, and tells the session. */
   leave(code: number): void {
     if (this.#closed) return

@@ -1,7 +1,11 @@
+/** What clients of a socket speak: each is served by a part of the router of its own. */
+export type SocketProtocol = 'realtime' | 'responses'
+
 /** A client-facing WebSocket. Its session is a call that goes on: messages instead of a body and an answer (shared/bus/socket-messages.ts). */
 export interface SocketEndpoint {
-  /** Name on the wire and in the ledger's `call_type`. */
+  /** Name on the wire and, where the session itself is booked, in the ledger's `call_type`. */
   name: string
+  protocol: SocketProtocol
   path: string
   aliases: readonly string[]
   /** Groups of routes a key's `allowed_routes` may name (surface reference §0.1). */
@@ -12,8 +16,16 @@ export interface SocketEndpoint {
 export const SOCKETS: readonly SocketEndpoint[] = [
   {
     name: 'arealtime',
+    protocol: 'realtime',
     path: '/v1/realtime',
     aliases: ['/realtime', '/openai/v1/realtime', '/openai/realtime'],
+    groups: ['openai_routes', 'llm_api_routes'],
+  },
+  {
+    name: 'aresponses_websocket',
+    protocol: 'responses',
+    path: '/v1/responses',
+    aliases: ['/responses', '/openai/v1/responses', '/openai/responses'],
     groups: ['openai_routes', 'llm_api_routes'],
   },
 ]

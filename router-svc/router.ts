@@ -1,6 +1,7 @@
 import type { CallMessage } from '../proto/call.ts'
 import type { Deployment, RuntimeSnapshot } from '../proto/deployment.ts'
 import { DEFAULT_ROUTING } from '../proto/routing.ts'
+import { socketEndpoint } from '../proto/sockets.ts'
 import { QUEUE } from '../proto/subjects.ts'
 import type { UsageEvent } from '../proto/usage.ts'
 import { readable } from '../proto/version.ts'
@@ -35,10 +36,11 @@ import { createLoopLag } from './loop-lag.ts'
 import { noObserver, type Observer } from './observe.ts'
 import { createProviders } from './providers/index.ts'
 import type { Provider } from './providers/provider.ts'
-import { createRealtime, isSession, siblingRoute } from './realtime/realtime.ts'
+import { createRealtime, siblingRoute } from './realtime/realtime.ts'
 import { createMemoryResponses } from './responses/memory.ts'
 import { createRedisResponses } from './responses/redis.ts'
 import { createResponses } from './responses/turn.ts'
+import { createResponsesSocket } from './responses-socket/responses-socket.ts'
 import { createAffinity } from './routing/affinity.ts'
 import { createAutoRouting } from './routing/auto/choose.ts'
 import { createHealthChecks } from './routing/health-checks.ts'
@@ -319,6 +321,8 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     random: deps.random,
     log,
   })
+  const responsesSocket = createResponsesSocket({ take: (incoming) => take(incoming), clock, newId: callId, sealer: deps.sealer })
+  const sessions = { realtime, responses: responsesSocket }
   const checks = createHealthChecks({
     bus,
     inForce: () => (runtime === null || published === null ? null : { runtime, deployments: published.deployments }),
@@ -351,7 +355,8 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     }
     inFlight += 1
     const message = incoming.head as CallMessage
-    const serve = message.carried === undefined ? handle : isSession(message) ? realtime.serve : carry
+    const socket = message.carried === undefined ? undefined : socketEndpoint(message.endpoint)
+    const serve = message.carried === undefined ? handle : socket === undefined ? carry : sessions[socket.protocol].serve
     serve(incoming, () => {
       inFlight -= 1
       if (inFlight === 0) idle?.()
@@ -382,6 +387,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     bus.beat(fields())
     const until = clock.monotonic() + limit
     realtime.drain(limit)
+    responsesSocket.drain(limit)
     await Promise.all([checks.stop(), describing.stop(), settling.stop(), ...services.map((service) => service.stop())])
     if (inFlight > 0) {
       await new Promise<void>((resolve) => {

@@ -41,11 +41,6 @@ export interface RealtimeSessions {
 /** Milliseconds an answer may go on while the router drains. */
 const DRAIN_GRACE = 30_000
 
-/** Whether a message opens a session instead of asking for one answer. */
-export function isSession({ endpoint, carried }: CallMessage): boolean {
-  return carried !== undefined && socketEndpoint(endpoint) !== undefined
-}
-
 /** Serves realtime sessions: resolve, admit, connect, pass messages on, book each answer as it ends. */
 export function createRealtime(deps: RealtimeDeps): RealtimeSessions {
   const sessions = new Set<Session>()

@@ -194,7 +194,7 @@ export class Session {
         return
       }
       const [message] = this.#inbox as [SocketMessage]
-      if (message.kind === 'close') {
+      if (message.kind === 'close' || message.kind === 'booking') {
         this.#leave()
         return
       }
@@ -239,7 +239,9 @@ export class Session {
     const { incoming, message } = this.#call
     this.#flush()
     if (!this.#leaving && !incoming.closed)
-      incoming.data(encodeSocketMessage({ kind: 'text', payload: Buffer.from(socketErrorEvent(error, message.callId)) }))
+      incoming.data(
+        encodeSocketMessage({ kind: 'text', payload: Buffer.from(socketErrorEvent(error, message.callId, 'realtime')) }),
+      )
     const code = error.status >= 500 ? CLOSE.internal : CLOSE.policy
     this.#finish({ error, goodbye: { kind: 'close', code, reason: error.code } })
   }

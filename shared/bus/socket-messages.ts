@@ -1,16 +1,20 @@
 import { CLOSE } from '../../proto/sockets.ts'
 import { GatewayError } from '../errors.ts'
 
-/** One message of a WebSocket session, as it travels on a stream of the bus. Closing is the last message of its side. */
+/**
+ * One message of a WebSocket session, as it travels on a stream of the bus. Closing is the last message of the router's side; of the edge's it asks for
+ * an end, and the end of its stream says that the client is gone. `booking`, of the router, is for the edge alone: what to book if the router dies
+ * from here on, in the place of what it said before; empty = nothing.
+ */
 export type SocketMessage =
-  | { kind: 'text' | 'binary'; payload: Uint8Array }
+  | { kind: 'text' | 'binary' | 'booking'; payload: Uint8Array }
   | {
       kind: 'close'
       code: number
       reason: string
     }
 
-const KINDS = ['text', 'binary', 'close'] as const
+const KINDS = ['text', 'binary', 'close', 'booking'] as const
 /** Kind, and length of the payload as a big-endian 32-bit number. */
 const HEADER = 5
 

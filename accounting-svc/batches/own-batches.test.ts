@@ -186,12 +186,15 @@ describe('batches of the gateway’s own', () => {
   })
 
   it('write results of any size, in parts', async () => {
-    serve = (stream, text) => answer(stream, 200, { echo: (JSON.parse(text) as { input: string }).input })
-    const id = await create(await upload(inputOf(5, (n) => String(n).repeat(300_000))))
+    serve = (stream, text) => {
+      const { input } = JSON.parse(text) as { input: string }
+      answer(stream, 200, { echo: input.charAt(0).repeat(1_400_000) })
+    }
+    const id = await create(await upload(inputOf(7, (n) => String(n).repeat(370_000))))
     const done = await status(id, 'completed')
     const text = await download(done['output_file_id'])
-    const echo = (n: number): unknown => ({ custom_id: `r${n}`, response: { body: { echo: String(n).repeat(300_000) } } })
-    expect(linesIn(text)).toMatchObject([0, 1, 2, 3, 4].map(echo))
+    const echo = (n: number): unknown => ({ custom_id: `r${n}`, response: { body: { echo: String(n).repeat(1_400_000) } } })
+    expect(linesIn(text)).toMatchObject([0, 1, 2, 3, 4, 5, 6].map(echo))
     expect(await ask({ ask: 'read file', id: done['output_file_id'] as string })).toMatchObject({
       bytes: Buffer.byteLength(text),
       purpose: 'batch_output',

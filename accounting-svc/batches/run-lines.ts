@@ -48,7 +48,7 @@ export interface LineRunnerDeps extends LineCallDeps {
 /** Milliseconds between looks at what is to be done. */
 const TICK = 500
 /** Milliseconds after which the lines of a dead process are another's. */
-export const LEASE = 15_000
+const LEASE = 15_000
 const RENEW = 5_000
 /** Batches looked at in one go, oldest first. */
 const OPEN_MAX = 500

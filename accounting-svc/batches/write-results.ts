@@ -4,8 +4,9 @@ import { deleteLines, type EndedLine, endBatch, listLines, type OwnBatchRow } fr
 import { listBatch } from './own-batches.ts'
 import { fileWriter } from './own-files.ts'
 
-/** Lines read at once: results of all of them are in memory. */
+/** Lines read at once, and bytes of results: all of them are in memory. */
 const READ_AT_ONCE = 100
+const READ_BYTES = 4 * 1024 * 1024
 
 /** What lines are told that never ran, by what became of the batch. */
 const UNFINISHED: Readonly<Record<string, readonly [code: string, message: string]>> = {
@@ -31,7 +32,7 @@ export async function writeResults(deps: { db: Database; clock: Clock; lifetime:
     let failed = 0
     let after = 0
     for (;;) {
-      const lines = await listLines(tx, batch.id, after, READ_AT_ONCE)
+      const lines = await listLines(tx, batch.id, after, READ_AT_ONCE, READ_BYTES)
       if (lines.length === 0) break
       for (const line of lines) {
         after = line.line

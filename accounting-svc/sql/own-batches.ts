@@ -294,11 +294,16 @@ export interface EndedLine {
   result: string | null
 }
 
-/** The next lines after `after`, in order, of about `bytes` at least one. */
-export function listLines(tx: Transaction, id: string, after: number, most: number): Promise<EndedLine[]> {
+/** The next lines after `after`, in order: at most `most`, and at most `bytes` of results, but for a first one that is larger. */
+export function listLines(tx: Transaction, id: string, after: number, most: number, bytes: number): Promise<EndedLine[]> {
   return tx.query<EndedLine>(
-    `select line, custom_id as "customId", state, result from own_batch_lines where batch_id = $1 and line > $2 order by line limit $3`,
-    [id, after, most],
+    `with page as (
+       select line, custom_id, state, result from own_batch_lines where batch_id = $1 and line > $2 order by line limit $3)
+     select line, custom_id as "customId", state, result from (
+       select *, row_number() over above as number, sum(octet_length(result)) over above as bytes
+       from page window above as (order by line)) as next
+     where number = 1 or coalesce(bytes, 0) <= $4 order by line`,
+    [id, after, most, bytes],
     'own_lines_list',
   )
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { LAST_PRIORITY } from '../../proto/call.ts'
 import { type TestClock, testClock } from '../../shared/clock.ts'
 import type { Call } from '../call.ts'
 import { createWaitingRoom } from './waiting.ts'
@@ -36,6 +37,17 @@ describe('the waiting room', () => {
     await settled()
     expect(went).toEqual(['urgent go', 'urgent later go', 'low go', 'low later go', 'plain go'])
     expect(room.size).toBe(0)
+  })
+
+  it('lets calls of the last priority go behind those without one', async () => {
+    const { room, went, wait } = scene()
+    wait('batch', call(LAST_PRIORITY))
+    wait('plain', call())
+    wait('low', call(LAST_PRIORITY - 1))
+    for (let time = 0; time < 3; time += 1) room.wake('gpt')
+    await settled()
+    expect(went.at(-1)).toBe('batch go')
+    expect(went).toHaveLength(3)
   })
 
   it('gives calls without a priority the settings’', async () => {

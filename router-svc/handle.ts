@@ -15,6 +15,7 @@ import { readForm } from './form.ts'
 import type { Idempotency } from './idempotency.ts'
 import { Reply } from './reply.ts'
 import { usageEvent } from './report.ts'
+import type { Background } from './responses/background.ts'
 import type { Responses, ResponsesTurn } from './responses/turn.ts'
 import type { AutoRouting } from './routing/auto/choose.ts'
 import { readRouting } from './routing/request-routing.ts'
@@ -31,6 +32,8 @@ export interface HandleDeps extends ServeDeps {
   idempotency: Pick<Idempotency, 'begin'>
   cache: Pick<ResponseCache, 'begin'>
   responses: Responses
+  /** Absent where nothing runs on after its answer. */
+  background?: Pick<Background, 'start'>
   /** Absent where no embedding can be asked for: an auto router is no deployment there. */
   autoRouting?: AutoRouting
   log: Log
@@ -84,6 +87,8 @@ async function handle(deps: HandleDeps, incoming: IncomingStream): Promise<void>
     const kept = claimed === null ? null : await claimed
     if (kept !== null && kept.replay !== null) return replay(deps, call, reply, kept.replay)
     reply.recording = kept?.recording ?? null
+    if (call.responses?.background === true && deps.background !== undefined)
+      return await deps.background.start(call, reply, call.responses.input)
     const admitted = deps.admission.admit(call, runtime, resolution)
     call.ticket = admitted instanceof Promise ? await admitted : admitted
     if (call.cancelled !== null) throw new GatewayError('cancelled')

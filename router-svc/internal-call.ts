@@ -6,7 +6,7 @@ import { WIRE_VERSION } from '../proto/version.ts'
 import { receiveWhole } from '../shared/bus/body.ts'
 import type { IncomingStream } from '../shared/bus/bus.ts'
 import type { Clock } from '../shared/clock.ts'
-import { fromWire, GatewayError } from '../shared/errors.ts'
+import { fromWire, GatewayError, toGatewayError } from '../shared/errors.ts'
 import type { Call } from './call.ts'
 
 /** Calls that this router makes to itself: copies for mirroring, embeddings for the cache. Served, counted and booked like any other call. */
@@ -31,6 +31,10 @@ export interface InternalRequest {
   metadata?: Record<string, unknown>
   /** Limits and budgets of the identity are not asked; what it costs is booked all the same. */
   unlimited?: boolean
+  /** As which it is booked; default a new one. */
+  callId?: string
+  /** Ends the call; it rejects with the signal's reason, a GatewayError. */
+  signal?: AbortSignal
   /** The bytes of the answer are of no interest. */
   discard?: boolean
 }
@@ -56,15 +60,20 @@ export function createInternalCalls({ take, clock, newId }: InternalCallDeps): I
   return {
     run(request) {
       return new Promise((resolve, reject) => {
-        const stream = new InternalStream(newId(), request, (result) => {
+        const { signal } = request
+        const leave = (): void => stream.cancel('cancelled', toGatewayError(signal?.reason))
+        const stream = new InternalStream(request.callId ?? newId(), request, (result) => {
           timer.cancel()
+          signal?.removeEventListener('abort', leave)
           if (result instanceof GatewayError) reject(result)
           else resolve(result)
         })
         const timer = clock.after(request.deadline, () =>
           stream.cancel('deadline_exceeded', new GatewayError('deadline_exceeded')),
         )
+        signal?.addEventListener('abort', leave)
         take(stream)
+        if (signal?.aborted) leave()
       })
     },
   }

@@ -20,6 +20,8 @@ const AT = { model: 'gpt-5', base: 'https://api.openai.com/v1' }
 const turn: ResponsesTurn = {
   previousId: 'resp_before',
   replaced: {},
+  input: [],
+  background: false,
   whole: true,
   idOf: (_, id) => `ours_${id}`,
   narrow: (resolution) => resolution,

@@ -37,6 +37,7 @@ import { noObserver, type Observer } from './observe.ts'
 import { createProviders } from './providers/index.ts'
 import type { Provider } from './providers/provider.ts'
 import { createRealtime, siblingRoute } from './realtime/realtime.ts'
+import { createBackground } from './responses/background.ts'
 import { createMemoryResponses } from './responses/memory.ts'
 import { createRedisResponses } from './responses/redis.ts'
 import { createResponses } from './responses/turn.ts'
@@ -244,10 +245,12 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
   const mirroring = createMirror({ calls: internal, log })
   const { redis, prefix } = deps.cache
   const store = redis === null ? createMemoryResponses({ clock }) : createRedisResponses({ redis, prefix })
-  const responses = createResponses({ store, sealer: deps.sealer, clock, log })
+  const background = createBackground({ store, internal, clock, log })
+  const responses = createResponses({ store, sealer: deps.sealer, clock, log, background: true })
   const handle = createHandle({
     autoRouting,
     responses,
+    background,
     cache,
     mirroring,
     admission,
@@ -398,6 +401,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
         }
       })
     }
+    await background.drain(Math.max(0, until - clock.monotonic()))
     const left = await spool.flush(Math.max(2_000, until - clock.monotonic()))
     if (left > 0) log.warn({ events: left }, 'usage events stay in the spool for the next start')
   }

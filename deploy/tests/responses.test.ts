@@ -346,6 +346,80 @@ describe.each(MODES)('%s', (mode) => {
     },
   )
 
+  describe('in the background, of a provider that knows no such thing', () => {
+    const finished = async (id: string): Promise<OpenAI.Responses.Response> => {
+      let response = await openai.responses.retrieve(id)
+      while (response.status === 'queued' || response.status === 'in_progress') {
+        await new Promise((resolve) => setTimeout(resolve, 100))
+        response = await openai.responses.retrieve(id)
+      }
+      return response
+    }
+    const events = async (stream: AsyncIterable<OpenAI.Responses.ResponseStreamEvent>) => {
+      const seen: OpenAI.Responses.ResponseStreamEvent[] = []
+      for await (const event of stream) seen.push(event)
+      return seen
+    }
+
+    it('is answered as queued, runs on, is polled, booked once, and gone on from', async () => {
+      const { data: queued, response } = await openai.responses
+        .create({ model: 'chat', input: 'hello [[upstream prompt=1000,completion=20,chunks=3]]', background: true })
+        .withResponse()
+      expect(queued).toMatchObject({ status: 'queued', background: true, output: [], model: 'chat' })
+      const done = await finished(queued.id)
+      expect(done).toMatchObject({ id: queued.id, status: 'completed', background: true, usage: { output_tokens: 20 } })
+      expect(isResponse(done)).toEqual([])
+      expect(done.output_text).toMatch(/./)
+      const [row, ...more] = await gateway.ledger(response.headers.get('x-litellm-call-id') as string)
+      expect(more).toEqual([])
+      expect(row).toMatchObject({ call_type: 'aresponses', status: 'success', prompt_tokens: 1000, completion_tokens: 20 })
+      const next = await openai.responses.create({ model: 'claude', input: 'more', previous_response_id: queued.id })
+      expect(next.status).toBe('completed')
+      const stranger = await client({})
+      expect(await failure(stranger.responses.retrieve(queued.id))).toBeInstanceOf(OpenAI.NotFoundError)
+      expect(await openai.responses.cancel(queued.id)).toMatchObject({ status: 'completed' })
+    })
+
+    it('is followed from its beginning or from any event', async () => {
+      const body = { model: 'chat', input: 'hello [[upstream chunks=3,tools=1]]', tools: [lookup], background: true }
+      const raw = await openai.responses.create({ ...body, stream: true }).asResponse()
+      const folded = fold(await raw.text())
+      expect(folded.end).toBe('completed')
+      expect(folded.types.slice(0, 3)).toEqual(['response.created', 'response.queued', 'response.in_progress'])
+      const id = folded.response?.['id'] as string
+      const all = await events(await openai.responses.retrieve(id, { stream: true }))
+      expect(all.map(({ type }) => type)).toEqual(folded.types)
+      const later = await events(await openai.responses.retrieve(id, { stream: true, starting_after: 4 }))
+      expect(later).toEqual(all.slice(5))
+    })
+
+    it('is cancelled, whichever router runs it', async () => {
+      const mark = `cancelled-${mode}`
+      const input = `hello [[upstream id=${mark},latency=20000]]`
+      const queued = await openai.responses.create({ model: 'chat', input, background: true })
+      await upstream.when(() => upstream.served(mark).length === 1)
+      const unfinished = openai.responses.create({ model: 'chat', previous_response_id: queued.id, input: 'x' })
+      expect(await failure(unfinished)).toMatchObject({ status: 400, param: 'previous_response_id' })
+      expect((await openai.responses.cancel(queued.id)).status).toBe('cancelled')
+      await upstream.when(() => upstream.served(mark)[0]?.outcome === 'aborted')
+      expect((await openai.responses.retrieve(queued.id)).status).toBe('cancelled')
+    })
+
+    it('fails with what the provider says, and refuses what cannot be kept', async () => {
+      const body = {
+        model: 'chat',
+        input: 'hello [[upstream fail=500]]',
+        background: true,
+        disable_fallbacks: true,
+        num_retries: 0,
+      }
+      const queued = (await openai.responses.create(body as never)) as OpenAI.Responses.Response
+      expect(await finished(queued.id)).toMatchObject({ status: 'failed', error: { code: 'server_error' } })
+      const refused = openai.responses.create({ model: 'chat', input: 'x', background: true, store: false })
+      expect(await failure(refused)).toMatchObject({ status: 400, param: 'store' })
+    })
+  })
+
   describe('a provider that speaks Responses', () => {
     it('gets the client’s own words, and its answer comes as it is but for names and ids', async () => {
       native.asked.length = 0
@@ -407,8 +481,6 @@ describe.each(MODES)('%s', (mode) => {
         if (event.type === 'response.completed') expect(event.response).toMatchObject({ id: made.id, model: 'native' })
       }
       expect(types).toHaveLength(10)
-      const refused = openai.responses.create({ model: 'chat', input: 'x', background: true })
-      expect(await failure(refused)).toMatchObject({ status: 400, param: 'background' })
     })
 
     it('counts input and compacts', async () => {

@@ -82,6 +82,7 @@ export interface CarriedTools {
   book(event: UsageEvent): void
   /** Unix milliseconds. */
   now(): number
+  wait(milliseconds: number): Promise<void>
 }
 
 /** Ids of objects at providers as clients get them (ids.ts). */

@@ -217,6 +217,7 @@ async function attempt(
       kept: deps.kept,
       book,
       now,
+      wait: (milliseconds: number) => new Promise<void>((resolve) => clock.after(milliseconds, resolve)),
     }
     const answer: CarriedAnswer = await Promise.race([stopped, carrier.serve(request, choice, tools)])
     if (answer.kind === 'answer') {

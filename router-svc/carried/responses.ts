@@ -2,8 +2,10 @@ import { GatewayError } from '../../shared/errors.ts'
 import { parseSseFrame, SseSplitter, sseEvent } from '../../shared/http/sse.ts'
 import { type Fields, isFields, jsonObject, sourceOf } from '../providers/json.ts'
 import type { ResponsesAdapter } from '../providers/responses/native.ts'
+import { current, stopRun } from '../responses/background.ts'
 import { foreignId } from '../responses/foreign-id.ts'
 import { type KeptResponse, listedItem, OWN } from '../responses/kept-response.ts'
+import { eventText, isRunning, replayEvents } from '../responses/replay.ts'
 import { gone, load, speaksResponses } from '../responses/turn.ts'
 import type { Route } from '../runtime.ts'
 import type { CarriedAnswer, CarriedIds, CarriedRequest, CarriedTools, Carrier, Through } from './carrier.ts'
@@ -16,6 +18,9 @@ const NOBODY = 'mock'
 /** `input_items` lists so many at once when nothing is said; and the most. */
 const PAGE = 20
 const PAGE_MAX = 100
+/** Milliseconds between looks at a response whose end somebody waits for, and the most looks: ten minutes. */
+const LOOK = 500
+const LOOKS_MAX = 1_200
 const JSON_HEADERS = { 'content-type': 'application/json' }
 
 /**
@@ -143,23 +148,42 @@ function urlAt(route: Route, path: string, query = ''): string {
 
 /** Here. Rejects with GatewayError `not_found`. */
 async function kept(request: CarriedRequest, id: string, key: string, tools: CarriedTools): Promise<CarriedAnswer> {
-  const record = await load(tools.kept, tools.ids, key)
+  const read = (): Promise<KeptResponse | null> => current(tools.kept, key, () => load(tools.kept, tools.ids, key))
+  let record = await read()
   if (record === null) throw gone(id)
+  const { background } = record.response
   switch (ending(request)) {
     case 'cancel':
+      if (background === true)
+        return told(isRunning(record.response) ? (await stopRun(tools.kept, key, record, 'cancelled')).response : record.response)
       throw new GatewayError('bad_request', 'Only responses that were created with background=true can be cancelled.')
     case 'input_items':
       return told(page(record, key, new URLSearchParams(request.query)))
   }
   if (request.method === 'DELETE') {
+    if (isRunning(record.response)) await stopRun(tools.kept, key, record, 'deleted')
     await tools.kept.delete(key)
     return told({ id, object: 'response', deleted: true })
   }
-  if (new URLSearchParams(request.query).get('stream') === 'true')
-    throw new GatewayError('unsupported_parameter', 'Only responses that run in the background can be streamed again.', {
-      param: 'stream',
-    })
-  return told(record.response)
+  const query = new URLSearchParams(request.query)
+  if (query.get('stream') !== 'true') return told(record.response)
+  const after = numberOf(query.get('starting_after'))
+  for (let looks = 0; isRunning(record.response) && looks < LOOKS_MAX; looks += 1) {
+    await tools.wait(LOOK)
+    record = await read()
+    if (record === null) throw gone(id)
+  }
+  if (isRunning(record.response)) throw new GatewayError('deadline_exceeded', 'The response is not finished yet: ask again.')
+  const headers = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' }
+  return { kind: 'answer', status: 200, headers, body: eventText(replayEvents(record.response), after) }
+}
+
+/** Throws GatewayError `bad_request`. */
+function numberOf(given: string | null): number {
+  if (given === null) return -1
+  const after = Number(given)
+  if (Number.isInteger(after) && after >= 0) return after
+  throw new GatewayError('bad_request', 'starting_after must be the sequence_number of an event.', { param: 'starting_after' })
 }
 
 function told(body: unknown): CarriedAnswer {

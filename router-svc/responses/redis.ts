@@ -23,7 +23,11 @@ local days = redis.call('HGETALL', KEYS[2])
 for i = 1, #days, 2 do
   if tonumber(days[i]) * ARGV[5] < now then redis.call('HDEL', KEYS[2], days[i]) else kept = kept + days[i + 1] end
 end
-if kept + ARGV[3] > tonumber(ARGV[4]) then return 0 end
+local left = redis.call('PTTL', KEYS[1])
+local before = 0
+if left > 0 then before = redis.call('STRLEN', KEYS[1]) end
+if kept - before + ARGV[3] > tonumber(ARGV[4]) then return 0 end
+if before > 0 then redis.call('HINCRBY', KEYS[2], math.ceil((now + left) / ARGV[5]), -before) end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('HINCRBY', KEYS[2], math.ceil((now + ARGV[2]) / ARGV[5]), ARGV[3])
 return 1`

@@ -13,10 +13,15 @@ import { type Fields, isFields } from '../providers/json.ts'
 import type { Resolution, Route } from '../runtime.ts'
 import { foreignId } from './foreign-id.ts'
 import { foreignItems, itemsOf, type KeptResponse, keyOfItem, OWN } from './kept-response.ts'
+import { isRunning } from './replay.ts'
 import { KEEP_DEFAULT, type ResponseStore } from './store.ts'
 
 /** What one call of a Responses client has to do with responses before and after it. */
 export interface ResponsesTurn {
+  /** The whole conversation the call answers. */
+  readonly input: InputItem[]
+  /** The gateway itself runs it in the background: no provider behind the model does. Known once it is narrowed. */
+  readonly background: boolean
   /** As the client gave it. */
   readonly previousId: string | null
   /** Members of the client's body as a provider of the protocol gets them; undefined = left out. */
@@ -46,6 +51,8 @@ export interface ResponsesDeps {
   sealer: Pick<Sealer, 'sign'>
   clock: Pick<Clock, 'now'>
   log: Log
+  /** There is who runs responses in the background. */
+  background?: boolean
 }
 
 /** Responses of the gateway's own, and ids of everybody's. */
@@ -99,6 +106,7 @@ async function recall(
     if (place.deploymentId === OWN) {
       const kept = await load(deps.store, ids, place.id)
       if (kept === null) throw gone(previousId)
+      if (isRunning(kept.response)) throw unfinished(previousId)
       history = [...kept.input, ...(kept.response.output as InputItem[])]
       known.replaced['previous_response_id'] = undefined
     } else {
@@ -124,7 +132,12 @@ function turnOf(
   ids: CarriedIds,
   { input, previousId, deploymentId, replaced }: Known,
 ): ResponsesTurn {
+  let ownBackground = false
   return {
+    input,
+    get background() {
+      return ownBackground
+    },
     previousId,
     replaced,
     whole: deploymentId === null && isWhole(client),
@@ -136,6 +149,10 @@ function turnOf(
       const background = client.body.background === true
       if (deploymentId === null && !background) return resolution
       const knows = resolution.routes.filter((route) => keepsResponses(route))
+      if (background && knows.length === 0 && deploymentId === null && deps.background === true) {
+        ownBackground = true
+        return resolution
+      }
       if (background && knows.length === 0) {
         throw new GatewayError('unsupported_parameter', `No provider of ${resolution.group} runs responses in the background.`, {
           param: 'background',
@@ -232,6 +249,10 @@ export async function load(store: ResponseStore, ids: CarriedIds, key: string): 
   const kept = JSON.parse(record) as KeptResponse
   ids.decode(kept.response.id)
   return kept
+}
+
+function unfinished(id: string): GatewayError {
+  return new GatewayError('bad_request', `The response ${id} is not finished yet.`, { param: 'previous_response_id' })
 }
 
 export function gone(id: string): GatewayError {

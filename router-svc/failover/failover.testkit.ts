@@ -28,6 +28,7 @@ export function callOf(dialect: DialectName, request: Record<string, unknown>, i
     fallbacks: 0,
     capture: null,
     resume: null,
+    responses: null,
   } as unknown as Call
 }
 

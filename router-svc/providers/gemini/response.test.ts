@@ -226,7 +226,7 @@ describe('the provider', () => {
   it('is in the table, with a key in its own header, and its models have prices', () => {
     const provider = providerOf('gemini')
     expect(provider?.auth).toMatchObject({ type: 'header', name: 'x-goog-api-key' })
-    expect(provider?.keyNames).toEqual(['GEMINI_API_KEY', 'GOOGLE_API_KEY'])
+    expect(provider?.keyNames).toEqual(['GEMINI_API_KEY', 'GOOGLE_API_KEY', 'PALM_API_KEY'])
     expect(provider?.base).toBe('https://generativelanguage.googleapis.com/v1beta')
     const catalog = createCatalog()
     for (const model of ['gemini-2.5-flash', 'gemini-2.5-pro', 'gemini-3-pro-preview'])

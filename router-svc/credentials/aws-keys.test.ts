@@ -238,6 +238,37 @@ describe('keys of a web identity', () => {
   })
 })
 
+describe('keys of a stored model', () => {
+  const stored = (settings: Record<string, unknown>): unknown =>
+    bedrockCredential(
+      deployment('one', {
+        provider: 'bedrock',
+        model: 'm',
+        apiBase: null,
+        apiKey: null,
+        fromDatabase: true,
+        settings: { aws_region_name: 'eu-west-1', ...settings },
+      }),
+      { key: null, open: (text) => text, env: {}, tokens },
+    )
+
+  it.each(['/etc/passwd', 'oidc/file//etc/passwd', 'oidc/env/MASTER_KEY', 'MASTER_KEY', 'oidc/google/sts', 'oidc/github/sts'])(
+    'send %s of this machine nowhere',
+    (named) => {
+      const settings = { aws_role_name: ARN, aws_web_identity_token: named, aws_sts_endpoint: origin }
+      expect(stored(settings)).toMatchObject({ problem: expect.stringContaining('must be the token itself') })
+      expect(stored({ aws_role_name: ARN, aws_web_identity_token: 'head.body.proof' })).not.toHaveProperty('problem')
+    },
+  )
+
+  it('are not asked for with the machine’s own at an endpoint the model names', () => {
+    const settings = { aws_role_name: ARN, aws_sts_endpoint: origin }
+    expect(stored(settings)).toMatchObject({ problem: expect.stringContaining('aws_sts_endpoint of a stored model') })
+    expect(stored({ ...settings, aws_access_key_id: 'A', aws_secret_access_key: 's' })).not.toHaveProperty('problem')
+    expect(stored({ aws_role_name: ARN })).not.toHaveProperty('problem')
+  })
+})
+
 describe('keys of the shared files', () => {
   it('are those of the profile a deployment names, before any key beside it or in the environment', async () => {
     writeFileSync(join(folder, 'credentials'), '[work]\naws_access_key_id = WORK\naws_secret_access_key = s\n')

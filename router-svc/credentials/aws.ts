@@ -5,6 +5,7 @@ import { type AwsSource, SESSION } from './aws-source.ts'
 import type { Credential } from './credential.ts'
 import type { CredentialDeps, CredentialMaker } from './index.ts'
 import { settingOf, variableOf } from './settings.ts'
+import { isToken } from './web-identity-token.ts'
 
 /** An AWS host that tells its region: `bedrock-runtime.eu-west-1.amazonaws.com`, `vpce-….bedrock-runtime.eu-west-1.vpce.amazonaws.com`. */
 const REGIONAL_HOST =
@@ -145,6 +146,12 @@ function sourceOf(
   const arn = named('aws_role_name')
   const webIdentity = named('aws_web_identity_token')
   if (arn === null && webIdentity !== null) return { problem: 'aws_role_name is missing beside aws_web_identity_token' }
+  const stsEndpoint = named('aws_sts_endpoint')
+  // Whoever may add models must not have files, variables and the machine's own tokens read and sent to a server of their choice.
+  if (deployment.fromDatabase && webIdentity !== null && !isToken(webIdentity))
+    return { problem: 'aws_web_identity_token of a stored model must be the token itself' }
+  if (deployment.fromDatabase && stsEndpoint !== null && webIdentity === null && own === null)
+    return { problem: 'aws_sts_endpoint of a stored model needs keys of its own (aws_access_key_id and aws_secret_access_key)' }
   const session = named('aws_session_name') ?? SESSION
   if (!/^[\w+=,.@-]{2,64}$/.test(session)) return { problem: 'aws_session_name must be 2 to 64 of letters, digits and _+=,.@-' }
   return {
@@ -153,7 +160,7 @@ function sourceOf(
     role: arn === null ? null : { arn, session, externalId: named('aws_external_id') },
     webIdentity,
     keys: own,
-    stsEndpoint: named('aws_sts_endpoint'),
+    stsEndpoint,
   }
 }
 

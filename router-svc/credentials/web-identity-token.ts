@@ -37,11 +37,16 @@ export async function webIdentityToken(named: string, means: Means): Promise<str
     const read = ISSUERS[issuer]
     if (read === undefined) throw missing(`knows no issuer ${JSON.stringify(issuer)}`)
     token = await read(rest ?? '', means)
-  } else if (/^[\w-]+\.[\w-]+\.[\w-]*$/.test(named)) token = named
+  } else if (isToken(named)) token = named
   else if (/[/\\]/.test(named)) token = await fileText(named)
   else token = variable(named, means)
   if (token.trim() === '') throw missing('is empty')
   return token.trim()
+}
+
+/** Whether it is a token, and names none that is elsewhere. */
+export function isToken(named: string): boolean {
+  return /^[\w-]+\.[\w-]+\.[\w-]*$/.test(named)
 }
 
 function variable(name: string, { env }: Means): string {

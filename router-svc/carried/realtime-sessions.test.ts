@@ -80,4 +80,33 @@ describe('what is asked about realtime sessions', () => {
     const identity = { maxBudget: 5, limits: [] } as unknown as CarriedRequest['identity']
     await expect(carried(requestOf('/v1/realtime/calls', { value, identity }))).rejects.toMatchObject({ code: 'route_denied' })
   })
+
+  it.each([
+    ['/v1/realtime/sessions', { session: { model: 'alias' }, model: 'dear' }, ''],
+    ['/v1/realtime/client_secrets', { session: { model: 'alias' } }, 'model=dear'],
+    ['/v1/realtime/transcription_sessions', { model: 'alias', input_audio_transcription: { model: 'dear' } }, ''],
+    [
+      '/v1/realtime/client_secrets',
+      { session: { type: 'transcription', model: 'alias', audio: { input: { transcription: { model: 'dear' } } } } },
+      '',
+    ],
+  ])('names one model, wherever the provider reads it: %s', async (pattern, value, query) => {
+    await expect(carried(requestOf(pattern, { value, query }))).rejects.toThrow(/names two models/)
+  })
+
+  it('may have what a model hears written down by another', async () => {
+    const session = { model: 'alias', audio: { input: { transcription: { model: 'heard' } } } }
+    const { body } = await carried(requestOf('/v1/realtime/client_secrets', { value: { session } }))
+    expect(JSON.parse(String(body)).session).toEqual({ ...session, model: 'gpt-realtime' })
+  })
+
+  it('is no body that only the provider can read', async () => {
+    const body = Buffer.from('{"session":{"model":"dear"}}', 'utf16le')
+    const request = requestOf('/v1/realtime/client_secrets', {
+      query: 'model=alias',
+      body,
+      headers: { 'content-type': 'application/json' },
+    })
+    await expect(carried(request)).rejects.toThrow(/not valid JSON/)
+  })
 })

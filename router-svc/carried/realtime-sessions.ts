@@ -2,6 +2,7 @@ import { GatewayError } from '../../shared/errors.ts'
 import { type Fields, isFields } from '../providers/json.ts'
 import type { Route } from '../runtime.ts'
 import type { CarriedRequest, CarriedUpstream, Carrier } from './carrier.ts'
+import { readFields } from './pass-through-request.ts'
 
 /**
  * What is asked over HTTP about realtime sessions: secrets for browsers, calls over WebRTC. Whoever holds such a secret or such a call speaks to the
@@ -10,7 +11,9 @@ import type { CarriedRequest, CarriedUpstream, Carrier } from './carrier.ts'
 export const realtimeSessions: Carrier = {
   async choose(request, find) {
     refuseBudgeted(request)
-    const model = modelIn(await fieldsOf(request), request)
+    const fields = await fieldsOf(request)
+    const model = modelIn(fields, request)
+    if (model !== null) refuseOthers(fields, request, model)
     if (model === null) {
       throw new GatewayError('bad_request', 'The model of the session is required ("model", or in "session").', {
         param: 'model',
@@ -39,10 +42,32 @@ function refuseBudgeted({ identity, path }: CarriedRequest): void {
 
 /** The body as fields; of a form its texts, `session` parsed. Empty for a bare offer. */
 async function fieldsOf(request: CarriedRequest): Promise<Fields> {
-  const json = request.json()
-  if (json !== null) return json
-  const form = await request.form()
-  return form === null ? {} : { ...form, session: parsed(form['session']) }
+  const fields = await readFields(offered(request))
+  return fields === null ? {} : typeof fields['session'] === 'string' ? { ...fields, session: parsed(fields['session']) } : fields
+}
+
+/** What is said to be nothing else is a bare offer, and goes on as one. */
+function offered(request: CarriedRequest): CarriedRequest {
+  return { ...request, headers: { 'content-type': 'application/sdp', ...request.headers } }
+}
+
+/** The provider reads one of the places, which depends on what is asked: each names the model that was checked, or none. */
+function refuseOthers(fields: Fields, { pattern, query }: CarriedRequest, model: string): void {
+  const session = fields['session']
+  const onlyHears = pattern.endsWith('/transcription_sessions') || (isFields(session) && session['type'] === 'transcription')
+  // A model that speaks may have another one write down what it hears.
+  const places = onlyHears ? PLACES : PLACES.filter((place) => place.length <= 2 && place[0] !== 'input_audio_transcription')
+  const others = [...places.map((place) => namedAt(fields, place)), new URLSearchParams(query).get('model')]
+  const other = others.find((name) => name !== null && name !== model)
+  if (other === undefined) return
+  throw new GatewayError('bad_request', `The request names two models, ${model} and ${other}: which is meant?`, {
+    param: 'model',
+  })
+}
+
+function namedAt(fields: Fields, place: readonly string[]): string | null {
+  const found = place.reduce<unknown>((at, name) => (isFields(at) ? at[name] : undefined), fields)
+  return typeof found === 'string' && found !== '' ? found : null
 }
 
 function parsed(text: unknown): unknown {
@@ -66,8 +91,8 @@ const PLACES: readonly (readonly string[])[] = [
 
 function modelIn(fields: Fields, { query }: CarriedRequest): string | null {
   for (const place of PLACES) {
-    const found = place.reduce<unknown>((at, name) => (isFields(at) ? at[name] : undefined), fields)
-    if (typeof found === 'string' && found !== '') return found
+    const found = namedAt(fields, place)
+    if (found !== null) return found
   }
   return new URLSearchParams(query).get('model')
 }
@@ -80,12 +105,12 @@ async function upstreamOf(request: CarriedRequest, route: Route, model: string):
   url.pathname += request.pattern.slice('/v1/realtime'.length)
   url.searchParams.delete('model')
   const headers = { ...opened?.headers }
-  const json = request.json()
+  const form = await request.form()
+  const json = form === null ? await readFields(offered(request)) : null
   if (json !== null) {
     headers['content-type'] = 'application/json'
     return { method: 'POST', url: url.href, headers, body: JSON.stringify(renamed(json, model, route.model)) }
   }
-  const form = await request.form()
   if (form === null) {
     url.searchParams.set('model', route.model)
     headers['content-type'] = request.headers['content-type'] ?? 'application/sdp'

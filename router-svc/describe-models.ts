@@ -8,6 +8,7 @@ import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
 import type { HttpClient } from '../shared/http/client.ts'
 import { exchange } from '../shared/http/exchange.ts'
 import { proved } from './attempt-converse.ts'
+import { PLAIN_TARGET } from './providers/plain-target.ts'
 import type { Adapter, Provider, Target } from './providers/provider.ts'
 import type { Route } from './runtime.ts'
 
@@ -89,16 +90,10 @@ export function parametersOf(providers: DescribeDeps['providers'], { provider: n
   if (provider === undefined || chat === undefined) return null
   if (provider.local === true) return Object.keys(PARAMETERS)
   const target: Target = {
+    ...PLAIN_TARGET,
     provider: name,
     model: served?.model ?? model,
     base: provider.base ?? 'https://provider.invalid/v1',
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
-    settings: {},
-    clientHeaders: {},
   }
   return Object.keys(PARAMETERS).filter((parameter) => takes(chat, target, parameter))
 }

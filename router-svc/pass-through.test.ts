@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../shared/errors.ts'
 import { forwardBody, forwardRequest, forwardResponse, PassThroughStream } from './pass-through.ts'
 import { openai } from './providers/openai.ts'
+import { PLAIN_TARGET } from './providers/plain-target.ts'
 import type { Target } from './providers/provider.ts'
 
 const readError = (status: number, _headers: object, body: string) =>
@@ -64,14 +65,12 @@ describe('a forwarded request body', () => {
   it('is what the adapter would have sent', () => {
     const { chat } = openai('openai', { protocol: 'openai', base: null, keys: [], reasoningModels: true, strictMessages: true })
     if (chat === undefined) throw new Error('no chat')
-    const target = {
+    const target: Target = {
+      ...PLAIN_TARGET,
       provider: 'openai',
       model: 'gpt-5',
       base: 'http://h/v1',
-      dropParams: false,
-      additionalDropParams: [],
-      allowedOpenaiParams: [],
-    } as unknown as Target
+    }
     const request = {
       model: 'alias',
       messages: [{ role: 'user', content: [{ type: 'text', text: 'é', cache_control: { type: 'ephemeral' as const } }] }],

@@ -1,5 +1,6 @@
 import type { Mode } from '../../proto/endpoints.ts'
 import { createProviders } from '../../router-svc/providers/index.ts'
+import { PLAIN_TARGET } from '../../router-svc/providers/plain-target.ts'
 import type { Adapter, Provider, Target } from '../../router-svc/providers/provider.ts'
 import { PROVIDERS } from '../../shared/catalog/providers.ts'
 import { UNAVAILABLE } from '../../shared/catalog/unavailable.ts'
@@ -124,16 +125,12 @@ function rowOf(name: string, provider: Provider): SupportRow {
 function takes(name: string, provider: Provider, chat: NonNullable<Provider['chat']>, feature: ChatFeature): boolean {
   const request = { model: MODELS[name] ?? 'model', messages: [{ role: 'user', content: 'Hello' }], ...CHAT_FEATURES[feature] }
   const target: Target = {
+    ...PLAIN_TARGET,
     provider: name,
     model: MODELS[name] ?? 'model',
     base: provider.base ?? 'https://provider.example/v1',
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
     maxOutputTokens: 4096,
     settings: SETTINGS,
-    clientHeaders: {},
   }
   try {
     begin(chat as unknown as Adapter<Record<string, unknown>, unknown, unknown>, request, target)

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { ChatRequest } from '../canonical/chat.ts'
 import { providerOf } from '../providers/index.ts'
+import { PLAIN_TARGET } from '../providers/plain-target.ts'
 import type { Target } from '../providers/provider.ts'
 import { continueRequest } from './continuation.ts'
 
@@ -8,16 +9,10 @@ const request: ChatRequest = { model: 'm', messages: [{ role: 'user', content: '
 
 function targetOf(provider: string, model: string, base = providerOf(provider)?.base ?? 'http://own'): Target {
   return {
+    ...PLAIN_TARGET,
     provider,
     model,
     base,
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
-    settings: {},
-    clientHeaders: {},
   }
 }
 

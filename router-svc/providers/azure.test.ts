@@ -8,6 +8,7 @@ import { answer, chat, deployment, JSON_TYPE, make, STREAM, settings, sse } from
 import { createStates } from '../routing/states.ts'
 import { compileRuntime } from '../runtime.ts'
 import { createProviders } from './index.ts'
+import { PLAIN_TARGET } from './plain-target.ts'
 import { decodePieces } from './provider.suite.ts'
 import type { Provider, Target } from './provider.ts'
 
@@ -16,16 +17,10 @@ const CHAT = `${BASE}/openai/deployments/my-gpt/chat/completions?api-version=`
 const azure = createProviders().get('azure') as Provider
 
 const TARGET: Target = {
+  ...PLAIN_TARGET,
   provider: 'azure',
   model: 'my-gpt',
   base: BASE,
-  apiVersion: null,
-  dropParams: false,
-  additionalDropParams: [],
-  allowedOpenaiParams: [],
-  maxOutputTokens: null,
-  settings: {},
-  clientHeaders: {},
 }
 
 function sent(fields: object, target: Partial<Target> = {}): Record<string, unknown> {

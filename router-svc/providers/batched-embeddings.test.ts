@@ -4,17 +4,16 @@ import { providerRow } from '../../shared/catalog/providers.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
 import { batchedEmbeddings } from './batched-embeddings.ts'
 import { openai } from './openai.ts'
+import { PLAIN_TARGET } from './plain-target.ts'
 import type { Ask, Conversation, DecodeContext, Target, UpstreamAnswer } from './provider.ts'
 
 const plain = openai('openai', providerRow('openai') as never).embedding as never
-const target = {
+const target: Target = {
+  ...PLAIN_TARGET,
   provider: 'openai',
   model: 'text-embedding-3-small',
   base: 'https://api.openai.com/v1',
-  additionalDropParams: [],
-  allowedOpenaiParams: [],
-  settings: {},
-} as unknown as Target
+}
 const contextOf = (request: object) => ({ id: 'i', created: 1, model: 'm', request }) as unknown as DecodeContext
 
 /** A provider whose vector of an input is the number in it. */

@@ -3,19 +3,18 @@ import { GatewayError } from '../../shared/errors.ts'
 import type { CompletionChunk } from '../canonical/completion.ts'
 import { chatFromCompletion } from './completion-from-chat.ts'
 import { openai } from './openai.ts'
+import { PLAIN_TARGET } from './plain-target.ts'
 import { decodePieces } from './provider.suite.ts'
 import type { DecodeContext, Target } from './provider.ts'
 
 const chatOnly = openai('test', { protocol: 'openai', base: null, keys: [] }).completion
 const CONTEXT: DecodeContext = { id: 'x', created: 1, model: 'm', request: { model: 'm', prompt: 'Say' } }
-const TARGET = {
+const TARGET: Target = {
+  ...PLAIN_TARGET,
   provider: 'test',
   model: 'up',
   base: 'http://h/v1',
-  dropParams: false,
-  additionalDropParams: [],
-  allowedOpenaiParams: [],
-} as unknown as Target
+}
 
 describe('a text completion of a chat model', () => {
   it('asks a chat', () => {

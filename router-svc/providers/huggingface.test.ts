@@ -3,6 +3,7 @@ import type { ChatChunk } from '../canonical/chat.ts'
 import { chat, delta, deployment, make, STREAM, sse } from '../handle.testkit.ts'
 import { providerOf } from './index.ts'
 import { fileNames, haveRecordings, recordings } from './openai/recordings.suite.ts'
+import { PLAIN_TARGET } from './plain-target.ts'
 import { cuts, decodePieces, foldChunks } from './provider.suite.ts'
 import type { Provider, Target } from './provider.ts'
 
@@ -15,16 +16,10 @@ function provider(): Provider & Required<Pick<Provider, 'chat' | 'embedding'>> {
 
 function target(changes: Partial<Target> = {}): Target {
   return {
+    ...PLAIN_TARGET,
     provider: 'huggingface',
     model: 'org/name',
     base: ROUTER,
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
-    settings: {},
-    clientHeaders: {},
     ...changes,
   }
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Deployment } from '../../proto/deployment.ts'
 import type { ChatRequest } from '../canonical/chat.ts'
 import { providerOf } from './index.ts'
+import { PLAIN_TARGET } from './plain-target.ts'
 import { cuts, decodePieces, foldChunks } from './provider.suite.ts'
 import type { Provider, Target } from './provider.ts'
 
@@ -307,16 +308,11 @@ const CASES: readonly Case[] = [
 
 function target(provider: Provider, model: string, base = provider.base ?? '', settings = {}): Target {
   return {
+    ...PLAIN_TARGET,
     provider: provider.name,
     model,
     base,
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
     settings,
-    clientHeaders: {},
   }
 }
 

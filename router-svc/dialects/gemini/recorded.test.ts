@@ -7,6 +7,7 @@ import { chats, haveRecordings } from '../../providers/gemini/recordings.testkit
 import { providerOf } from '../../providers/index.ts'
 import * as openai from '../../providers/openai/recordings.suite.ts'
 import { plainGemini } from '../../providers/plain-gemini.ts'
+import { PLAIN_TARGET } from '../../providers/plain-target.ts'
 import { discovery } from './discovery.testkit.ts'
 import { decodeRequest } from './request.ts'
 import { encodeResponse } from './response.ts'
@@ -201,16 +202,10 @@ describe.skipIf(!haveRecordings())('requests of Gemini’s clients that others a
       const plain = plainGemini(canonical, provider === 'anthropic').request
       const adapter = providerOf(provider)?.chat
       const sent = adapter?.encodeRequest(plain as ChatRequest, {
+        ...PLAIN_TARGET,
         provider,
         model: provider === 'anthropic' ? 'claude-sonnet-4-5' : 'gpt-5-nano',
         base: 'https://upstream',
-        apiVersion: null,
-        dropParams: false,
-        additionalDropParams: [],
-        allowedOpenaiParams: [],
-        maxOutputTokens: null,
-        settings: {},
-        clientHeaders: {},
       })
       expect(String(sent?.body)).not.toMatch(/"(?:gemini|generationConfig|functionDeclarations|provider_specific_fields)"/)
       const whole = pair['provider_response']

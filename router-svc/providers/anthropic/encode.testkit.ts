@@ -1,20 +1,16 @@
 import type { ChatRequest, Message, Tool } from '../../canonical/chat.ts'
+import { PLAIN_TARGET } from '../plain-target.ts'
 import type { Target } from '../provider.ts'
 import { encodeRequest } from './request.ts'
 import type { Block, Fields, MessagesRequest, Turn } from './wire.ts'
 
 export function target(changes: Partial<Target> = {}): Target {
   return {
+    ...PLAIN_TARGET,
     provider: 'anthropic',
     model: 'claude-sonnet-4-5',
     base: 'https://api.anthropic.com',
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
     maxOutputTokens: 1000,
-    settings: {},
-    clientHeaders: {},
     ...changes,
   }
 }

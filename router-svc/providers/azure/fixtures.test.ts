@@ -7,6 +7,7 @@ import type { EmbeddingResponse } from '../../canonical/embedding.ts'
 import { PassThroughStream } from '../../pass-through.ts'
 import { createProviders } from '../index.ts'
 import { haveRecordings, type Recording, recordings } from '../openai/recordings.suite.ts'
+import { PLAIN_TARGET } from '../plain-target.ts'
 import { cuts, decodePieces, foldChunks } from '../provider.suite.ts'
 import type { Adapter, DecodeContext, Provider, Target } from '../provider.ts'
 
@@ -55,16 +56,11 @@ function targetOf({ url, request }: Exchange): Target {
   const at = new URL(url)
   const deployment = /\/deployments\/([^/]+)\//.exec(at.pathname)?.[1]
   return {
+    ...PLAIN_TARGET,
     provider: 'azure',
     model: deployment ?? String(request['model']),
     base: at.pathname.startsWith('/openai/v1/') ? `${at.origin}/openai/v1` : at.origin,
     apiVersion: deployment === undefined ? null : at.searchParams.get('api-version'),
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
-    settings: {},
-    clientHeaders: {},
   }
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { PLAIN_TARGET } from '../plain-target.ts'
 import type { Target } from '../provider.ts'
 import { foundryAddress, openaiAddress, responsesUrl } from './url.ts'
 
@@ -8,16 +9,11 @@ const FOUNDRY = 'https://res.services.ai.azure.com'
 
 function target(base: string, apiVersion: string | null = null, model = 'dep'): Target {
   return {
+    ...PLAIN_TARGET,
     provider: 'azure',
     model,
     base,
     apiVersion,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
-    settings: {},
-    clientHeaders: {},
   }
 }
 

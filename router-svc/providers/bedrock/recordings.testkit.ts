@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { awsEvent } from '../../aws-event-stream.testkit.ts'
 import type { ChatRequest, ContentPart, Message, Tool } from '../../canonical/chat.ts'
+import { PLAIN_TARGET } from '../plain-target.ts'
 import type { Target } from '../provider.ts'
 import { type Fields, isFields, text } from './wire.ts'
 
@@ -89,16 +90,10 @@ function streamOf(file: string, events: Fields[]): Recording {
 
 export function target(fields: Partial<Target> = {}): Target {
   return {
+    ...PLAIN_TARGET,
     provider: 'bedrock',
     model: 'us.anthropic.claude-sonnet-4-5-20250929-v1:0',
     base: 'https://bedrock-runtime.us-east-1.amazonaws.com',
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
-    settings: {},
-    clientHeaders: {},
     ...fields,
   }
 }

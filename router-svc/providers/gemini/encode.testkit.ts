@@ -1,20 +1,15 @@
 import type { ChatRequest, ContentPart, Message, Tool } from '../../canonical/chat.ts'
+import { PLAIN_TARGET } from '../plain-target.ts'
 import type { Target } from '../provider.ts'
 import { encodeBody } from './request.ts'
 import { type Content, type Fields, type GenerateRequest, isFields, objects, type Part, text } from './wire.ts'
 
 export function target(changes: Partial<Target> = {}): Target {
   return {
+    ...PLAIN_TARGET,
     provider: 'gemini',
     model: 'gemini-2.5-flash',
     base: 'https://generativelanguage.googleapis.com/v1beta',
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
-    settings: {},
-    clientHeaders: {},
     ...changes,
   }
 }

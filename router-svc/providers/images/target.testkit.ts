@@ -1,18 +1,13 @@
+import { PLAIN_TARGET } from '../plain-target.ts'
 import type { Conversation, DecodeContext, Provider, Target, UpstreamAnswer, UpstreamRequest } from '../provider.ts'
 
 /** Where a call goes in tests of makers of images. */
 export function targetOf(name: string, provider: Provider, model: string, fields: Partial<Target> = {}): Target {
   return {
+    ...PLAIN_TARGET,
     provider: name,
     model,
     base: provider.base ?? 'https://host.test',
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
-    settings: {},
-    clientHeaders: {},
     ...fields,
   }
 }

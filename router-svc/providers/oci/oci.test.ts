@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { ChatRequest } from '../../canonical/chat.ts'
 import { providerOf } from '../index.ts'
 import type { Fields } from '../json.ts'
+import { PLAIN_TARGET } from '../plain-target.ts'
 import { cuts, decodePieces, foldChunks } from '../provider.suite.ts'
 import type { Provider, Target } from '../provider.ts'
 
@@ -24,16 +25,11 @@ const CONTEXT = { id: 'chatcmpl-1', created: 7, model: 'm', request: {} }
 
 function target(changes: Partial<Target> = {}): Target {
   return {
+    ...PLAIN_TARGET,
     provider: 'oci',
     model: 'xai.grok-4',
     base: 'https://o.test',
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
     settings: { oci_compartment_id: 'c' },
-    clientHeaders: {},
     ...changes,
   }
 }

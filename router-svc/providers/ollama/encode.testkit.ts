@@ -1,5 +1,6 @@
 import { providerRow } from '../../../shared/catalog/providers.ts'
 import type { ChatRequest } from '../../canonical/chat.ts'
+import { PLAIN_TARGET } from '../plain-target.ts'
 import type { Adapter, DecodeContext, Provider, Target, UpstreamRequest } from '../provider.ts'
 import { ollama } from './index.ts'
 import type { Fields } from './wire.ts'
@@ -13,16 +14,10 @@ export function provider(name = 'ollama'): Provider & Required<Pick<Provider, 'c
 
 export function target(changes: Partial<Target> = {}): Target {
   return {
+    ...PLAIN_TARGET,
     provider: 'ollama',
     model: 'qwen3',
     base: 'http://localhost:11434',
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
-    settings: {},
-    clientHeaders: {},
     ...changes,
   }
 }

@@ -1,17 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import { providerOf } from '../index.ts'
+import { PLAIN_TARGET } from '../plain-target.ts'
 import { decodePieces } from '../provider.suite.ts'
 import type { Target } from '../provider.ts'
 
 function asked(provider: string, model: string, base = providerOf(provider)?.base ?? ''): [string, unknown] {
-  const target = {
+  const target: Target = {
+    ...PLAIN_TARGET,
     provider,
     model,
     base,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-  } as unknown as Target
+  }
   const sent = providerOf(provider)?.chat?.encodeRequest({ model: 'g', messages: [{ role: 'user', content: 'hi' }] }, target)
   return [sent?.url ?? '', (JSON.parse(String(sent?.body)) as { model: unknown }).model]
 }
@@ -81,14 +80,12 @@ describe('keys that are no bearer tokens', () => {
 describe('a completion of Codestral', () => {
   const provider = providerOf('text-completion-codestral')
   const context = { id: 'i', created: 1, model: 'codestral-latest', request: { prompt: 'def', suffix: 'end' } }
-  const target = {
+  const target: Target = {
+    ...PLAIN_TARGET,
     provider: 'text-completion-codestral',
     model: 'codestral-latest',
     base: provider?.base ?? '',
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-  } as unknown as Target
+  }
 
   it('is asked with what comes after', () => {
     const sent = provider?.completion?.encodeRequest(

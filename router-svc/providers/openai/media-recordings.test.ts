@@ -4,6 +4,7 @@ import type { TokenUsage } from '../../../proto/usage.ts'
 import type { UploadedFile } from '../../canonical/uploaded-file.ts'
 import { readForm } from '../../form.ts'
 import { providerOf } from '../index.ts'
+import { PLAIN_TARGET } from '../plain-target.ts'
 import { cuts } from '../provider.suite.ts'
 import type { Adapter, DecodeContext, Provider, Target, UpstreamRequest } from '../provider.ts'
 import { haveRecordings } from './recordings.suite.ts'
@@ -249,16 +250,10 @@ const CASES: readonly Case[] = [
 
 function targetOf(provider: Provider, name: string, model: string): Target {
   return {
+    ...PLAIN_TARGET,
     provider: name,
     model,
     base: provider.base as string,
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
-    settings: {},
-    clientHeaders: {},
   }
 }
 

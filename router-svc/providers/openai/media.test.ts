@@ -4,6 +4,7 @@ import { PROVIDERS } from '../../../shared/catalog/providers.ts'
 import { isUploadedFile, type UploadedFile } from '../../canonical/uploaded-file.ts'
 import { readForm } from '../../form.ts'
 import { providerOf } from '../index.ts'
+import { PLAIN_TARGET } from '../plain-target.ts'
 import type { Adapter, DecodeContext, Headers, Provider, Target } from '../provider.ts'
 
 type Fields = Record<string, unknown>
@@ -20,16 +21,10 @@ function adapterOf(name: string, mode: Mode): AnyAdapter {
 
 function targetOf(name: string, model: string, changes: Partial<Target> = {}): Target {
   return {
+    ...PLAIN_TARGET,
     provider: name,
     model,
     base: providerOf(name)?.base ?? 'https://own.test/v1',
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
-    settings: {},
-    clientHeaders: {},
     ...changes,
   }
 }

@@ -1,20 +1,19 @@
 import { describe, expect, it } from 'vitest'
 import type { ChatRequest } from '../../canonical/chat.ts'
 import { providerOf } from '../index.ts'
+import { PLAIN_TARGET } from '../plain-target.ts'
 import { decodePieces } from '../provider.suite.ts'
 import type { Provider, Target } from '../provider.ts'
 
 const hello: ChatRequest['messages'] = [{ role: 'user', content: 'Hi' }]
 
 function sent(provider: string, asked: Partial<ChatRequest>): Record<string, unknown> {
-  const target = {
+  const target: Target = {
+    ...PLAIN_TARGET,
     provider,
     model: 'm',
     base: providerOf(provider)?.base ?? '',
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-  } as unknown as Target
+  }
   const upstream = providerOf(provider)?.chat?.encodeRequest({ model: 'g', messages: hello, ...asked }, target)
   return JSON.parse(String(upstream?.body)) as Record<string, unknown>
 }
@@ -29,13 +28,12 @@ describe('what single providers are particular about', () => {
 
   it('Perplexity’s vectors are bytes, whatever a client would like; asked by its own names it answers in its own form', () => {
     const { embedding, base } = providerOf('perplexity') as Provider & Required<Pick<Provider, 'embedding'>>
-    const target = {
+    const target: Target = {
+      ...PLAIN_TARGET,
       provider: 'perplexity',
       model: 'm',
-      base,
-      additionalDropParams: [],
-      allowedOpenaiParams: [],
-    } as unknown as Target
+      base: base ?? '',
+    }
     const bytes = Buffer.from(Int8Array.from([-128, 0, 127])).toString('base64')
     const asked = (form: object) => {
       const request = { model: 'g', input: 'Hi', ...form }
@@ -55,11 +53,10 @@ describe('what single providers are particular about', () => {
     const mantle = providerOf('bedrock_mantle')
     const served = mantle?.serve?.('responses/openai.gpt-oss-120b', { baseModel: null, settings: {}, info: {} } as never)
     const target = {
+      ...PLAIN_TARGET,
       provider: 'bedrock_mantle',
       model: 'm',
       base: 'https://m.test/v1',
-      additionalDropParams: [],
-      allowedOpenaiParams: [],
     }
     const sent = served?.provider?.chat?.encodeRequest({ model: 'g', messages: hello }, target as unknown as Target)
     expect([served?.model, sent?.url]).toEqual(['openai.gpt-oss-120b', 'https://m.test/v1/responses'])

@@ -1,19 +1,14 @@
 import { describe, expect, it } from 'vitest'
+import { PLAIN_TARGET } from '../plain-target.ts'
 import type { Target } from '../provider.ts'
 import { azureRealtime, openaiRealtime } from './realtime.ts'
 
 function target(base: string, fields: Partial<Target> = {}): Target {
   return {
+    ...PLAIN_TARGET,
     provider: 'p',
     model: 'gpt-realtime',
     base,
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
-    settings: {},
-    clientHeaders: {},
     ...fields,
   }
 }

@@ -2,20 +2,15 @@ import { describe, expect, it } from 'vitest'
 import type { Mode } from '../../../proto/endpoints.ts'
 import { PROVIDERS, type ProviderRow } from '../../../shared/catalog/providers.ts'
 import { GatewayError } from '../../../shared/errors.ts'
+import { PLAIN_TARGET } from '../plain-target.ts'
 import type { Target } from '../provider.ts'
 import { requestEncoder } from './request.ts'
 
 const TARGET: Target = {
+  ...PLAIN_TARGET,
   provider: 'test',
   model: 'upstream-model',
   base: 'https://example.test/v1',
-  apiVersion: null,
-  dropParams: false,
-  additionalDropParams: [],
-  allowedOpenaiParams: [],
-  maxOutputTokens: null,
-  settings: {},
-  clientHeaders: {},
 }
 const PLAIN: ProviderRow = { protocol: 'openai', base: null, keys: [] }
 const HELLO = { model: 'alias', messages: [{ role: 'user', content: 'Hello' }] }

@@ -1,6 +1,7 @@
 import type { ChatChunk, ChatRequest, ChatResponse } from '../../canonical/chat.ts'
 import type { Fields } from '../json.ts'
 import { decodeError } from '../openai/error.ts'
+import { PLAIN_TARGET } from '../plain-target.ts'
 import type { Adapter, Target } from '../provider.ts'
 import { responsesChat } from './index.ts'
 
@@ -11,16 +12,10 @@ export const ADAPTER = responsesChat(
 
 export function target(changes: Partial<Target> = {}): Target {
   return {
+    ...PLAIN_TARGET,
     provider: 'openai',
     model: 'gpt-5-pro',
     base: 'https://api.openai.com/v1',
-    apiVersion: null,
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    maxOutputTokens: null,
-    settings: {},
-    clientHeaders: {},
     ...changes,
   }
 }

@@ -211,6 +211,28 @@ describe('a socket', () => {
     await one.until('close 1001')
   })
 
+  it('goes on while the server drains, where its session ends by itself, and is told at once', async () => {
+    let socket: Socket | null = null
+    const asked: string[] = []
+    const server = await serve(
+      (_exchange, upgrade) => {
+        const part = (): boolean => asked.push('part') > 0
+        socket = upgrade.accept(null, {}, { message() {}, drain() {}, close() {}, part })
+      },
+      { socketGrace: 20 },
+    )
+    const client = open(server)
+    await once(client, 'open')
+    const closed = once(client, 'close') as Promise<[{ code: number; reason: string }]>
+    const drained = server.drain(10_000)
+    expect(asked).toEqual(['part'])
+    await new Promise((resolve) => systemClock.after(60, () => resolve(null)))
+    expect((socket as Socket | null)?.closed).toBe(false)
+    ;(socket as Socket | null)?.close(1001, 'through')
+    expect((await closed)[0]).toMatchObject({ code: 1001, reason: 'through' })
+    await drained
+  })
+
   it('is closed with the code it is given, and does nothing afterwards', async () => {
     const one = await session()
     const client = open(one.server)

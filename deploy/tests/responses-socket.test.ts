@@ -246,10 +246,99 @@ describe.each(MODES)('%s', (mode) => {
     expect(client.ws.socket.readyState).toBe(WebSocket.OPEN)
   })
 
+  it('shares what it stores with POST, and forgets what it does not store when a turn fails', async () => {
+    const client = await connect()
+    const stored = await client.answer({ model: 'chat', input: 'hello' })
+    const openai = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: key, maxRetries: 0 })
+    const posted = await openai.responses.create({ model: 'chat', input: 'x', previous_response_id: stored.id })
+    const body = { model: 'chat', store: false }
+    const after = await client.answer({ ...body, input: 'y', previous_response_id: posted.id })
+    const id = `ws-mixed-${mode}`
+    const last = await client.answer({ ...body, input: `z [[upstream id=${id}]]`, previous_response_id: after.id })
+    expect(sentTo(id).messages.filter(({ role }) => role === 'user')).toHaveLength(4)
+    expect(await client.ask({ ...body, input: 'x [[upstream fail=400]]', previous_response_id: last.id })).toMatchObject({
+      type: 'error',
+    })
+    expect(await client.ask({ ...body, input: 'x', previous_response_id: last.id })).toMatchObject({
+      type: 'error',
+      status: 400,
+      error: { code: 'previous_response_not_found' },
+    })
+  })
+
+  it('answers what it was warmed up for, and books the answer alone', async () => {
+    const client = await connect()
+    const id = `ws-warm-${mode}`
+    const warm = await client.answer({ model: 'claude', generate: false, input: 'long ago' })
+    expect(warm.output).toEqual([])
+    await client.answer({ model: 'claude', previous_response_id: warm.id, input: `now [[upstream id=${id}]]` })
+    expect(JSON.stringify(sentTo(id).messages)).toContain('long ago')
+    expect(await rowsOf(gateway, key, 1)).toHaveLength(1)
+  })
+
   it('tells who may not connect in a plain answer', async () => {
     const socket = new WebSocket(`${gateway.url.replace('http', 'ws')}/openai/v1/responses`)
     const [, response] = (await once(socket, 'unexpected-response')) as [unknown, import('node:http').IncomingMessage]
     expect(response.statusCode).toBe(401)
     response.resume()
   })
+})
+
+describe('a cluster that loses what it runs on', () => {
+  let upstream: Upstream
+  let gateway: Gateway
+  let key: string
+
+  beforeAll(async () => {
+    upstream = await startUpstream()
+    gateway = await openGateway('cluster', { config: configFor(upstream.url), routers: 1 })
+    await warmed(gateway, await gateway.generateKey({}))
+  }, 120_000)
+  afterAll(async () => {
+    await gateway?.stop()
+    await upstream?.stop()
+  })
+
+  /** A client whose second response is under way. */
+  async function midway(id: string): Promise<Client> {
+    key = await gateway.generateKey({})
+    const client = new Client(gateway.url, key)
+    await client.answer({ model: 'chat', input: 'x [[upstream prompt=30,completion=5]]' })
+    const input = `x [[upstream id=${id},chunks=60,interval=25,prompt=70,completion=60]]`
+    client.ws.send({ type: 'response.create', model: 'chat', input } as ResponsesClientEvent)
+    const begun = client.events.length
+    await client.until((events) => events.slice(begun).some(({ type }) => type === 'response.output_text.delta'))
+    return client
+  }
+
+  it('ends the response under way before a router that leaves closes the connection', async () => {
+    const client = await midway('ws-drain')
+    const killed = gateway.cluster?.kill('router', 0, 'SIGTERM')
+    expect(await client.closed).toBe(1001)
+    expect(client.events.at(-1)).toMatchObject({ type: 'response.completed' })
+    await killed
+    await gateway.cluster?.restart('router', 0)
+    await warmed(gateway, await gateway.generateKey({}))
+    const rows = await rowsOf(gateway, key, 2)
+    expect(rows.map((row) => [row.status, row.prompt_tokens, row.completion_tokens]).sort()).toEqual([
+      ['success', 30, 5],
+      ['success', 70, 60],
+    ])
+  }, 90_000)
+
+  it('tells the client of a router that died, and books what that one could not', async () => {
+    const client = await midway('ws-killed')
+    await gateway.cluster?.kill('router', 0)
+    expect(await client.closed).toBe(1011)
+    expect(client.events.at(-1)).toMatchObject({ type: 'error', status: expect.any(Number), error: { type: 'server_error' } })
+    // Nobody has started a router again: what is booked is what the edge knew.
+    const rows = await rowsOf(gateway, key, 2, 30_000)
+    expect(rows).toHaveLength(2)
+    const lost = rows.find(({ status }) => status !== 'success')
+    expect(lost?.completion_tokens).toBeGreaterThan(0)
+    expect(lost?.completion_tokens).toBeLessThan(60)
+    await gateway.cluster?.restart('router', 0)
+    await warmed(gateway, await gateway.generateKey({}))
+    expect(await rowsOf(gateway, key, 3, 2_000)).toHaveLength(2)
+  }, 90_000)
 })

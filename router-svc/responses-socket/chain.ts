@@ -1,6 +1,7 @@
 import type { InputItem, OutputItem, ResponseObject } from '../canonical/responses.ts'
 import type { Fields } from '../providers/json.ts'
 import { itemsOf } from '../responses/kept-response.ts'
+import { RECORD_MAX } from '../responses/store.ts'
 
 /** What the last response of a connection went on from, and what was said since. */
 interface Remembered {
@@ -39,17 +40,14 @@ export class Chain {
     return { body: chained, from: last.id }
   }
 
-  /** A response has ended well. `body`: its request, resolved. */
-  keep(body: Fields, { id, output }: Pick<ResponseObject, 'id' | 'output'>, stored: boolean): void {
-    const base = body['previous_response_id']
-    this.#last = stored
-      ? null
-      : {
-          id,
-          model: body['model'],
-          base: typeof base === 'string' ? base : null,
-          items: [...itemsOf(body['input']), ...output.flatMap(asInput)],
-        }
+  /** A response has ended well. `body`: its request, resolved; `bytes`: of both. One too large to be worth keeping is not found later. */
+  keep(body: Fields, { id, output }: Pick<ResponseObject, 'id' | 'output'>, stored: boolean, bytes: number): void {
+    if (stored || bytes > RECORD_MAX) {
+      this.#last = null
+      return
+    }
+    const base = typeof body['previous_response_id'] === 'string' ? body['previous_response_id'] : null
+    this.#last = { id, model: body['model'], base, items: [...itemsOf(body['input']), ...output.flatMap(asInput)] }
   }
 
   /** A turn that went on from here failed: the next begins anew, as with OpenAI. */

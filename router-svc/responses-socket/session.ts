@@ -45,8 +45,9 @@ interface Running {
   stream: ResponseStream
   create: CreateEvent
   chained: Chained
-  /** As it ended, where it ended well. */
+  /** As it ended, where it ended well, and its bytes. */
   last: ResponseObject | null
+  bytes: number
 }
 
 /**
@@ -160,7 +161,7 @@ export class ResponsesSession {
         return
       }
       if (create.generate) this.#run(create)
-      else this.#warmUp(create)
+      else this.#warmUp(create, payload)
     } catch (thrown) {
       this.#tell(errorEvent(toGatewayError(thrown)), streamIdIn(payload))
     }
@@ -179,7 +180,7 @@ export class ResponsesSession {
       },
       ended: () => this.#answered(running),
     })
-    const running: Running = { stream, create, chained, last: null }
+    const running: Running = { stream, create, chained, last: null, bytes: 0 }
     this.#running = running
     this.#deps.take(stream)
   }
@@ -199,7 +200,10 @@ export class ResponsesSession {
     const type = name === '' ? typeOf(data) : name
     if (!ENVELOPES.has(type)) return this.#say(withLane(data, create.streamId))
     const event = JSON.parse(data) as Fields & { response: ResponseObject }
-    if (GOOD_ENDS.has(type)) running.last = event.response
+    if (GOOD_ENDS.has(type)) {
+      running.last = event.response
+      running.bytes = data.length
+    }
     if (chained.from === null) return this.#say(withLane(data, create.streamId))
     const response = { ...event.response, previous_response_id: chained.from }
     return this.#say(withLane(JSON.stringify({ ...event, response }), create.streamId))
@@ -208,8 +212,8 @@ export class ResponsesSession {
   #answered(running: Running): void {
     if (this.#running !== running) return
     this.#running = null
-    const { chained, create, last } = running
-    if (last !== null) this.#chain.keep(chained.body, last, create.body['store'] !== false)
+    const { chained, create, last, stream, bytes } = running
+    if (last !== null) this.#chain.keep(chained.body, last, create.body['store'] !== false, stream.body.length + bytes)
     else if (chained.from !== null) this.#chain.forget()
     this.#send({ kind: 'booking', payload: NOTHING })
     this.#rest()
@@ -219,11 +223,11 @@ export class ResponsesSession {
   }
 
   /** Nothing is asked of any model, and nothing is booked: what was said is remembered for the turns that go on from it. */
-  #warmUp(create: CreateEvent): void {
+  #warmUp(create: CreateEvent, payload: Uint8Array): void {
     const chained = this.#chain.resolve(create.body)
     const id = this.#deps.ownId(this.#call, this.#deps.newId().replaceAll('-', ''))
     const { events, response } = warmedUp(id, create.body, this.#deps.clock.now())
-    this.#chain.keep(chained.body, response, false)
+    this.#chain.keep(chained.body, response, false, payload.length)
     for (const event of events) this.#say(withLane(JSON.stringify(event), create.streamId))
     this.#rest()
   }

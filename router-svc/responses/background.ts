@@ -131,6 +131,7 @@ export function createBackground({ store, internal, clock, log }: BackgroundDeps
       const made = envelope({ id, model: answeringModel(call), created, body: client.body })
       const queued: ResponseObject = { ...made, status: 'queued', background: true }
       const kept: KeptResponse = { response: queued, input }
+      const headers = answerHeaders(call, null, null, clock.monotonic())
       const leased = await store.put(leaseKey(key), '1', LEASE)
       if (!leased || !(await store.put(key, JSON.stringify(kept), KEEP_DEFAULT)))
         throw new GatewayError('overloaded', 'There is no room to keep a response that runs in the background.')
@@ -138,7 +139,6 @@ export function createBackground({ store, internal, clock, log }: BackgroundDeps
       const one: Run = { stop: (error) => stop.abort(error), done: run(call, key, kept, stop.signal) }
       running.add(one)
       const done = one.done.finally(() => running.delete(one))
-      const headers = answerHeaders(call, null, null, clock.monotonic())
       if (!call.stream) {
         reply.whole(200, { ...headers, 'content-type': 'application/json' }, Buffer.from(JSON.stringify(queued)))
         return

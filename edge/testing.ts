@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import type { AdminMessage } from '../proto/admin.ts'
 import type { CallMessage } from '../proto/call.ts'
-import type { Deployment, RuntimeSettings, RuntimeSnapshot } from '../proto/deployment.ts'
+import { type Deployment, PLAIN_DEPLOYMENT, type RuntimeSettings, type RuntimeSnapshot } from '../proto/deployment.ts'
 import { adminIdentity, type Identity, type IdentityRequest } from '../proto/identity.ts'
 import { DEFAULT_ROUTING } from '../proto/routing.ts'
 import { QUEUE } from '../proto/subjects.ts'
@@ -24,40 +24,11 @@ export function identityOf(fields: Partial<Identity> = {}): Identity {
 
 export function deploymentOf(fields: Partial<Deployment>): Deployment {
   return {
+    ...PLAIN_DEPLOYMENT,
     id: 'd1',
     modelGroup: 'gpt-test',
     provider: 'openai',
     model: 'gpt-test',
-    apiBase: null,
-    apiKey: null,
-    organization: null,
-    apiVersion: null,
-    weight: 1,
-    rpm: null,
-    tpm: null,
-    maxParallelRequests: null,
-    order: null,
-    tags: [],
-    timeout: null,
-    streamTimeout: null,
-    maxRetries: null,
-    defaults: {},
-    extraHeaders: {},
-    extraBody: {},
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    mockResponse: null,
-    mode: null,
-    baseModel: null,
-    accessGroups: [],
-    info: {},
-    prices: null,
-    maxInputTokens: null,
-    maxOutputTokens: null,
-    blocked: false,
-    fromDatabase: false,
-    settings: {},
     ...fields,
   }
 }

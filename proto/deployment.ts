@@ -157,6 +157,40 @@ export interface Deployment {
   settings: Record<string, unknown>
 }
 
+/** What a deployment is where nothing is said beside its names: no limits, prices or credentials. */
+export const PLAIN_DEPLOYMENT: Omit<Deployment, 'id' | 'modelGroup' | 'provider' | 'model'> = {
+  apiBase: null,
+  apiKey: null,
+  organization: null,
+  apiVersion: null,
+  weight: 1,
+  rpm: null,
+  tpm: null,
+  maxParallelRequests: null,
+  order: null,
+  tags: [],
+  timeout: null,
+  streamTimeout: null,
+  maxRetries: null,
+  defaults: {},
+  extraHeaders: {},
+  extraBody: {},
+  dropParams: false,
+  additionalDropParams: [],
+  allowedOpenaiParams: [],
+  mockResponse: null,
+  mode: null,
+  baseModel: null,
+  accessGroups: [],
+  info: {},
+  prices: null,
+  maxInputTokens: null,
+  maxOutputTokens: null,
+  blocked: false,
+  fromDatabase: false,
+  settings: {},
+}
+
 /** A module of the operator's that answers for a provider's name. */
 export interface HandlerFile {
   provider: string

@@ -1,5 +1,5 @@
 import type { CallMessage, StartHead } from '../proto/call.ts'
-import type { Deployment, RuntimeSettings } from '../proto/deployment.ts'
+import { type Deployment, PLAIN_DEPLOYMENT, type RuntimeSettings } from '../proto/deployment.ts'
 import type { WireError } from '../proto/errors.ts'
 import type { Identity } from '../proto/identity.ts'
 import { DEFAULT_ROUTING } from '../proto/routing.ts'
@@ -88,36 +88,16 @@ export const settings = {
 
 export function deployment(id: string, fields: Partial<Deployment> = {}): Deployment {
   return {
+    ...PLAIN_DEPLOYMENT,
     id,
     modelGroup: 'gpt',
     provider: 'openai',
     model: 'gpt-4o',
     apiBase: `http://${id}.test/v1`,
     apiKey: 'k',
-    organization: null,
-    apiVersion: null,
-    weight: 1,
-    rpm: null,
-    tpm: null,
-    timeout: null,
-    streamTimeout: null,
-    maxRetries: null,
-    defaults: {},
-    extraHeaders: {},
-    extraBody: {},
-    dropParams: false,
-    additionalDropParams: [],
-    allowedOpenaiParams: [],
-    mockResponse: null,
-    accessGroups: [],
-    info: {},
     prices: { rateVersion: 'r1', input: 2_000_000_000, output: 8_000_000_000 },
-    maxInputTokens: null,
-    maxOutputTokens: null,
-    blocked: false,
-    settings: {},
     ...fields,
-  } as Deployment
+  }
 }
 
 export function make(

@@ -1,4 +1,4 @@
-import type { Deployment, RuntimeSnapshot } from '../../proto/deployment.ts'
+import { type Deployment, PLAIN_DEPLOYMENT, type RuntimeSnapshot } from '../../proto/deployment.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import { mayCall, mayUse } from '../../shared/model-access.ts'
 import type { Call } from '../call.ts'
@@ -88,39 +88,4 @@ function usable(route: Route, provider: string): Route {
 }
 
 /** A deployment of no model, for what a provider serves beside its models. */
-const NOBODY: Deployment = {
-  id: '',
-  modelGroup: '',
-  provider: '',
-  model: '',
-  apiBase: null,
-  apiKey: null,
-  organization: null,
-  apiVersion: null,
-  weight: 1,
-  rpm: null,
-  tpm: null,
-  maxParallelRequests: null,
-  order: null,
-  tags: [],
-  timeout: null,
-  streamTimeout: null,
-  maxRetries: null,
-  defaults: {},
-  extraHeaders: {},
-  extraBody: {},
-  dropParams: false,
-  additionalDropParams: [],
-  allowedOpenaiParams: [],
-  mockResponse: null,
-  mode: null,
-  baseModel: null,
-  accessGroups: [],
-  info: {},
-  prices: null,
-  maxInputTokens: null,
-  maxOutputTokens: null,
-  blocked: false,
-  fromDatabase: false,
-  settings: {},
-}
+const NOBODY: Omit<Deployment, 'id' | 'provider'> = { ...PLAIN_DEPLOYMENT, modelGroup: '', model: '' }

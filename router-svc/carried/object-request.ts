@@ -132,7 +132,7 @@ export async function readObjectCall(request: CarriedRequest, find: Finder, ids:
     return at(object)
   }
   let path = shape
-  for (const { name, id } of inPath) path = path.replace(`{${name}}`, encodeURIComponent(change(id)))
+  for (const { name, id } of inPath) path = path.replace(`{${name}}`, segmentOf(change(id)))
   for (const name of ['after', 'before']) {
     const cursor = query.get(name)
     if (cursor !== null && ids.decode(cursor) !== null) query.set(name, change(cursor))
@@ -206,6 +206,12 @@ export async function readObjectCall(request: CarriedRequest, find: Finder, ids:
       ]),
     )
   }
+}
+
+/** Encoding leaves dots as they are, and they would mean another path. Throws GatewayError `not_found`. */
+function segmentOf(id: string): string {
+  if (id === '.' || id === '..') throw new GatewayError('not_found', `No such object: ${id}.`)
+  return encodeURIComponent(id)
 }
 
 /** What is held by an object of ours in the path needs no proof of its own: messages, runs, files of a container. */

@@ -69,6 +69,22 @@ function fetchAll(http: HttpClient, url: string, changes: Partial<OutgoingReques
   })
 }
 
+describe('the path of a request', () => {
+  it('holds no segment that leads to another one', async () => {
+    const paths: string[] = []
+    const base = await httpServer(({ url }, response) => {
+      paths.push(url ?? '')
+      response.end()
+    })
+    const http = client()
+    for (const path of ['/v1/models/..', '/v1/models/../keys', '/v1/./x', '/v1/models/..?a=b'])
+      expect((await fetchAll(http, base + path)).error).toMatchObject({ code: 'bad_request' })
+    expect(paths).toEqual([])
+    for (const path of ['/v1/.well-known', '/v1/..a/b..', '/v1/x?at=/../y']) await fetchAll(http, base + path)
+    expect(paths).toEqual(['/v1/.well-known', '/v1/..a/b..', '/v1/x?at=/../y'])
+  })
+})
+
 describe('the HTTP client', () => {
   it('sends a body and tells head, data and end', async () => {
     const url = await httpServer((request, response) => {

@@ -86,6 +86,12 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
       const split = request.url.indexOf('/', request.url.indexOf('//') + 2)
       const origin = split < 0 ? request.url : request.url.slice(0, split)
       const path = split < 0 ? '/' : request.url.slice(split)
+      if (leadsElsewhere(path)) {
+        queueMicrotask(() =>
+          handler.refuse(new GatewayError('bad_request', 'The name of a model or object may not be "." or "..".')),
+        )
+        return handler
+      }
       try {
         poolOf(origin).dispatch(
           {
@@ -110,6 +116,11 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
       pools.clear()
     },
   }
+}
+
+/** Names of models and ids become segments of paths; encoding leaves dots as they are, and servers would take them for another path. */
+function leadsElsewhere(path: string): boolean {
+  return path.includes('/.') && /\/\.{1,2}(?:\/|$)/.test(path.replace(/[?#].*$/s, ''))
 }
 
 /**
@@ -201,6 +212,13 @@ class Handler implements Dispatcher.DispatchHandler, OutgoingCall {
     if (this.#over) return
     this.#over = true
     this.#sink.failed(connectionError(error, this.#url, this.#started))
+  }
+
+  /** Nothing was sent. */
+  refuse(error: GatewayError): void {
+    if (this.#over) return
+    this.#over = true
+    this.#sink.failed(error)
   }
 
   pause(): void {

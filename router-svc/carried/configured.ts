@@ -4,7 +4,7 @@ import { GatewayError } from '../../shared/errors.ts'
 import { mayCall } from '../../shared/model-access.ts'
 import type { Route } from '../runtime.ts'
 import type { CarriedRequest, Carrier, Finder, Meter } from './carrier.ts'
-import { checkedRest, passedHeaders } from './pass-through-request.ts'
+import { checkedRest, passedHeaders, readFields } from './pass-through-request.ts'
 import { usageMeter } from './usage-meter.ts'
 import { cohereReader, geminiReader, openaiReader, type UsageReader } from './usage-readers.ts'
 
@@ -24,9 +24,9 @@ const ANYBODY = 'custom_openai'
 
 /** Endpoints of the operator's own (`general_settings.pass_through_endpoints`): native bytes to a target, with headers and a price it was given. */
 export const configured: Carrier = {
-  choose(request, find) {
+  async choose(request, find) {
     const endpoint = endpointOf(request, find)
-    const named = request.json()?.['model']
+    const named = (await fieldsOf(request, endpoint, find))?.['model']
     const route = routeTo(endpoint, typeof named === 'string' ? named : '', find)
     if (typeof named !== 'string' || named === '') return { route, model: endpoint.path, modelGroup: endpoint.path }
     const served = [{ provider: route.deployment.provider, model: named, accessGroups: [] }]
@@ -42,6 +42,12 @@ export const configured: Carrier = {
     const upstream = { method: request.method, url: urlOf(request, endpoint), headers, body: request.body }
     return { kind: 'forward', upstream, meter: meterOf(endpoint) }
   },
+}
+
+/** The body's, where they may matter: a target may speak in forms of its own, unless its model is checked or billed. */
+async function fieldsOf(request: CarriedRequest, { auth, cost, target }: ConfiguredEndpoint, find: Finder) {
+  const isBilled = cost === 0 && HOSTS[new URL(target).hostname] !== undefined
+  return isBilled || (auth && !find.anyModel) ? readFields(request) : request.json()
 }
 
 function endpointOf({ params }: CarriedRequest, { runtime }: Finder): ConfiguredEndpoint {
@@ -71,13 +77,18 @@ function routeTo(endpoint: ConfiguredEndpoint, model: string, find: Finder): Rou
   }
 }
 
+/** Where a request goes and where it ends is not the client's to say. */
+const OURS = /^(?:host|connection|content-length|transfer-encoding|te|trailer|upgrade|expect|keep-alive|proxy-.+)?$/
+
 /** Without `forward_headers` a target hears what the body is, and what was meant for it by `x-pass-…`. */
 function clientHeaders(request: CarriedRequest, { forwardHeaders }: ConfiguredEndpoint): Record<string, string> {
   const all = passedHeaders(request)
   const passed: Record<string, string> = {}
   for (const name in all) {
-    if (name.startsWith('x-pass-')) passed[name.slice('x-pass-'.length)] = all[name] as string
-    else if (forwardHeaders || name === 'content-type' || name === 'accept') passed[name] = all[name] as string
+    if (name.startsWith('x-pass-')) {
+      const meant = name.slice('x-pass-'.length)
+      if (!OURS.test(meant)) passed[meant] = all[name] as string
+    } else if (forwardHeaders || name === 'content-type' || name === 'accept') passed[name] = all[name] as string
   }
   return passed
 }

@@ -16,7 +16,8 @@ export async function modelsInBatch({ bytes }: UploadedFile): Promise<string[]> 
 
 /**
  * The input with every line asking for what the deployment calls its model: `route`'s own where one model group was named for the whole, else what each
- * line's group is called at the same provider. Rejects with GatewayError `bad_request` where lines are of different providers.
+ * line's group is called at the same provider. Rejects with GatewayError `bad_request` where lines are of different providers, and where one is no
+ * JSON: a provider that ends lines elsewhere, at a carriage return, would find requests in it that nobody has looked at.
  */
 export async function batchFor(
   file: UploadedFile,
@@ -25,8 +26,14 @@ export async function batchFor(
   whole: boolean,
 ): Promise<UploadedFile> {
   const written: string[] = []
+  let number = 0
   await eachLine(file.bytes, (line) => {
-    const { value, body, name } = requestIn(line)
+    number += 1
+    const { value, body, name } = requestIn(line, () => {
+      throw new GatewayError('bad_request', `The request number ${number} of the file is not one JSON object in a line.`, {
+        param: 'file',
+      })
+    })
     const model = name === null ? null : whole ? route.model : modelAt(route, name, lines.get(name) ?? null)
     written.push(model === null || model === '' || model === name ? line : JSON.stringify({ ...value, body: { ...body, model } }))
   })
@@ -42,15 +49,17 @@ function modelAt({ deployment }: Route, name: string, own: Route | null): string
   )
 }
 
-/** What is no request stays as it is, for the provider to refuse. */
-function requestIn(line: string): { value: Fields; body: Fields; name: string | null } {
+/** Another document than a request stays as it is, for the provider to refuse; `broken` is told of what is none. */
+function requestIn(line: string, broken: () => void = () => undefined): { value: Fields; body: Fields; name: string | null } {
   const none = { value: {}, body: {}, name: null }
+  let value: unknown
   try {
-    const value: unknown = JSON.parse(line)
-    const body = isFields(value) ? value['body'] : undefined
-    if (!isFields(value) || !isFields(body)) return none
-    return { value, body, name: typeof body['model'] === 'string' ? body['model'] : null }
+    value = JSON.parse(line)
   } catch {
+    broken()
     return none
   }
+  const body = isFields(value) ? value['body'] : undefined
+  if (!isFields(value) || !isFields(body)) return none
+  return { value, body, name: typeof body['model'] === 'string' ? body['model'] : null }
 }

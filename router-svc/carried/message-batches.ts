@@ -1,6 +1,6 @@
 import type { ObjectNews } from '../../proto/objects.ts'
 import { GatewayError } from '../../shared/errors.ts'
-import { type Fields, isFields } from '../providers/json.ts'
+import { type Fields, fieldsIn, isFields, sourceOf } from '../providers/json.ts'
 import { messageBatchAddress, servesMessageBatches } from '../providers/object-apis.ts'
 import type { Route } from '../runtime.ts'
 import type {
@@ -125,8 +125,8 @@ async function answered(
   const { status, headers, body } = await tools.ask(route, upstream)
   const shown = shownOf(headers)
   if (status >= 300) return { kind: 'answer', status, headers: shown, body }
-  const value: unknown = JSON.parse(Buffer.from(body).toString('utf8'))
-  if (!isFields(value) || typeof value['id'] !== 'string') return { kind: 'answer', status, headers: shown, body }
+  const value = fieldsIn(sourceOf(body))
+  if (value === null || typeof value['id'] !== 'string') return { kind: 'answer', status, headers: shown, body }
   const { id: deploymentId, provider } = route.deployment
   const of = { kind: KIND, deploymentId, id: value['id'], provider } as const
   const sent = request.params['id']

@@ -1,6 +1,6 @@
 import type { ObjectKind, ObjectNews } from '../../proto/objects.ts'
 import { isUploadedFile } from '../canonical/uploaded-file.ts'
-import { type Fields, isFields } from '../providers/json.ts'
+import { type Fields, fieldsIn, sourceOf } from '../providers/json.ts'
 import { type ObjectFamily, objectUrl } from '../providers/object-apis.ts'
 import type { Route } from '../runtime.ts'
 import { batchFor } from './batch-input.ts'
@@ -198,10 +198,5 @@ function streamed(upstream: CarriedUpstream, write: IdWriter): CarriedAnswer {
 }
 
 function objectIn(body: Uint8Array): Fields | null {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'))
-    return isFields(value) ? value : null
-  } catch {
-    return null
-  }
+  return fieldsIn(sourceOf(body))
 }

@@ -1,6 +1,6 @@
 import { GatewayError } from '../../shared/errors.ts'
 import { parseSseFrame, SseSplitter, sseEvent } from '../../shared/http/sse.ts'
-import { type Fields, isFields, jsonObject, sourceOf } from '../providers/json.ts'
+import { type Fields, fieldsIn, isFields, jsonObject, sourceOf } from '../providers/json.ts'
 import type { ResponsesAdapter } from '../providers/responses/native.ts'
 import { current, stopRun } from '../responses/background.ts'
 import { foreignId } from '../responses/foreign-id.ts'
@@ -113,7 +113,7 @@ function renamedEvents(renamed: (response: Fields) => Fields): Through {
   const relay = (frame: Uint8Array): Uint8Array => {
     const event = parseSseFrame(frame)
     if (event === null || !event.data.includes('"response":')) return frame
-    const payload = objectIn(event.data)
+    const payload = fieldsIn(event.data)
     if (!isFields(payload?.['response'])) return frame
     return Buffer.from(sseEvent(JSON.stringify({ ...payload, response: renamed(payload['response']) }), event.event))
   }
@@ -124,15 +124,6 @@ function renamedEvents(renamed: (response: Fields) => Fields): Through {
 }
 
 /** Null for what is none: an answer that is on its way already is not ours to judge. */
-function objectIn(text: string): Fields | null {
-  try {
-    const value: unknown = JSON.parse(text)
-    return isFields(value) ? value : null
-  } catch {
-    return null
-  }
-}
-
 /** Throws GatewayError `unsupported_endpoint`. */
 function urlAt(route: Route, path: string, query = ''): string {
   const adapter: ResponsesAdapter | undefined = speaksResponses(route) ? route.provider.responses : undefined

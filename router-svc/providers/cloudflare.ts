@@ -3,7 +3,7 @@ import type { ErrorCode } from '../../proto/errors.ts'
 import type { ProviderRow } from '../../shared/catalog/providers.ts'
 import type { GatewayError } from '../../shared/errors.ts'
 import { cloudflareImages } from './images/cloudflare.ts'
-import { isFields, sourceOf } from './json.ts'
+import { fieldsIn, isFields, sourceOf } from './json.ts'
 import { decodeListedError, listedError } from './listed-errors.ts'
 import { chatVariant, embeddingVariant, madeProvider, reclassified, type Variant } from './openai-variant.ts'
 import type { Adapter, Provider, Target } from './provider.ts'
@@ -66,10 +66,6 @@ function unwrapped<Request, Response, Chunk>(plain: Adapter<Request, Response, C
 }
 
 function resultIn(source: string): Uint8Array | null {
-  try {
-    const wrapped: unknown = JSON.parse(source)
-    return isFields(wrapped) && isFields(wrapped['result']) ? Buffer.from(JSON.stringify(wrapped['result'])) : null
-  } catch {
-    return null
-  }
+  const result = fieldsIn(source)?.['result']
+  return isFields(result) ? Buffer.from(JSON.stringify(result)) : null
 }

@@ -35,6 +35,16 @@ export function jsonObject(source: string, what: string): Fields {
   return value
 }
 
+/** The object a text is; null where it is none, or no JSON at all. */
+export function fieldsIn(source: string): Fields | null {
+  try {
+    const value: unknown = JSON.parse(source)
+    return isFields(value) ? value : null
+  } catch {
+    return null
+  }
+}
+
 /** The object an event of a stream holds. Throws GatewayError `provider_malformed`. */
 export function eventObject(data: string): Fields {
   return jsonObject(data, 'An event of the stream')

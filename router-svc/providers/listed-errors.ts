@@ -1,17 +1,12 @@
 import type { GatewayError } from '../../shared/errors.ts'
-import { type Fields, isFields } from './json.ts'
+import { type Fields, fieldsIn, isFields } from './json.ts'
 import { decodeError } from './openai/error.ts'
 import type { Headers } from './provider.ts'
 
 /** The first of the errors in `{errors: [{code, message}]}` (watsonx.ai, Cloudflare); null when the body holds none. */
 export function listedError(body: string): Fields | null {
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(body)
-  } catch {
-    return null
-  }
-  const listed = isFields(parsed) && Array.isArray(parsed['errors']) ? (parsed['errors'] as unknown[]) : []
+  const errors = fieldsIn(body)?.['errors']
+  const listed: unknown[] = Array.isArray(errors) ? errors : []
   return listed.find(isFields) ?? null
 }
 

@@ -2,7 +2,7 @@ import type { Mode } from '../../proto/endpoints.ts'
 import type { ProviderRow } from '../../shared/catalog/providers.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
-import { type Fields, isFields, jsonObject, sourceOf } from './json.ts'
+import { type Fields, fieldsIn, isFields, jsonObject, sourceOf } from './json.ts'
 import { decodeError } from './openai/error.ts'
 import { vectorAs } from './openai/response.ts'
 import { readUsage } from './openai/usage.ts'
@@ -40,12 +40,7 @@ function thinkOfClaude(body: Fields, { model, baseModel }: Target): void {
 /** `{message, code, request_id}`, where an answer or an event would be. */
 function isErrorText(source: string): boolean {
   if (source.includes('"choices"') || !source.includes('"message"')) return false
-  try {
-    const parsed: unknown = JSON.parse(source)
-    return isFields(parsed) && typeof parsed['message'] === 'string'
-  } catch {
-    return false
-  }
+  return typeof fieldsIn(source)?.['message'] === 'string'
 }
 
 /** Under `error_code` where `code` says something else. */

@@ -1,8 +1,9 @@
 import { ERRORS, type ErrorCode } from '../../../proto/errors.ts'
 import { type ErrorDetails, GatewayError } from '../../../shared/errors.ts'
 import { STATUS_CODES } from '../error-status.ts'
+import { fieldsIn } from '../json.ts'
 import type { Headers } from '../provider.ts'
-import { type Fields, isFields, text } from './wire.ts'
+import { type Fields, text } from './wire.ts'
 
 /** Exceptions of the API and of the gateway before it, by name in lower case: frames spell them with a small letter. */
 const BY_NAME: Readonly<Record<string, ErrorCode>> = {
@@ -61,7 +62,7 @@ export function decodeError(status: number, headers: Headers, body: string): Gat
 
 /** The same for any service of AWS. `exception`: what it is called in our words. */
 export function awsError(exception: string, status: number, headers: Headers, body: string): GatewayError {
-  const error = parse(body)
+  const error = fieldsIn(body)
   // `Name:http://…` in the header, `namespace#Name` in the body.
   const named = text(headers['x-amzn-errortype']) || text(error?.['__type']) || text(error?.['code'])
   const name = (named.split(':')[0] ?? '').split('#').at(-1) ?? ''
@@ -93,15 +94,6 @@ function classify(status: number, name: string, message: string): ErrorCode {
 function byClass(status: number): ErrorCode {
   if (status >= 400 && status < 500 && status !== 424) return 'provider_bad_request'
   return 'provider_error'
-}
-
-function parse(body: string): Fields | null {
-  try {
-    const parsed: unknown = JSON.parse(body)
-    return isFields(parsed) ? parsed : null
-  } catch {
-    return null
-  }
 }
 
 /** JSON bodies are repeated whole; anything else (an HTML page of a proxy) only by its status. */

@@ -1,5 +1,5 @@
 import type { GatewayError } from '../../../shared/errors.ts'
-import { isFields } from '../json.ts'
+import { fieldsIn } from '../json.ts'
 import { decodeError as decodeOpenAI } from '../openai/error.ts'
 import type { Headers } from '../provider.ts'
 
@@ -30,12 +30,7 @@ export function errorIn(provider: string, source: string): GatewayError | null {
 }
 
 function errorOf(body: string): { code: string; message: unknown } | null {
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(body)
-  } catch {
-    return null
-  }
-  if (!isFields(parsed) || typeof parsed['error_code'] !== 'string') return null
+  const parsed = fieldsIn(body)
+  if (typeof parsed?.['error_code'] !== 'string') return null
   return { code: parsed['error_code'], message: parsed['message'] }
 }

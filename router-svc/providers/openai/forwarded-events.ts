@@ -1,7 +1,7 @@
 import type { TokenUsage } from '../../../proto/usage.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import { parseSseFrame, SseSplitter } from '../../../shared/http/sse.ts'
-import { type Fields, isFields } from '../json.ts'
+import { type Fields, fieldsIn, isFields } from '../json.ts'
 import type { Forwarded, Headers } from '../provider.ts'
 import type { ErrorReader } from './response.ts'
 
@@ -33,7 +33,7 @@ export function forwardedEvents(headers: Headers, { last, readError, billed, oth
     if (!data.startsWith('{')) return
     const ending = last.some((type) => event.event === type || data.includes(`"${type}"`))
     if (!ending && event.event !== 'error' && !data.includes('"error"') && !data.includes('"usage"')) return
-    const fields = objectIn(data)
+    const fields = fieldsIn(data)
     if (fields === null) return
     if (isFields(fields['error']) || fields['type'] === 'error') throw readError(200, {}, data)
     const told = billed(fields)
@@ -70,15 +70,6 @@ export function forwardedWhole(contentType: string, billing: (body: Uint8Array) 
       usage ??= billing(Buffer.concat(parts))
       return usage
     },
-  }
-}
-
-function objectIn(data: string): Fields | null {
-  try {
-    const value: unknown = JSON.parse(data)
-    return isFields(value) ? value : null
-  } catch {
-    return null
   }
 }
 

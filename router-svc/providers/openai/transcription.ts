@@ -3,7 +3,7 @@ import type { MediaRow } from '../../../shared/catalog/media.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { TranscriptionRequest, TranscriptionResponse, TranscriptionSegment } from '../../canonical/transcription.ts'
 import { isUploadedFile } from '../../canonical/uploaded-file.ts'
-import { type Fields, isFields, sourceOf } from '../json.ts'
+import { type Fields, fieldsIn, isFields, sourceOf } from '../json.ts'
 import type { Adapter, DecodeContext, Forwarded, Headers } from '../provider.ts'
 import { soundLength } from '../sound-length.ts'
 import { writeSubtitles } from '../subtitles.ts'
@@ -112,13 +112,7 @@ export function heardAs(
 
 /** Null for what is no JSON: text and subtitles as they are. */
 function answerIn(source: string): Fields | null {
-  if (!source.trimStart().startsWith('{')) return null
-  try {
-    const value: unknown = JSON.parse(source)
-    return isFields(value) ? value : null
-  } catch {
-    return null
-  }
+  return source.trimStart().startsWith('{') ? fieldsIn(source) : null
 }
 
 /** Seconds and words under OpenAI's names. */

@@ -1,7 +1,7 @@
 import type { GatewayError } from '../../../shared/errors.ts'
 import { awsError } from '../bedrock/errors.ts'
 import { exceptionName } from '../error-status.ts'
-import { type Fields, isFields, text } from '../json.ts'
+import { fieldsIn, text } from '../json.ts'
 import { decodeError as containerError } from '../openai/error.ts'
 import type { Headers } from '../provider.ts'
 
@@ -10,17 +10,8 @@ import type { Headers } from '../provider.ts'
  * there; where its log lies is the operator's business and is left out.
  */
 export function decodeError(provider: string, status: number, headers: Headers, body: string): GatewayError {
-  const error = parse(body)
+  const error = fieldsIn(body)
   const { OriginalStatusCode: original, OriginalMessage: message } = error ?? {}
   if (typeof original === 'number' && original >= 400) return containerError(provider, original, headers, text(message))
   return awsError(exceptionName(provider), status, headers, body)
-}
-
-function parse(body: string): Fields | null {
-  try {
-    const parsed: unknown = JSON.parse(body)
-    return isFields(parsed) ? parsed : null
-  } catch {
-    return null
-  }
 }

@@ -1,6 +1,6 @@
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
 import type { GatewayError } from '../../../shared/errors.ts'
-import { type Fields, isFields, text } from '../json.ts'
+import { type Fields, fieldsIn, isFields, text } from '../json.ts'
 import { decodeError as decodeOpenai } from '../openai/error.ts'
 import { reclassified } from '../openai-variant.ts'
 import { soundFormat } from '../own-fields.ts'
@@ -104,20 +104,11 @@ function rootOf({ base }: Target): string {
 
 /** `{err_code, err_msg}`, or `{category, message, details}`. */
 function decodeError(provider: string, status: number, headers: Headers, body: string): GatewayError {
-  const fields = fieldsIn(body)
+  const fields = fieldsIn(body) ?? {}
   const said = text(fields['err_msg']) || text(fields['message']) || text(fields['details'])
   const code = text(fields['err_code']) || text(fields['category'])
   if (said === '' && code === '') return decodeOpenai(provider, status, headers, body)
   const error = decodeOpenai(provider, status, headers, JSON.stringify({ error: { message: said || code, code } }))
   // 402: the project has no credit left.
   return status === 402 ? reclassified(error, provider, 'provider_quota') : error
-}
-
-function fieldsIn(body: string): Fields {
-  try {
-    const value: unknown = JSON.parse(body)
-    return isFields(value) ? value : {}
-  } catch {
-    return {}
-  }
 }

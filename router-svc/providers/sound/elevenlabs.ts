@@ -1,7 +1,7 @@
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import { isUploadedFile } from '../../canonical/uploaded-file.ts'
-import { type Fields, isFields, text } from '../json.ts'
+import { type Fields, fieldsIn, isFields, text } from '../json.ts'
 import { formParts, multipart } from '../multipart.ts'
 import { decodeError as decodeOpenai } from '../openai/error.ts'
 import { reclassified } from '../openai-variant.ts'
@@ -130,13 +130,7 @@ function decodeError(provider: string, status: number, headers: Headers, body: s
 }
 
 function detailIn(body: string): Fields | null {
-  let value: unknown
-  try {
-    value = JSON.parse(body)
-  } catch {
-    return null
-  }
-  const detail = isFields(value) ? value['detail'] : undefined
+  const detail = fieldsIn(body)?.['detail']
   if (typeof detail === 'string') return { message: detail }
   if (isFields(detail)) return { message: text(detail['message']), code: text(detail['status']) || text(detail['code']) }
   if (!Array.isArray(detail)) return null

@@ -9,7 +9,8 @@ import { dropNamed, dropQuietly, parameterRule, refuseUnsupported } from './open
 import { vectorAs } from './openai/response.ts'
 import { openai } from './openai.ts'
 import { ownRanking } from './own-rankings.ts'
-import type { Adapter, DecodeContext, Provider, Target, UpstreamRequest } from './provider.ts'
+import { postJson } from './post-json.ts'
+import type { Adapter, DecodeContext, Provider, Target } from './provider.ts'
 
 /**
  * Hugging Face: chats by OpenAI's protocol, at its router or at an endpoint an operator runs (`api_base`); embeddings by its own task
@@ -58,7 +59,7 @@ function embeddings(row: ProviderRow, decodeError: Provider['decodeError']): Ada
       dropNamed(body, request, target)
       dropQuietly(body, dropped)
       refuseUnsupported(body, unsupported, request, target)
-      return send(embeddingUrl(target, row), { inputs: textsOf(request.input), ...body })
+      return postJson(embeddingUrl(target, row), { inputs: textsOf(request.input), ...body })
     },
     decodeResponse: (body, headers, context) =>
       decodeEmbeddings(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'), context, (text) =>
@@ -95,10 +96,6 @@ function withoutText(result: unknown): unknown {
   if (!isFields(result)) return result
   const { text: _, ...rest } = result
   return rest
-}
-
-function send(url: string, body: Record<string, unknown>): UpstreamRequest {
-  return { method: 'POST', url, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
 }
 
 /** An operator's endpoint serves one model, at its root; the router wants it named. */

@@ -99,7 +99,8 @@ export function screen(canonical: ChatRequest, target: Target, refusals: Refusal
   return { request, generation, rest }
 }
 
-function camelKeys(fields: Fields): Fields {
+/** Google's own parameters may be given in snake case, as its Python clients write them. */
+export function camelKeys(fields: Fields): Fields {
   return Object.fromEntries(Object.entries(fields).map(([name, value]) => [camelCase(name), value]))
 }
 

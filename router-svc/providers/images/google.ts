@@ -1,7 +1,7 @@
 import type { ImageEditRequest, ImageRequest } from '../../canonical/image.ts'
 import type { UploadedFile } from '../../canonical/uploaded-file.ts'
 import { tokensOf } from '../../canonical/usage.ts'
-import { camelCase } from '../gemini/parameters.ts'
+import { camelKeys } from '../gemini/parameters.ts'
 import { decodeUsage } from '../gemini/usage.ts'
 import { type Fields, isFields, text } from '../json.ts'
 import { decodeError } from '../openai/error.ts'
@@ -74,7 +74,7 @@ function predictBody(request: ImageRequest | ImageEditRequest, target: Target, c
     ...(ratio === undefined || images !== null ? {} : { aspectRatio: ratio }),
     ...(Object.keys(output).length === 0 ? {} : { outputOptions: output }),
     ...(images === null ? {} : { editMode: mask === undefined ? 'EDIT_MODE_DEFAULT' : 'EDIT_MODE_INPAINT_INSERTION' }),
-    ...inCamelCase(fields),
+    ...camelKeys(fields),
   }
   return { instances: [{ prompt, ...(images === null ? {} : { referenceImages: images }) }], parameters }
 }
@@ -100,14 +100,14 @@ function generateBody(request: ImageRequest | ImageEditRequest, target: Target):
   const images = (Array.isArray(image) ? (image as UploadedFile[]) : []).map(({ type, bytes }) => ({
     inlineData: { mimeType: type, data: base64Of(bytes) },
   }))
-  const own = inCamelCase(fields)
+  const own = camelKeys(fields)
   const given = { ...(isFields(own['generationConfig']) ? own['generationConfig'] : {}) }
   for (const [member, value] of Object.entries(own)) {
     if (!GENERATION.test(member)) continue
     given[member] = value
     delete own[member]
   }
-  const config = { ...imageConfig(size, target), ...(isFields(given['imageConfig']) ? inCamelCase(given['imageConfig']) : {}) }
+  const config = { ...imageConfig(size, target), ...(isFields(given['imageConfig']) ? camelKeys(given['imageConfig']) : {}) }
   return {
     contents: [{ role: 'user', parts: [...images, { text: prompt }] }],
     ...own,
@@ -127,11 +127,6 @@ function imageConfig(size: unknown, { model }: Target): Fields {
   const longest = Math.max(...(sidesOf(size) ?? [0]))
   const large = longest > 1792 && /gemini-(?:[3-9]|\d\d)/.test(model)
   return { aspectRatio: ratio, ...(large ? { imageSize: longest > 3072 ? '4K' : '2K' } : {}) }
-}
-
-/** Google's own parameters may be given in snake case, as its Python clients write them. */
-function inCamelCase(fields: Fields): Fields {
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [camelCase(name), value]))
 }
 
 function readAnswer(name: string, answer: UpstreamAnswer): Made {

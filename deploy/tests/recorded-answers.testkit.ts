@@ -23,12 +23,16 @@ export interface Recorded {
   url: string
   /** The body of the request, read as JSON; null where it is none or was not kept. */
   request: Fields | null
+  /** Of a form: its fields, files without their bytes. */
+  form?: { name: string; value?: string; filename?: string; content_type?: string }[]
   status: number
   /** Names lower case. */
   headers: Record<string, string>
   body: Uint8Array
   /** What `body` is cut into; null = a whole answer. */
   stream: 'sse' | 'lines' | 'aws' | null
+  /** What was asked in OpenAI's words, where the recorded answer is to a translation of it. */
+  client?: Fields
   /** The same before it was put into frames of another kind. */
   inner?: Recorded
 }
@@ -94,6 +98,7 @@ function exchanged({ request, response }: Exchange): Answer {
     method: request.method,
     url: (request.url.split('?')[0] as string).replace(/#.*$/, ''),
     request: requestOf(request.body),
+    ...(request.body_encoding === 'multipart-parts' ? { form: request.body as NonNullable<Recorded['form']> } : {}),
     status: response.status,
     headers: Object.fromEntries(Object.entries(response.headers).map(([name, values]) => [name, values.join(', ')])),
     body:
@@ -149,6 +154,12 @@ function ofLingua(folder: string, data: Fields): Answer[] {
 }
 
 function translated(folder: string, data: Fields): Answer[] {
+  // What the client asked; what was made of it was not kept.
+  const client = data['client_format'] === 'chat-completions' ? { client: data['client_request'] as Fields } : {}
+  return translatedAnswer(folder, data).map((answer) => ({ ...answer, ...client }))
+}
+
+function translatedAnswer(folder: string, data: Fields): Answer[] {
   const reply = data['provider_response'] ?? data['provider_response_streaming']
   const list = (Array.isArray(reply) ? reply : [reply]) as Fields[]
   const [first] = list

@@ -50,6 +50,14 @@ function found(recorded: Recorded, reading: Reading, seed: number): string[] | P
   return wrong
 }
 
+/** What the adapter makes of an answer: the whole, or the chunks of a stream. Throws what the adapter throws. */
+export function decoded(given: Recorded, reading: Reading): { whole: unknown } | { chunks: ChatChunk[] } {
+  const recorded = reading.provider === 'sagemaker' ? inFrames(given) : given
+  const adapter = providerFor(reading)[reading.mode as 'chat'] as unknown as AnyAdapter
+  if (recorded.stream !== null) return { chunks: streamed(recorded, reading, adapter, [recorded.body]) }
+  return { whole: adapter.decodeResponse(recorded.body, recorded.headers, contextOf(recorded, reading)) }
+}
+
 export function providerFor({ provider: name, model }: Reading): Provider {
   const provider = PROVIDERS.get(name)
   if (provider === undefined) throw new Error(`no provider ${name}`)

@@ -115,6 +115,8 @@ export interface ProviderRow {
   strictMessages?: true
   /** Refuses cache markers in messages and tools, and nothing else of other vendors'. */
   stripCacheMarks?: true
+  /** Knows no role `developer`: it is `system`. */
+  noDeveloper?: true
   /** Takes its thinking of earlier turns under the name it gave it, `reasoning`. */
   replaysReasoning?: true
   /** `strict` and `additionalProperties` are taken out of tool schemas. */
@@ -468,14 +470,29 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
     modes: CHAT_AND_EMBEDDING,
     maxTokensName: 'max_tokens',
     rename: { seed: 'random_seed' },
-    drop: ['user'],
+    drop: ['user', 'service_tier', 'store', 'safety_identifier', 'prompt_cache_retention'],
+    // It thinks or it does not.
+    efforts: { minimal: 'none', low: 'high', medium: 'high', xhigh: 'high', max: 'high' },
+    strictMessages: true,
+    noDeveloper: true,
     noStreamOptions: true,
     stripNullFields: true,
     stripName: true,
     toolChoiceAny: true,
     toolIdLength: 9,
     prefill: 'echo',
-    unsupported: ['logit_bias', 'logprobs', 'top_logprobs', 'functions', 'function_call'],
+    unsupported: [
+      'logit_bias',
+      'logprobs',
+      'top_logprobs',
+      'functions',
+      'function_call',
+      'web_search_options',
+      'modalities',
+      'audio',
+      'verbosity',
+      'moderation',
+    ],
     deviates: ['content', 'finish_reason', 'tool_calls', 'usage'],
   },
   codestral: {

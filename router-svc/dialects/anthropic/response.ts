@@ -1,7 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatResponse, ResponseMessage, ToolCall } from '../../canonical/chat.ts'
 import { isObject } from '../request-fields.ts'
-import { encodeUsage, PLACED, stopReason } from './usage.ts'
+import { citationsIn, encodeUsage, PLACED, stopReason } from './usage.ts'
 
 type Fields = Record<string, unknown>
 
@@ -42,7 +42,7 @@ function contentOf(message: ResponseMessage, kept: Readonly<Fields>, cut: boolea
   if (Array.isArray(kept['content_blocks'])) blocks.push(...(kept['content_blocks'] as Fields[]))
   const text = message.content ?? ''
   if (text !== '') {
-    const citations = Array.isArray(kept['citations']) ? kept['citations'].flat() : []
+    const citations = citationsIn(kept)
     blocks.push(citations.length > 0 ? { type: 'text', text, citations } : { type: 'text', text })
   } else if (typeof message.refusal === 'string' && message.refusal !== '') blocks.push({ type: 'text', text: message.refusal })
   for (const call of message.tool_calls ?? []) blocks.push(toolUse(call, cut))

@@ -123,6 +123,30 @@ describe('a Messages stream', () => {
     expect(fold(text).blocks).toEqual([{ type: 'tool_use', id: 'a', name: 'f', input: { x: 1 } }])
   })
 
+  it('tells the text of a custom tool as the one member of an object, as whole answers do', () => {
+    const piece = (custom: object, id?: string) =>
+      chunk({ tool_calls: [{ index: 0, type: 'custom', custom, ...(id === undefined ? {} : { id }) }] })
+    const text = stream(
+      piece({ name: 'note', input: '' }, 'a'),
+      piece({ input: 'say "hi"\n' }),
+      piece({ input: 'é' }),
+      chunk({}, 'tool_calls'),
+    )
+    expect(fold(text).blocks).toEqual([{ type: 'tool_use', id: 'a', name: 'note', input: { input: 'say "hi"\né' } }])
+  })
+
+  it('says of other vendors’ citations and filters what clients know', () => {
+    const kept = (fields: object) => chunk({ provider_specific_fields: fields as Record<string, unknown> })
+    const cited = stream(
+      chunk({ content: 'a' }),
+      kept({ citations: [{ type: 'TEXT_CONTENT', start: 0, end: 1 }] }),
+      chunk({}, 'stop'),
+    )
+    expect(fold(cited).blocks).toEqual([{ type: 'text', text: 'a' }])
+    const filtered = stream(chunk({ content: 'a' }), kept({ stop_reason: 'guardrail_intervened' }), chunk({}, 'content_filter'))
+    expect(fold(filtered).stop).toBe('refusal')
+  })
+
   it('is broken off when a call goes on after other content: it could not be told', () => {
     const encoder = new MessageStreamEncoder({ model: 'alias' })
     encoder.push(call(0, { id: 'a', name: 'f', arguments: '{' }))

@@ -3,7 +3,7 @@ import { sseEvent } from '../../../shared/http/sse.ts'
 import type { ChatChunk, ChatDelta, FinishReason, ThinkingBlock, ToolCallDelta, Usage } from '../../canonical/chat.ts'
 import type { StreamEncoder, StreamOptions } from '../dialect.ts'
 import { isObject } from '../request-fields.ts'
-import { encodeUsage, PLACED, stopReason } from './usage.ts'
+import { citationsIn, encodeUsage, PLACED, stopReason } from './usage.ts'
 
 type Fields = Record<string, unknown>
 
@@ -14,6 +14,8 @@ interface Call {
   /** Other fields of the call (`caller`). */
   rest: Fields
   arguments: string
+  /** What the arguments still need when the block closes. */
+  ending: string
   state: 'waiting' | 'open' | 'closed'
 }
 
@@ -129,8 +131,9 @@ export class MessageStreamEncoder implements StreamEncoder<ChatChunk> {
   #kept(kept: Readonly<Fields>): string {
     let text = ''
     if (Array.isArray(kept['content_blocks'])) for (const block of kept['content_blocks'] as Fields[]) text += this.#whole(block)
-    if (Array.isArray(kept['citations']) && this.#open === 'text') {
-      for (const citation of kept['citations'].flat()) text += this.#blockDelta({ type: 'citations_delta', citation })
+    const citations = this.#open === 'text' ? citationsIn(kept) : []
+    if (citations.length > 0) {
+      for (const citation of citations) text += this.#blockDelta({ type: 'citations_delta', citation })
       // They came when their block closed.
       text += this.#close()
     }
@@ -147,10 +150,11 @@ export class MessageStreamEncoder implements StreamEncoder<ChatChunk> {
    * Providers send one call after the other. Where fragments alternate, a call that is not complete keeps its block, and the others wait
    * for it.
    */
-  #call({ index, id, function: named, type: _type, ...rest }: ToolCallDelta): string {
+  #call({ index, id, function: named, custom, type: _type, ...rest }: ToolCallDelta): string {
+    if (isObject(custom)) return this.#customCall(index, id, custom)
     let call = this.#calls.get(index)
     if (call === undefined) {
-      call = { id: id ?? '', name: '', rest, arguments: '', state: 'waiting' }
+      call = { id: id ?? '', name: '', rest, arguments: '', ending: '', state: 'waiting' }
       this.#calls.set(index, call)
     }
     if (call.id === '' && id !== undefined) call.id = id
@@ -166,6 +170,15 @@ export class MessageStreamEncoder implements StreamEncoder<ChatChunk> {
     const open = this.#open
     const busy = open !== null && typeof open === 'object' && !isComplete(open.arguments)
     return busy || call.name === '' ? '' : this.#openCall(call)
+  }
+
+  /** The input of a custom tool is text: here the one member of an object, as in whole answers. */
+  #customCall(index: number, id: string | undefined, { name, input }: Readonly<Fields>): string {
+    const isNew = !this.#calls.has(index)
+    if (isNew) this.#calls.set(index, { id: id ?? '', name: '', rest: {}, arguments: '', ending: '"}', state: 'waiting' })
+    const piece = typeof input === 'string' ? JSON.stringify(input).slice(1, -1) : ''
+    const named = { arguments: `${isNew ? '{"input":"' : ''}${piece}`, ...(typeof name === 'string' ? { name } : {}) }
+    return this.#call({ index, function: named })
   }
 
   #openCall(call: Call): string {
@@ -190,8 +203,12 @@ export class MessageStreamEncoder implements StreamEncoder<ChatChunk> {
     const open = this.#open
     if (open === null) return ''
     this.#open = null
-    if (typeof open === 'object') open.state = 'closed'
-    return event('content_block_stop', { index: this.#index })
+    let ending = ''
+    if (typeof open === 'object') {
+      open.state = 'closed'
+      if (open.ending !== '') ending = this.#blockDelta({ type: 'input_json_delta', partial_json: open.ending })
+    }
+    return ending + event('content_block_stop', { index: this.#index })
   }
 
   #begin(): string {

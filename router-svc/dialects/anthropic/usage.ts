@@ -1,5 +1,6 @@
 import type { FinishReason, Usage } from '../../canonical/chat.ts'
 import { USAGE_FIELDS } from '../../canonical/usage.ts'
+import { isObject } from '../request-fields.ts'
 
 type Fields = Record<string, unknown>
 
@@ -37,6 +38,12 @@ export function encodeUsage(usage: Usage, tier?: string): Fields {
   return encoded
 }
 
+/** Citations as clients know them: what other vendors cite has another form, and no place here. */
+export function citationsIn(kept: Readonly<Fields>): Fields[] {
+  const all = Array.isArray(kept['citations']) ? (kept['citations'].flat() as unknown[]) : []
+  return all.filter((one): one is Fields => isObject(one) && typeof one['type'] === 'string' && one['type'].endsWith('_location'))
+}
+
 const STOPS: Readonly<Record<string, string>> = {
   stop: 'end_turn',
   length: 'max_tokens',
@@ -45,9 +52,12 @@ const STOPS: Readonly<Record<string, string>> = {
   content_filter: 'refusal',
 }
 
-/** Anthropic's stop reason. `own`: the one an Anthropic provider gave, where the canonical reason does not say all of it. */
+/**
+ * Anthropic's stop reason. `own`: the one the provider gave, where the canonical reason does not say all of it. Others have further words for
+ * what a filter stopped (`guardrail_intervened`), and clients know one.
+ */
 export function stopReason(finish: FinishReason | null, calls: boolean, own: unknown): string {
-  if (typeof own === 'string') return own
+  if (typeof own === 'string' && finish !== 'content_filter') return own
   const reason = STOPS[finish ?? 'stop'] ?? 'end_turn'
   return reason === 'end_turn' && calls ? 'tool_use' : reason
 }

@@ -9,6 +9,7 @@ export function messageSteps(row: ProviderRow): readonly Step<Message>[] {
   const steps: Step<Message>[] = []
   if (row.strictMessages) steps.push(withoutForeignFields)
   if (row.stripCacheMarks) steps.push(withoutCacheMarks)
+  if (row.noDeveloper) steps.push((message) => (message.role === 'developer' ? { ...message, role: 'system' } : message))
   if (row.replaysReasoning) steps.push(withReasoning)
   if (row.stripNullFields) steps.push(withoutNulls)
   if (row.stripName)
@@ -42,7 +43,16 @@ export function mapped<T>(values: readonly T[], steps: readonly Step<T>[]): read
   return copy ?? values
 }
 
-const FOREIGN_FIELDS = ['cache_control', 'thinking_blocks', 'reasoning_content', 'provider_specific_fields']
+const FOREIGN_FIELDS = [
+  'cache_control',
+  'thinking_blocks',
+  'reasoning_content',
+  'reasoning',
+  'reasoning_details',
+  'reasoning_signature',
+  'annotations',
+  'provider_specific_fields',
+]
 
 function withoutForeignFields(message: Message): Message {
   return withoutCacheMarks(omit(message, FOREIGN_FIELDS))

@@ -19,6 +19,22 @@ function sent(provider: string, asked: Partial<ChatRequest>): Record<string, unk
 }
 
 describe('what single providers are particular about', () => {
+  it('Mistral knows neither developers nor members of other vendors, and thinks or does not', () => {
+    const messages: ChatRequest['messages'] = [
+      { role: 'developer', content: 'Be kind.' },
+      { role: 'assistant', content: 'Hi', reasoning: 'so', reasoning_content: 'so', annotations: [], refusal: null },
+    ]
+    expect(sent('mistral', { messages, reasoning_effort: 'low', service_tier: 'auto' })).toEqual({
+      model: 'm',
+      messages: [
+        { role: 'system', content: 'Be kind.' },
+        { role: 'assistant', content: 'Hi' },
+      ],
+      reasoning_effort: 'high',
+    })
+    expect(sent('mistral', { reasoning_effort: 'minimal' })['reasoning_effort']).toBe('none')
+  })
+
   it('Moonshot gets the nearest temperature it takes', () => {
     expect(sent('moonshot', { temperature: 1.5 })['temperature']).toBe(1)
     expect(sent('moonshot', { temperature: 0.1 })['temperature']).toBe(0.1)

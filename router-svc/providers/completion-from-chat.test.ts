@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../shared/errors.ts'
 import type { CompletionChunk } from '../canonical/completion.ts'
 import { chatFromCompletion } from './completion-from-chat.ts'
+import { providerOf } from './index.ts'
 import { openai } from './openai.ts'
 import { PLAIN_TARGET } from './plain-target.ts'
 import { decodePieces } from './provider.suite.ts'
@@ -57,6 +58,14 @@ describe('a text completion of a chat model', () => {
     expect(chunks.map((chunk) => chunk.choices[0]?.text).join('')).toBe('hi')
     expect(chunks.at(-1)?.choices[0]?.finish_reason).toBe('stop')
     expect(chunks[0]?.object).toBe('text_completion')
+  })
+
+  it('knows the usage told before its stream broke off', () => {
+    const decoder = providerOf('anthropic')?.completion?.decodeStream?.(CONTEXT)
+    const message = { id: 'msg_1', type: 'message', role: 'assistant', content: [], usage: { input_tokens: 7, output_tokens: 1 } }
+    decoder?.push({ event: 'message_start', data: JSON.stringify({ type: 'message_start', message }) })
+    expect(decoder?.usage).toMatchObject({ prompt_tokens: 7 })
+    expect(() => decoder?.end()).toThrow(GatewayError)
   })
 
   it.each([

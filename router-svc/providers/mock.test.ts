@@ -168,6 +168,13 @@ describe('the mock', () => {
     })
   })
 
+  it('says blanks at once, however many they are', () => {
+    const blanks = ' '.repeat(200_000)
+    const said = chunks(steps(answer({ mock_response: blanks, stream: true })))
+    const text = said.map(({ choices }) => choices[0]?.delta.content ?? '').join('')
+    expect(text === blanks).toBe(true)
+  })
+
   it('answers for any model when a canned answer is given, at once', () => {
     expect(whole(answer({ mock_response: 'canned' }))).toMatchObject({
       delay: 0,

@@ -237,7 +237,8 @@ function tokens(text: string): number {
 /** Cut into `count` pieces of about one length, or one a word. Nothing is lost: the pieces joined are the text. */
 function pieces(text: string | null, count: number | null): string[] {
   if (text === null || text === '') return []
-  if (count === null) return text.match(/\s*\S+\s*$|\s*\S+/g) ?? [text]
+  // Without a word, every place of the text would be tried to its end: minutes, of text that clients may send.
+  if (count === null) return /\S/.test(text) ? (text.match(/\s*\S+\s*$|\s*\S+/g) ?? [text]) : [text]
   const letters = [...text]
   const size = Math.max(1, Math.ceil(letters.length / count))
   const cut: string[] = []

@@ -173,9 +173,18 @@ function isOwn(base: string, url: string): boolean {
   return asked.protocol === 'https:' && own.protocol === 'https:' && domainOf(own.hostname) === domainOf(asked.hostname)
 }
 
-/** The last two labels; of an address or a single name all of it. Providers' own domains are no public suffixes. */
+/** Where everybody may have a host: a neighbour is not the provider. */
+const SHARED =
+  /(?:^|\.)(?:azure\.(?:com|us|cn|net)|azurewebsites\.net|windows\.net|amazonaws\.com(?:\.cn)?|on\.aws|googleapis\.com|run\.app|googleusercontent\.com|workers\.dev|vercel\.app|hf\.space|huggingface\.cloud|modal\.run|fly\.dev|onrender\.com|ngrok(?:-free)?\.(?:app|io|dev))$/
+/** Suffixes of two labels that belong to nobody: `co.uk`, `com.br`. */
+const PUBLIC = /^(?:com?|net|org|gov|edu|ac|or|ne|go)\.[a-z]{2}$/
+
+/** The labels that one owner has; of an address, a single name, and where hosts are let to everybody all of it. */
 function domainOf(host: string): string {
-  return /^[\d.]+$|:/.test(host) ? host : host.split('.').slice(-2).join('.')
+  if (/^[\d.]+$|:/.test(host) || SHARED.test(host)) return host
+  const labels = host.split('.')
+  const domain = labels.slice(-2).join('.')
+  return PUBLIC.test(domain) ? labels.slice(-3).join('.') : domain
 }
 
 function pause({ clock }: AttemptDeps, milliseconds: number): Promise<void> {

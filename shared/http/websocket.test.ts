@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import fc from 'fast-check'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { systemClock, testClock } from '../clock.ts'
 import type { GatewayError } from '../errors.ts'
@@ -124,8 +124,7 @@ describe('a socket to a provider', () => {
     const second = open(`${url}/socket`)
     await second.until(/opened/)
     second.socket.close(1000, 'bye')
-    while (codes.length < 2) await new Promise((resolve) => setTimeout(resolve, 5))
-    expect(codes).toEqual([4001, 1000])
+    await vi.waitFor(() => expect(codes).toEqual([4001, 1000]), { timeout: 5_000, interval: 5 })
     expect(second.lines).toEqual(['opened'])
   })
 

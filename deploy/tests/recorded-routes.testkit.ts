@@ -229,7 +229,7 @@ function readingFrom(provider: string, [mode, family]: Told, recorded: Recorded)
 
 /** The name the deployment would have: the one asked for, in the body or the address. */
 function modelOf(provider: string, family: Family | undefined, { url, request }: Recorded): string {
-  const path = /\/(?:models?|deployments)\/([^/:]+(?::\d[^/]*)?)(?:[:/]|$)/.exec(url)?.[1]
+  const path = /\/(?:models?|deployments)\/(?!chat\/)([^/:]+(?::\d[^/]*)?)(?:[:/]|$)/.exec(url)?.[1]
   const invoked = /\/invoke(?:-with-response-stream)?$/.test(url) ? 'invoke/' : ''
   if (path !== undefined && provider === 'bedrock') return invoked + decodeURIComponent(path)
   if (path !== undefined && provider !== 'huggingface') return decodeURIComponent(path)

@@ -20,13 +20,31 @@ describe('an address that an answer names', () => {
 
   it.each([
     ['https://api.bfl.ai/v1', 'https://api.bfl.ai.evil.example/x'],
-    ['https://api.bfl.ai/v1', 'http://api.bfl.ai/x'],
     ['https://api.vendor.co.uk', 'https://evil.co.uk/x'],
     ['https://one.openai.azure.com', 'https://evil.eastus.cloudapp.azure.com/x'],
     ['https://bedrock-runtime.eu-west-1.amazonaws.com', 'https://evil.s3.amazonaws.com/x'],
     ['https://mine.run.app', 'https://evil.run.app/x'],
-    ['http://10.0.0.1/v1', 'http://10.0.0.2/v1'],
   ])('gets no key of ours where it is somebody else’s: %s, %s', async (base, url) => {
     expect(await headersAt(base, url)).toEqual({})
+  })
+
+  it.each([
+    'http://cdn.example.com/a.png',
+    'http://api.vendor.ai/v1/x',
+    'https://169.254.169.254/latest/meta-data',
+    'https://10.0.0.1/x',
+    'https://[::1]/x',
+    'https://localhost/x',
+    'https://vault.internal/x',
+    'file:///etc/passwd',
+  ])('fetches nothing that an answer names inside a network or in the clear: %s', async (url) => {
+    await expect(headersAt('https://api.vendor.ai/v1', url)).rejects.toMatchObject({ code: 'provider_malformed' })
+  })
+
+  it('fetches in the clear from the deployment’s own server alone', async () => {
+    expect(await headersAt('http://10.0.0.5:9000/v1', 'http://10.0.0.5:9000/jobs/1')).toMatchObject({
+      authorization: expect.any(String),
+    })
+    expect(await headersAt('https://api.vendor.ai/v1', 'https://cdn.elsewhere.net/a.png')).toEqual({})
   })
 })

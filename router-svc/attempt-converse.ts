@@ -158,10 +158,25 @@ async function one(
 
 /** The request with what proves who calls, where its address is one of the provider's own: an answer may name any. */
 export async function proved(route: Route, upstream: UpstreamRequest, now: number): Promise<UpstreamRequest> {
-  if (!isOwn(route.target.base, upstream.url)) return upstream
+  if (!isOwn(route.target.base, upstream.url)) {
+    if (!isPublic(upstream.url))
+      throw new GatewayError(
+        'provider_malformed',
+        'The provider’s answer names an address that is not fetched: it is not public, or not https.',
+      )
+    return upstream
+  }
   const request = { ...upstream, headers: { ...upstream.headers, ...route.headers } }
   if (route.credential === null) return request
   return { ...request, headers: { ...request.headers, ...(await route.credential.headers(request, now)) } }
+}
+
+/** What an answer may have the gateway fetch from elsewhere: nothing in the clear, and nothing by an address or a name inside a network. */
+function isPublic(url: string): boolean {
+  if (!URL.canParse(url)) return false
+  const { protocol, hostname } = new URL(url)
+  if (protocol !== 'https:' || hostname.startsWith('[') || /^[\d.]+$/.test(hostname)) return false
+  return hostname.includes('.') && !/\.(?:local|localhost|internal|intranet|lan|home|corp)\.?$/.test(hostname)
 }
 
 /** The same origin, or another host of the same domain over TLS. */

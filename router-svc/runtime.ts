@@ -3,6 +3,7 @@ import type { Mode } from '../proto/endpoints.ts'
 import type { Catalog } from '../shared/catalog/catalog.ts'
 import type { Sealer } from '../shared/config/secrets.ts'
 import { isFree } from '../shared/cost.ts'
+import { GatewayError } from '../shared/errors.ts'
 import type { Served } from '../shared/model-access.ts'
 import { pricedCatalog } from '../shared/pricing.ts'
 import { type RouteLimits, routeLimits } from './admission/route-limits.ts'
@@ -101,7 +102,8 @@ export function compileRuntime(snapshot: RuntimeSnapshot, given: CompileDeps): R
 
 function compileRoute(deployment: Deployment, asked: string, deps: CompileDeps & Pick<RuntimeSnapshot, 'settings'>): Route {
   const known = deps.providers.get(deployment.provider)
-  if (known === undefined) throw new Error(`deployment ${deployment.id}: unknown provider ${deployment.provider}`)
+  // A client's word, where a carried call names one.
+  if (known === undefined) throw new GatewayError('bad_request', `There is no provider ${JSON.stringify(deployment.provider)}.`)
   const served = known.serve?.(asked, deployment)
   const provider = served?.provider ?? known
   const model = served?.model ?? asked

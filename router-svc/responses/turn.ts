@@ -70,6 +70,10 @@ export function createResponses(deps: ResponsesDeps): Responses {
       const known: Known = { input: given, previousId: previous ?? null, deploymentId: null, replaced: {} }
       const referred = new Set(given.map((item) => (item.type === 'item_reference' ? keyOfItem(String(item['id'])) : null)))
       referred.delete(null)
+      if (referred.size > MOST_REFERRED)
+        throw new GatewayError('bad_request', `The input refers to items of more than ${MOST_REFERRED} responses.`, {
+          param: 'input',
+        })
       if (known.previousId === null && referred.size === 0) return turnOf(deps, client, ids, known)
       return recall(deps, call, client, ids, known, referred as Set<string>)
     },
@@ -84,6 +88,9 @@ interface Known {
   deploymentId: string | null
   replaced: Fields
 }
+
+/** Each is a look-up of its own. */
+const MOST_REFERRED = 100
 
 /** Puts earlier turns before the input, and items in the place of what refers to them. */
 async function recall(

@@ -39,7 +39,16 @@ const IMPORTERS: Record<string, readonly string[]> = {
 }
 
 /** `dist` is made by `npm run build` and ignored by git. */
-const TOP_LEVEL = [...FOLDERS, 'package.json', 'package-lock.json', 'tsconfig.json', 'README.md', 'LICENSE', 'node_modules', 'dist']
+const TOP_LEVEL = [
+  ...FOLDERS,
+  'package.json',
+  'package-lock.json',
+  'tsconfig.json',
+  'README.md',
+  'LICENSE',
+  'node_modules',
+  'dist',
+]
 /** Folders whose files turn values into values; whatever does I/O has no place there. */
 const PURE = ['router-svc/providers/', 'router-svc/dialects/', 'router-svc/canonical/']
 

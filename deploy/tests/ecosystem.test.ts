@@ -5,8 +5,8 @@ import { tool as langchainTool } from '@langchain/core/tools'
 import { ChatOpenAI, OpenAIEmbeddings } from '@langchain/openai'
 import { embedMany, generateText, stepCountIs, streamText, tool } from 'ai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { z } from 'zod'
 import { startUpstream, type Upstream } from '../../loadtest/upstream.ts'
+import { z } from '../../shared/schema.ts'
 import { type Gateway, MODES, openGateway } from './gateway.ts'
 
 /** What the frameworks people build with see of models behind either protocol, in both modes. */

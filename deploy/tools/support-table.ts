@@ -163,33 +163,28 @@ const NATIVE: Readonly<Record<string, string>> = {
   gemini: 'generateContent',
 }
 
-/** The table as Markdown. */
+/** The table as Markdown, its columns aligned as the formatter wants them. */
 export function markdown(rows: readonly SupportRow[] = supportTable()): string {
-  const head = [
-    'provider',
-    'stream',
-    ...Object.keys(CHAT_FEATURES),
-    ...MODES.map((mode) => mode.replace('_', ' ')),
-    'native',
-    'realtime',
-  ]
-  const lines = [`| ${head.join(' | ')} |`, `|${head.map(() => ' --- ').join('|')}|`]
+  const features = Object.keys(CHAT_FEATURES) as ChatFeature[]
+  const head = ['provider', 'stream', ...features, ...MODES.map((mode) => mode.replace('_', ' ')), 'native', 'realtime']
   const mark = (yes: boolean): string => (yes ? '✓' : '')
-  for (const row of rows) {
+  const cells = rows.map((row) => {
+    const name = `\`${row.provider}\``
     if (row.ended !== null) {
       const said = row.ended === 'never' ? 'no service' : `service ended ${row.ended}`
-      lines.push(`| ${[`\`${row.provider}\``, said, ...head.slice(2).map(() => '')].join(' | ')} |`)
-      continue
+      return [name, said, ...head.slice(2).map(() => '')]
     }
-    const cells = [
-      `\`${row.provider}\``,
+    return [
+      name,
       mark(row.streaming),
-      ...(Object.keys(CHAT_FEATURES) as ChatFeature[]).map((feature) => mark(row.features.has(feature))),
+      ...features.map((feature) => mark(row.features.has(feature))),
       ...MODES.map((mode) => mark(row.modes.has(mode))),
       row.native.map((protocol) => NATIVE[protocol] ?? protocol).join(', '),
       mark(row.realtime),
     ]
-    lines.push(`| ${cells.join(' | ')} |`)
-  }
-  return lines.join('\n')
+  })
+  const widths = head.map((name, column) => Math.max(name.length, ...cells.map((row) => (row[column] as string).length)))
+  const line = (row: readonly string[]): string =>
+    `| ${row.map((cell, column) => cell.padEnd(widths[column] as number)).join(' | ')} |`
+  return [line(head), line(widths.map((width) => '-'.repeat(width))), ...cells.map(line)].join('\n')
 }

@@ -13,6 +13,8 @@ export type ObjectKind =
   | 'video'
   /** Heard by AssemblyAI. */
   | 'transcript'
+  /** Made in the background. */
+  | 'response'
 
 /** Which object: `id` is the provider's. */
 export interface ObjectKey {

@@ -2,6 +2,7 @@ import type { CallMessage } from '../proto/call.ts'
 import type { RuntimeSettings } from '../proto/deployment.ts'
 import { type Endpoint, endpoint } from '../proto/endpoints.ts'
 import type { Identity } from '../proto/identity.ts'
+import type { ObjectNews } from '../proto/objects.ts'
 import { DEFAULT_ROUTING, type RoutingSettings } from '../proto/routing.ts'
 import type { Attempt } from '../proto/usage.ts'
 import type { IncomingStream } from '../shared/bus/bus.ts'
@@ -76,6 +77,8 @@ export interface Call {
   resume: Continuation | null
   /** What a call of the Responses API goes on from and leaves behind; null = it is none. */
   responses: ResponsesTurn | null
+  /** What the provider goes on making after the answer, and what it will cost; null = nothing. */
+  objects: ObjectNews[] | null
   /** Under which the answer is cached, told to the client; null = the cache had nothing to do with it. */
   cacheKey: string | null
 }
@@ -163,6 +166,7 @@ export function newCall(incoming: IncomingStream, clock: Clock, row: Endpoint): 
     resume: null,
     responses: null,
     cacheKey: null,
+    objects: null,
   }
 }
 

@@ -1,4 +1,4 @@
-import type { TokenUsage } from '../proto/usage.ts'
+import { NO_TOKENS, type TokenUsage } from '../proto/usage.ts'
 import { GatewayError } from '../shared/errors.ts'
 import { parseSseFrame, type SseEvent, SseSplitter, sseEvent } from '../shared/http/sse.ts'
 import type { Call } from './call.ts'
@@ -96,21 +96,27 @@ export interface Restamp {
   turn: ResponsesTurn | null
 }
 
-/** A whole answer with `model` and the ids of responses restamped. Throws GatewayError `provider_malformed`, or the error the body holds. */
+/**
+ * A whole answer with `model` and the ids of responses restamped; `running`: the provider's id of one that is not done. Throws GatewayError
+ * `provider_malformed`, or the error the body holds.
+ */
 export function forwardResponseObject(
   body: Uint8Array,
   stamp: Restamp,
-): { body: Uint8Array; usage: TokenUsage; reportedModel: string | null } {
+): { body: Uint8Array; usage: TokenUsage; reportedModel: string | null; running: string | null } {
   const source = sourceOf(body)
   const response = jsonObject(source, WHAT)
   if (!Array.isArray(response['output'])) throw stamp.readError(200, {}, source)
   if (response['status'] === 'failed' && isFields(response['error'])) throw failure(response, stamp.readError)
-  const usage = reportedOf(response)
+  const { status, id } = response
+  const running = (status === 'queued' || status === 'in_progress') && typeof id === 'string' ? id : null
+  const counted = estimate(roughTokens(JSON.stringify(response['output']).length - 2))
   return {
     body: forwardBody(body, response, restamped(response, stamp)),
-    // One that runs on in the background has not counted yet.
-    usage: usage ?? estimate(roughTokens(JSON.stringify(response['output']).length - 2)),
+    // One that runs on in the background is booked when it is done (carried/settle-objects.ts).
+    usage: reportedOf(response) ?? (running === null ? counted : NO_TOKENS),
     reportedModel: typeof response['model'] === 'string' ? response['model'] : null,
+    running,
   }
 }
 

@@ -66,7 +66,14 @@ function forwardingUnary(call: Call, route: Route, sent: Sent, now: number): Una
         const { usage, ...message } = forwardMessage(body, answeringModel(call), route.provider.decodeError)
         return usage === null ? translatingUnary(call, route, sent, now).read(body, headers) : { ...message, usage }
       }
-      if (call.responses !== null) return forwardResponseObject(body, restampOf(call, route))
+      if (call.responses !== null) {
+        const { running, ...response } = forwardResponseObject(body, restampOf(call, route))
+        if (running !== null) {
+          const { id: deploymentId, provider } = route.deployment
+          call.objects = [{ kind: 'response', deploymentId, id: running, provider, what: 'created', facts: { status: 'queued' } }]
+        }
+        return response
+      }
       if (call.dialect.protocol === 'gemini') {
         const { usage, ...content } = forwardContent(body, answeringModel(call), route.model, route.provider.decodeError)
         return usage === null ? translatingUnary(call, route, sent, now).read(body, headers) : { ...content, usage }

@@ -45,6 +45,7 @@ export function usageEvent(call: Call, end: CallEnd, routerId: string, now: numb
   if (message.clientCallId !== undefined) event.metadata = { ...options.metadata, litellm_call_id: message.clientCallId }
   else if (options.metadata !== null) event.metadata = options.metadata
   if (options.sessionId !== null) event.sessionId = options.sessionId
+  if (call.objects !== null) event.objects = call.objects
   return event
 }
 

@@ -75,7 +75,7 @@ function keptOf(row: ObjectRow): KeptObject {
 }
 
 /** Kinds whose cost is known when they are done. */
-const SETTLED_LATER = ['batch', 'message_batch', 'video'] as const
+const SETTLED_LATER = ['batch', 'message_batch', 'video', 'response'] as const
 /** Milliseconds after which an object is no longer looked at: no provider keeps results for longer. */
 const GIVEN_UP = 45 * 24 * 3_600_000
 /** Looked at in one run, and in one question: an output file may have hundreds of megabytes. */

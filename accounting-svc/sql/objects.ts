@@ -109,7 +109,7 @@ export function findObject(db: Database, { kind, deploymentId, id }: ObjectKey):
 export function listUnsettled(db: Database, kinds: readonly ObjectKind[], since: number, most: number): Promise<ObjectRow[]> {
   return db.query<ObjectRow>(
     `select ${ROW} from objects
-     where settled_at is null and kind in ('batch', 'message_batch', 'video') and kind = any($1) and created_at >= ${AT('$2')}
+     where settled_at is null and kind in ('batch', 'message_batch', 'video', 'response') and kind = any($1) and created_at >= ${AT('$2')}
      order by seen_at limit $3`,
     [kinds, since, most],
     'object_unsettled',

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import OpenAI from 'openai'
@@ -100,7 +101,8 @@ async function startNative(): Promise<Native> {
     if (request.method === 'POST' && id === '') {
       made += 1
       const one = responseOf(`resp_native${made}`, body ?? {})
-      if (body?.['background'] === true) Object.assign(one, { status: 'queued', background: true, output: [], usage: null })
+      if (body?.['background'] === true)
+        Object.assign(one, { status: 'queued', background: true, output: [], usage: null, metadata: body['metadata'] ?? null })
       kept.set(one['id'] as string, one)
       if (body?.['stream'] !== true) return answer(response, 200, one)
       response.writeHead(200, { 'content-type': 'text/event-stream' })
@@ -119,6 +121,9 @@ async function startNative(): Promise<Native> {
       kept.delete(id)
       return answer(response, 200, { id, object: 'response', deleted: true })
     }
+    // One of those made in the background is done when somebody looks.
+    if (one['background'] === true && one['metadata'] !== null && (one['metadata'] as { soon?: string }).soon === 'yes')
+      Object.assign(one, { ...responseOf(id, one), background: true, metadata: { soon: 'yes' }, usage })
     if (url.searchParams.get('stream') !== 'true') return answer(response, 200, one)
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     response.end(eventsOf(one))
@@ -481,6 +486,24 @@ describe.each(MODES)('%s', (mode) => {
         if (event.type === 'response.completed') expect(event.response).toMatchObject({ id: made.id, model: 'native' })
       }
       expect(types).toHaveLength(10)
+    })
+
+    it('is booked when it is done in the background, for what it used, and once', async () => {
+      const made = openai.responses.create({ model: 'native', input: 'hello', background: true, metadata: { soon: 'yes' } })
+      const { data: queued, response } = await made.withResponse()
+      expect(queued.status).toBe('queued')
+      const [begun] = await gateway.ledger(response.headers.get('x-litellm-call-id') as string)
+      expect(begun).toMatchObject({ call_type: 'aresponses', prompt_tokens: 0, completion_tokens: 0, spend: 0 })
+      const settled = async (): Promise<unknown[]> => {
+        expect((await openai.responses.retrieve(queued.id)).status).toBe('completed')
+        const theirs = native.asked.at(-1)?.url.split('/').at(-1) ?? ''
+        const name = JSON.stringify(['response', response.headers.get('x-litellm-model-id'), theirs])
+        return gateway.ledger(`response-${createHash('sha256').update(name).digest('hex').slice(0, 32)}`)
+      }
+      const rows = await settled()
+      expect(rows).toMatchObject([{ call_type: 'aresponses', prompt_tokens: 100, completion_tokens: 20, status: 'success' }])
+      await settled()
+      expect(await settled()).toHaveLength(1)
     })
 
     it('counts input and compacts', async () => {

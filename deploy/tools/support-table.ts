@@ -171,7 +171,7 @@ export function markdown(rows: readonly SupportRow[] = supportTable()): string {
   const cells = rows.map((row) => {
     const name = `\`${row.provider}\``
     if (row.ended !== null) {
-      const said = row.ended === 'never' ? 'no service' : `service ended ${row.ended}`
+      const said = row.ended === 'never' ? 'a program of yours' : `service ended ${row.ended}`
       return [name, said, ...head.slice(2).map(() => '')]
     }
     return [

@@ -10,6 +10,7 @@ import { gone, load, speaksResponses } from '../responses/turn.ts'
 import type { Route } from '../runtime.ts'
 import type { CarriedAnswer, CarriedIds, CarriedRequest, CarriedTools, Carrier, Through } from './carrier.ts'
 import { placeIn } from './ids.ts'
+import { settleSeen } from './settle-seen.ts'
 import { usageMeter } from './usage-meter.ts'
 
 /** What stands for the model of a response the gateway keeps itself, and the provider that costs nothing. */
@@ -47,7 +48,7 @@ export const responses: Carrier = {
     const { id } = request.params
     if (id === undefined) return asked(request, route, tools.ids)
     const place = tools.ids.decode(id) ?? foreignId(id, request.identity)
-    return place.deploymentId === OWN ? kept(request, id, place.id, tools) : held(request, route, id, place.id, tools.ids)
+    return place.deploymentId === OWN ? kept(request, id, place.id, tools) : held(request, route, id, place.id, tools)
   },
 }
 
@@ -75,7 +76,8 @@ function asked(request: CarriedRequest, route: Route, ids: CarriedIds): CarriedA
 }
 
 /** At the provider. */
-function held(request: CarriedRequest, route: Route, id: string, inner: string, ids: CarriedIds): CarriedAnswer {
+function held(request: CarriedRequest, route: Route, id: string, inner: string, tools: CarriedTools): CarriedAnswer {
+  const { ids } = tools
   const last = ending(request)
   const path = last === 'cancel' || last === 'input_items' ? `${encodeURIComponent(inner)}/${last}` : encodeURIComponent(inner)
   const upstream = {
@@ -92,7 +94,13 @@ function held(request: CarriedRequest, route: Route, id: string, inner: string, 
     upstream,
     rewrite(body) {
       const answer = jsonObject(sourceOf(body), 'The answer')
-      return answer['object'] === 'list' ? body : Buffer.from(JSON.stringify(renamed(answer)))
+      if (answer['object'] === 'list') return body
+      // One that was made in the background is booked as soon as anybody sees it done.
+      if (answer['background'] === true) {
+        const { id: deploymentId, provider } = route.deployment
+        void settleSeen({ kind: 'response', deploymentId, id: inner, provider, what: 'seen', facts: answer }, route, tools)
+      }
+      return Buffer.from(JSON.stringify(renamed(answer)))
     },
   }
 }

@@ -5,9 +5,11 @@ import { WIRE_VERSION } from '../../proto/version.ts'
 import { costOf } from '../../shared/cost.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import { smallFacts } from '../../shared/object-facts.ts'
+import { tokensOf } from '../canonical/usage.ts'
 import { type Fields, isFields } from '../providers/json.ts'
 import { messageBatchAddress, objectUrl } from '../providers/object-apis.ts'
 import type { UpstreamAnswer } from '../providers/provider.ts'
+import { decodeUsage } from '../providers/responses/answer.ts'
 import type { Route } from '../runtime.ts'
 import { type BatchUsage, type ModelUsage, usageOfResults } from './batch-results.ts'
 import type { CarriedUpstream } from './carrier.ts'
@@ -22,9 +24,9 @@ export interface SettleDeps {
 }
 
 /** Statuses after which nothing of an object changes. */
-const ENDED: ReadonlySet<unknown> = new Set(['completed', 'failed', 'cancelled', 'expired', 'ended'])
+const ENDED: ReadonlySet<unknown> = new Set(['completed', 'failed', 'cancelled', 'expired', 'ended', 'incomplete'])
 
-/** Whether a batch or video is done. */
+/** Whether a batch, a video or a response in the background is done. */
 export function isEnded(facts: Fields): boolean {
   return ENDED.has(facts['status'] ?? facts['processing_status'])
 }
@@ -38,13 +40,22 @@ export async function lookAt(
   const { target } = route
   const path = encodeURIComponent(id)
   const at =
-    kind === 'message_batch' ? messageBatchAddress(target, `/${path}`) : addressOf(objectUrl(target, `/${PATHS[kind]}/${path}`))
+    kind === 'message_batch'
+      ? messageBatchAddress(target, `/${path}`)
+      : addressOf(kind === 'response' ? responseUrl(route, path) : objectUrl(target, `/${PATHS[kind]}/${path}`))
   const answer = await deps.ask(route, { method: 'GET', ...at, body: '' })
   const text = Buffer.from(answer.body).toString('utf8')
   if (answer.status >= 300) throw route.provider.decodeError(answer.status, answer.headers, text)
   const value: unknown = JSON.parse(text)
   if (!isFields(value)) throw new GatewayError('provider_malformed', 'The answer is not a JSON object.')
   return value
+}
+
+function responseUrl({ provider, target }: Route, path: string): URL {
+  if (provider.responses === undefined) throw new GatewayError('not_found', 'The deployment no longer speaks Responses.')
+  const url = new URL(provider.responses.url(target))
+  url.pathname += `/${path}`
+  return url
 }
 
 function addressOf(url: URL): { url: string; headers: Record<string, string> } {
@@ -74,6 +85,12 @@ async function usageOf(deps: SettleDeps, route: Route, object: KeptObject, facts
     const model = typeof facts['model'] === 'string' ? facts['model'] : route.model
     return sums.set(model, { model, usage: { ...NO_TOKENS, units } })
   }
+  if (object.kind === 'response') {
+    const output = Array.isArray(facts['output']) ? (facts['output'] as unknown[]) : []
+    const usage = decodeUsage(facts['usage'], output)
+    const model = typeof facts['model'] === 'string' ? facts['model'] : route.model
+    return usage === null ? sums : sums.set(model, { model, usage: tokensOf(usage, facts['service_tier']) })
+  }
   if (object.kind === 'message_batch') {
     const results = messageBatchAddress(route.target, `/${encodeURIComponent(object.id)}/results`)
     if (typeof facts['results_url'] === 'string') await readResults(deps, route, results, sums)
@@ -99,6 +116,8 @@ async function readResults(
   await usageOfResults(answer.body, sums)
 }
 
+const ENDPOINTS: Readonly<Partial<Record<KeptObject['kind'], string>>> = { video: 'avideo_generation', response: 'aresponses' }
+
 /** The event of a batch's cost. Of the object alone, so that it is the same from whoever sends it. */
 function settlement(deps: SettleDeps, route: Route, object: KeptObject, facts: Fields, sums: BatchUsage): UsageEvent {
   const { kind, deploymentId, id, provider, owner } = object
@@ -110,7 +129,7 @@ function settlement(deps: SettleDeps, route: Route, object: KeptObject, facts: F
   const used = [...sums.keys()].sort().map((key) => sums.get(key) as ModelUsage)
   const attempts = used.map(({ model: reported, usage }, index): Attempt => {
     const served = routeOf(deps.routes, route, reported)
-    const tier = kind === 'video' ? {} : { serviceTier: 'batch' }
+    const tier = kind === 'batch' || kind === 'message_batch' ? { serviceTier: 'batch' } : {}
     const prices = served?.prices ?? null
     return {
       index,
@@ -127,7 +146,10 @@ function settlement(deps: SettleDeps, route: Route, object: KeptObject, facts: F
       ...tier,
       ...(prices === null
         ? {}
-        : { cost: costOf(usage, prices, { tier: tier.serviceTier }).total, rateVersion: prices.rateVersion }),
+        : {
+            cost: costOf(usage, prices, { tier: tier.serviceTier ?? usage.serviceTier }).total,
+            rateVersion: prices.rateVersion,
+          }),
     }
   })
   const model = attempts[0]?.model ?? kind
@@ -135,7 +157,7 @@ function settlement(deps: SettleDeps, route: Route, object: KeptObject, facts: F
     v: WIRE_VERSION,
     callId: `${kind}-${digest}`,
     take: 1,
-    endpoint: kind === 'video' ? 'avideo_generation' : 'aretrieve_batch',
+    endpoint: ENDPOINTS[kind] ?? 'aretrieve_batch',
     stream: false,
     ...owner,
     projectId: owner.projectId,

@@ -3,7 +3,7 @@ import type { Route } from '../runtime.ts'
 import type { CarriedTools } from './carrier.ts'
 import { isEnded, settleObject } from './settle-objects.ts'
 
-const KINDS: ReadonlySet<string> = new Set(['batch', 'message_batch', 'video'])
+const KINDS: ReadonlySet<string> = new Set(['batch', 'message_batch', 'video', 'response'])
 
 /**
  * Books what an object cost once a call sees that it is done. Never rejects: what cannot be read now is read by the next who looks, at the latest by

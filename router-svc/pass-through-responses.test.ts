@@ -105,8 +105,10 @@ describe('a whole answer', () => {
     expect(() => read({ error: { message: 'no' } })).toThrow(GatewayError)
   })
 
-  it('that only begins is billed by estimate', () => {
-    expect(read({ ...response, status: 'queued', usage: null }).usage).toMatchObject({ estimated: true, output: 0 })
+  it('that only begins is not billed yet, and tells under which name it runs on', () => {
+    const begun = read({ ...response, id: 'resp_theirs', status: 'queued', usage: null })
+    expect(begun).toMatchObject({ running: 'resp_theirs', usage: { estimated: false, input: 0, output: 0 } })
+    expect(read({ ...response, usage: null })).toMatchObject({ running: null, usage: { estimated: true } })
   })
 })
 

@@ -108,7 +108,8 @@ export function createBackground({ store, internal, clock, log }: BackgroundDeps
     const { status, body: bytes } = await internal.run({
       identity: call.identity,
       endpoint: call.message.endpoint as EndpointName,
-      body: { ...body, model: call.requestedModel },
+      // Kept by this run alone: the call's own record would for a moment be one that was never in the background.
+      body: { ...body, model: call.requestedModel, store: false },
       headers,
       deadline: call.options.timeout ?? RUN_LIMIT,
       callId: call.message.callId,
@@ -116,7 +117,7 @@ export function createBackground({ store, internal, clock, log }: BackgroundDeps
     })
     const answer: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'))
     if (status < 300 && isFields(answer) && Array.isArray(answer['output']))
-      return { ...(answer as unknown as ResponseObject), id: begun.id, background: true }
+      return { ...(answer as unknown as ResponseObject), id: begun.id, background: true, store: true }
     const told = isFields(answer) && isFields(answer['error']) ? answer['error']['message'] : null
     const code = status === 429 ? 'rate_limit_exceeded' : 'server_error'
     return { ...begun, status: 'failed', error: { code, message: typeof told === 'string' ? told : 'The response failed.' } }

@@ -20,6 +20,7 @@ class Client {
   readonly closed: Promise<number>
   #wake: () => void = () => undefined
   #code = 0
+  #trouble = ''
 
   constructor(url: string, key: string) {
     this.ws = new ResponsesWS(new OpenAI({ baseURL: `${url}/v1`, apiKey: key, maxRetries: 0 }), {})
@@ -27,7 +28,10 @@ class Client {
       this.events.push(event as unknown as Event)
       this.#wake()
     })
-    this.ws.on('error', () => this.#wake())
+    this.ws.on('error', (error) => {
+      this.#trouble = error.message
+      this.#wake()
+    })
     this.closed = new Promise((resolve) =>
       this.ws.on('close', (code) => {
         this.#code = code
@@ -39,7 +43,8 @@ class Client {
 
   async until(check: (events: Event[]) => boolean): Promise<void> {
     while (!check(this.events)) {
-      if (this.#code !== 0) throw new Error(`closed with ${this.#code}: ${JSON.stringify(this.events).slice(0, 800)}`)
+      if (this.#code !== 0)
+        throw new Error(`closed with ${this.#code} ${this.#trouble}: ${JSON.stringify(this.events).slice(0, 800)}`)
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
@@ -299,12 +304,21 @@ describe('a cluster that loses what it runs on', () => {
     await upstream?.stop()
   })
 
-  /** A client whose second response is under way. */
-  async function midway(id: string): Promise<Client> {
+  /** A client whose second response of so many words is under way, 25 ms a word. */
+  async function midway(id: string, words = 60): Promise<Client> {
     key = await gateway.generateKey({})
-    const client = new Client(gateway.url, key)
-    await client.answer({ model: 'chat', input: 'x [[upstream prompt=30,completion=5]]' })
-    const input = `x [[upstream id=${id},chunks=60,interval=25,prompt=70,completion=60]]`
+    let client = new Client(gateway.url, key)
+    // A gateway that has just started on a busy machine turns connections away; nothing was said on them then.
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await client.answer({ model: 'chat', input: 'x [[upstream prompt=30,completion=5]]' })
+        break
+      } catch (thrown) {
+        if (tries === 5 || client.events.length > 0) throw thrown
+        client = new Client(gateway.url, key)
+      }
+    }
+    const input = `x [[upstream id=${id},chunks=${words},interval=25,prompt=70,completion=${words}]]`
     client.ws.send({ type: 'response.create', model: 'chat', input } as ResponsesClientEvent)
     const begun = client.events.length
     await client.until((events) => events.slice(begun).some(({ type }) => type === 'response.output_text.delta'))
@@ -327,7 +341,8 @@ describe('a cluster that loses what it runs on', () => {
   }, 90_000)
 
   it('tells the client of a router that died, and books what that one could not', async () => {
-    const client = await midway('ws-killed')
+    // Fifteen seconds: on a busy machine the blow must not come after the end.
+    const client = await midway('ws-killed', 600)
     await gateway.cluster?.kill('router', 0)
     expect(await client.closed).toBe(1011)
     expect(client.events.at(-1)).toMatchObject({ type: 'error', status: expect.any(Number), error: { type: 'server_error' } })
@@ -336,7 +351,7 @@ describe('a cluster that loses what it runs on', () => {
     expect(rows).toHaveLength(2)
     const lost = rows.find(({ status }) => status !== 'success')
     expect(lost?.completion_tokens).toBeGreaterThan(0)
-    expect(lost?.completion_tokens).toBeLessThan(60)
+    expect(lost?.completion_tokens).toBeLessThan(600)
     await gateway.cluster?.restart('router', 0)
     await warmed(gateway, await gateway.generateKey({}))
     expect(await rowsOf(gateway, key, 3, 2_000)).toHaveLength(2)

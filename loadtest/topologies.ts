@@ -64,15 +64,28 @@ export function direct(provider: { url: string; pid: number }): Running {
 /** Where `--profile` leaves a `.cpuprofile` for each process, for a browser's developer tools. */
 export const PROFILES = join(ROOT, '.turnpike/profiles')
 
-/** Ours: `start` is everything in one process, `cluster` one process per part with NATS, Redis and PostgreSQL. */
-export async function turnpike(command: 'start' | 'cluster', providerUrl: string, profile = false): Promise<Running> {
+/** One of ours, and what its operator knows. */
+export interface Gateway extends Running {
+  masterKey: string
+  configFile: string
+  dataDirectory: string
+  logFile: string
+}
+
+/** Ours: `start` is everything in one process, `cluster` one process per part with NATS, Redis and PostgreSQL. `more`: lines of its configuration. */
+export async function turnpike(
+  command: 'start' | 'cluster',
+  providerUrl: string,
+  profile = false,
+  changes: { more?: string; nodeOptions?: string } = {},
+): Promise<Gateway> {
   const directory = mkdtempSync(join(tmpdir(), 'turnpike-bench-'))
   // Root's PostgreSQL runs under another account: it would keep its data elsewhere if it could not pass through here.
   chmodSync(directory, 0o711)
   const config = join(directory, 'config.yaml')
   const masterKey = `sk-bench-${process.pid}-${Date.now()}`
   const port = await freePort()
-  writeFileSync(config, configText(providerUrl))
+  writeFileSync(config, configText(providerUrl) + (changes.more ?? ''))
   const args = [
     'deploy/cli.ts',
     command,
@@ -86,8 +99,10 @@ export async function turnpike(command: 'start' | 'cluster', providerUrl: string
     masterKey,
   ]
   const name = command === 'start' ? 'embedded' : 'cluster'
-  const env = { ...cleanEnvironment(), ...(profile ? { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${PROFILES}` } : {}) }
-  const launched = launch(process.execPath, args, { cwd: ROOT, env, log: join(directory, 'log') })
+  const nodeOptions = profile ? `--cpu-prof --cpu-prof-dir=${PROFILES}` : (changes.nodeOptions ?? '')
+  const env = { ...cleanEnvironment(), ...(nodeOptions === '' ? {} : { NODE_OPTIONS: nodeOptions }) }
+  const logFile = join(directory, 'log')
+  const launched = launch(process.execPath, args, { cwd: ROOT, env, log: logFile })
   const origin = `http://127.0.0.1:${port}`
   const stop = async (): Promise<void> => {
     await end(launched.child)
@@ -124,6 +139,10 @@ export async function turnpike(command: 'start' | 'cluster', providerUrl: string
         return Number((JSON.parse(info.body.toString()) as { info?: { spend?: number } }).info?.spend ?? 0)
       },
       stop,
+      masterKey,
+      configFile: config,
+      dataDirectory: join(directory, 'data'),
+      logFile,
     }
   } catch (error) {
     await stop()

@@ -94,7 +94,9 @@ const BINARIES: Readonly<Record<string, string>> = {
 /**
  * HTTP/1.1 over uWebSockets.js. What its parser decides by itself, with fixed texts: 400 for broken framing, 431 for large headers, 505
  * for HTTP/1.0, `100 Continue` when asked; a connection without a complete request for 8 to 12 seconds is closed. It cannot hold back a
- * pipelined request while an earlier one is being answered: such a connection is cut, so answers never get mixed up.
+ * pipelined request while an earlier one is being answered: such a connection is cut, so answers never get mixed up. It takes a bare line
+ * feed for the end of a chunk's size line, and whatever two bytes for the end of its data: so the answer to a request in chunks ends its
+ * connection, and nobody's next request is read from where such a body may not have ended.
  *
  * Throws when the port is taken, or the native binary is not the recorded one.
  */
@@ -247,7 +249,14 @@ function accept(res: HttpResponse, req: HttpRequest, host: ExchangeHost, copies:
     return
   }
   if (length !== 0) res.onData((chunk, last) => exchange.receive(chunk, last))
-  handler(exchange)
+  if (length !== null) {
+    handler(exchange)
+    return
+  }
+  // Later, for the same reason: where chunks end is what proxies disagree about, and uWS reads them loosely.
+  setImmediate(() => {
+    if (!exchange.closed) handler(exchange)
+  })
 }
 
 function headersOf(req: HttpRequest, wanted: (name: string) => boolean): Record<string, string> {

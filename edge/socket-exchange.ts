@@ -90,6 +90,8 @@ export class SocketExchange implements Exchange {
   #address: string | null = null
 
   #bodyLength: number | null
+  /** No next request may follow: where this one ended is uncertain (`createServer`). */
+  readonly #isLast: boolean
   #received = 0
   #complete: boolean
   #paused = false
@@ -120,6 +122,7 @@ export class SocketExchange implements Exchange {
     this.query = head.query
     this.headers = head.headers
     this.#bodyLength = head.bodyLength
+    this.#isLast = head.bodyLength === null
     this.#complete = head.bodyLength === 0
   }
 
@@ -362,7 +365,8 @@ export class SocketExchange implements Exchange {
     this.#head = null
     this.#flowing = true
     this.#writeHead(head.status, head.headers)
-    if (this.#host.draining) this.#wire.writeHeader('connection', 'close')
+    // Proxies then use another connection; uWS cannot close one at the end of a streamed answer.
+    if (this.#host.draining || this.#isLast) this.#wire.writeHeader('connection', 'close')
     this.#wire.onWritable(() => this.#writable())
   }
 
@@ -412,7 +416,7 @@ export class SocketExchange implements Exchange {
   }
 
   #respond(status: number, headers: Readonly<Record<string, string>>, body: string | Uint8Array, mustClose: boolean): void {
-    const close = mustClose || this.#host.draining || !this.#discards()
+    const close = mustClose || this.#isLast || this.#host.draining || !this.#discards()
     this.#finish()
     this.#wire.cork(() => {
       this.#writeHead(status, headers)

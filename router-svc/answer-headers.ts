@@ -107,7 +107,10 @@ function withoutQuery(url: string): string {
   return query < 0 ? url : url.slice(0, query)
 }
 
-/** Model names come from the client; a line break in one must not become a second header. */
+/** Characters of a client's own text in a header: many clients take no answer whose headers are larger than 8 or 16 KB together. */
+const CLIENT_TEXT_MAX = 256
+
+/** Model names come from the client; a line break in one must not become a second header, nor a long one the end of the connection. */
 function headerSafe(value: string): string {
-  return value.replace(/[^\x20-\x7e]/g, '?')
+  return value.slice(0, CLIENT_TEXT_MAX).replace(/[^\x20-\x7e]/g, '?')
 }

@@ -6,11 +6,12 @@ import { type Call, type DecodeSettings, decode, openCall } from './call.ts'
 
 const SETTINGS: DecodeSettings = { allowClientSideCredentials: false, alwaysIncludeStreamUsage: false, customerHeaders: [] }
 
-function decoded(fields: Record<string, unknown>, settings: Partial<DecodeSettings> = {}, name = 'acompletion'): Call {
+/** `deep`: what stands for `"DEEP"`, of which no value could be made. */
+function decoded(fields: Record<string, unknown>, settings: Partial<DecodeSettings> = {}, name = 'acompletion', deep = ''): Call {
   const head = { v: 1, callId: 'c', take: 1, endpoint: endpoint(name)?.name, identity: { tags: [] }, headers: {} }
   const call = openCall({ head } as unknown as IncomingStream, systemClock)
   const body = { model: 'gpt', messages: [{ role: 'user', content: 'hi' }], ...fields }
-  decode(call, Buffer.from(JSON.stringify(body)), { ...SETTINGS, ...settings })
+  decode(call, Buffer.from(JSON.stringify(body).replace('"DEEP"', deep)), { ...SETTINGS, ...settings })
   return call
 }
 
@@ -45,6 +46,16 @@ describe('decode', () => {
       status: 400,
       param: 'api_base',
     })
+  })
+
+  it('refuses a body nested so deep that what walks it would fail, and takes one that is nested less', () => {
+    const nested = (levels: number) => () =>
+      decoded({ metadata: 'DEEP' }, {}, 'acompletion', `${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`)
+    for (const levels of [20_000, 200])
+      expect(nested(levels)).toThrow(
+        expect.objectContaining({ code: 'bad_request', message: expect.stringContaining('inside one another') }),
+      )
+    expect(nested(199)).not.toThrow()
   })
 
   it('takes null for not given', () => {

@@ -34,6 +34,15 @@ function succeed(sent: Sent | undefined): void {
 
 const hosts = (sent: Sent[]): string[] => sent.map(({ request }) => new URL(request.url).hostname.split('.')[0] as string)
 
+describe('a model name of a client', () => {
+  it('is not repeated in the headers at any length, for clients that take no more than 8 KB of them', async () => {
+    const client = make([deployment('one', { modelGroup: 'b' })]).call({ ...chat, model: 'long'.repeat(10_000) })
+    await client.done
+    expect(client.head?.status).toBe(400)
+    expect(client.head?.headers['x-litellm-model-group']).toBe('long'.repeat(64))
+  })
+})
+
 describe('fallbacks', () => {
   it('are tried in their order once the retries of the group are used, and the answer says how many there were', async () => {
     const { sent, events, call, clock } = gateway(

@@ -96,3 +96,12 @@ describe('methods', () => {
     expect((await ask('PUT', '/team/one/two')).status).toBe(404)
   })
 })
+
+describe('a body', () => {
+  it('that is nested too deep is a client’s mistake', async () => {
+    const request = new Request('http://accounting/budget', { method: 'PUT', body: `{"a":${'['.repeat(400)}${']'.repeat(400)}}` })
+    const response = await router.fetch(request)
+    expect(response.status).toBe(400)
+    expect(await response.text()).toContain('inside one another')
+  })
+})

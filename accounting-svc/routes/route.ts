@@ -2,6 +2,7 @@ import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
 import type { Identity } from '../../proto/identity.ts'
 import { PRODUCT_VERSION } from '../../proto/version.ts'
 import { GatewayError, openaiErrorBody } from '../../shared/errors.ts'
+import { isNestedDeeper, NESTING_MAX } from '../../shared/nesting.ts'
 import type { Access } from '../identity/access.ts'
 
 export { z }
@@ -170,11 +171,15 @@ async function bodyOf(request: Request, limit: number): Promise<unknown> {
   const text = await request.text()
   if (text.length > limit) throw new GatewayError('body_too_large')
   if (text.trim() === '') return {}
+  let value: unknown
   try {
-    return JSON.parse(text)
+    value = JSON.parse(text)
   } catch (error) {
     throw new GatewayError('invalid_json', `The request body is not valid JSON${positionOf(error)}.`)
   }
+  if (isNestedDeeper(value))
+    throw new GatewayError('bad_request', `The request body has more than ${NESTING_MAX} lists and objects inside one another.`)
+  return value
 }
 
 /** Where the parser stopped. Its own message quotes the body, which may hold a secret. */

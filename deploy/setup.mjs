@@ -26,6 +26,7 @@ const COMMANDS = {
   import: { gateway: true, steps: [['deploy/cli.ts', 'import']] },
   test: { gateway: false, tools: true, steps: [VITEST] },
   prove: { gateway: true, steps: [['deploy/prove.ts']] },
+  chaos: { gateway: true, steps: [['deploy/chaos.ts']] },
   build: { gateway: false, tools: true, steps: [['deploy/build.ts']] },
   bench: { gateway: true, steps: [['loadtest/run.ts']] },
   check: {

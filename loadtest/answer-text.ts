@@ -35,6 +35,7 @@ export interface Part {
 }
 
 export const CREATED = 1_700_000_000
+const OWN = 'own:'
 const ASCII = 'a turnpike counts every cart once and opens the gate for it, '
 const UNICODE = Array.from('Zoll für jeden Wagen: 通行料は一度だけ 🚚 añade é la próxima 🇯🇵 ')
 
@@ -42,6 +43,7 @@ const UNICODE = Array.from('Zoll für jeden Wagen: 通行料は一度だけ 🚚
 export function answerText(from: number, length: number, text = 'ascii'): string {
   if (text === 'stamp') return '0'.repeat(length)
   if (text === 'same') return 'n'.repeat(length)
+  if (text.startsWith(OWN)) return ownText(text.slice(OWN.length), from, length)
   if (text === 'ascii') {
     const start = from % ASCII.length
     return ASCII.repeat(Math.ceil((start + length) / ASCII.length)).slice(start, start + length)
@@ -49,6 +51,16 @@ export function answerText(from: number, length: number, text = 'ascii'): string
   let result = ''
   for (let index = from; index < from + length; index += 1) result += UNICODE[index % UNICODE.length]
   return result
+}
+
+/** `name:000000;name:000001;…`: every place of it says whose text it is and where. */
+function ownText(name: string, from: number, length: number): string {
+  const width = name.length + 8
+  let result = ''
+  for (let word = Math.floor(from / width); word * width < from + length; word += 1) {
+    result += `${name}:${String(word).padStart(6, '0')};`
+  }
+  return result.slice(from % width, (from % width) + length)
 }
 
 export function usageOf(script: Script): StatedUsage {

@@ -76,7 +76,7 @@ export interface Script {
   /**
    * `ascii`; `unicode`: two-, three- and four-byte characters; `stamp`: each chunk of a stream is the machine's monotonic time in
    * nanoseconds at its write, sixteen digits (sets `size`), so that a client on the same machine sees the delay of every chunk;
-   * `same`: every chunk equals the one before.
+   * `same`: every chunk equals the one before; `own:<name>`: text that no other name has, each word numbered.
    */
   text: string
   /** `length` or `chunked` framing of whole answers. */

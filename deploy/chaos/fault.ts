@@ -1,0 +1,58 @@
+import type { Role } from '../../proto/subjects.ts'
+import type { ServerName, World } from './world.ts'
+
+/**
+ * One thing that goes wrong under load, and what may then be seen. Everything that a client sees and `allows` does not name is a failure,
+ * and so is everything the books do not explain; those have no exceptions.
+ */
+export interface Fault {
+  /** As `--only` takes it. */
+  name: string
+  /** In the words of the table: what is done. */
+  title: string
+  allows: Allows
+  /** Does it, waits as long as it lasts, and takes it back: when this resolves everything is as it was, and recovery begins. */
+  run(world: World, span: Span): Promise<void>
+  /** Picked at random too. Named faults that need a load of their own, or minutes, are not. */
+  random?: boolean
+  /** Its own load; default the steady one. */
+  load?: 'steady' | 'long-streams'
+}
+
+/** How long things last, milliseconds. */
+export interface Span {
+  /** Frozen, slow or silent. */
+  hold: number
+  /** PostgreSQL refuses connections for so long. */
+  outage: number
+  /** Long streams open at once, and how long each lasts. */
+  streams: number
+  streamLasts: number
+}
+
+/** How a call may end, beside whole or refused for its budget. `endings.ts` makes these from what a client saw. */
+export interface Allows {
+  /** Endings that are no failure here, such as `503 counters_away`; a `*` at the end stands for anything. */
+  endings: readonly string[]
+  /** Milliseconds without any call that succeeds. */
+  gap: number
+  /** Milliseconds after the end of the fault within which the last failing call has begun. */
+  recovers: number
+  /** Entries that were booked for requests that never reached the provider: a router died between its note and its request. */
+  presumed?: boolean
+  /** Entries that may be missing: only where the fault takes away the only copy. */
+  lost?: boolean
+}
+
+export const PROCESSES: readonly Role[] = ['edge', 'router', 'accounting']
+export const SERVERS: readonly ServerName[] = ['nats', 'redis', 'postgres']
+
+/** What anybody connected to an edge that dies sees: it was the other end of the connection. */
+export const BROKEN = ['connection *', 'stream cut by the connection'] as const
+/** What a stream sees when what served it is gone: an error event, and no more. */
+export const TOLD = 'stream ended by an error event'
+
+/** Resolves after so many milliseconds. */
+export function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds))
+}

@@ -2,6 +2,9 @@ import { createHash } from 'node:crypto'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { MIGRATIONS } from '../../accounting-svc/accounting.ts'
+import type { EdgeSettings } from '../../edge/edge.ts'
+import { createTestDatabase, type TestDatabase } from '../../shared/db/test-database.ts'
 import { silentLog } from '../../shared/log.ts'
 import { type Cluster, startCluster } from '../cluster.ts'
 import { type Embedded, startEmbedded } from '../embedded.ts'
@@ -47,8 +50,6 @@ function environment(): Record<string, string | undefined> {
   }
 }
 
-const FAST_DATABASE = { fsync: 'off', synchronous_commit: 'off' }
-
 export interface GatewayOptions {
   /** Text of `config.yaml`. */
   config: string
@@ -56,28 +57,39 @@ export interface GatewayOptions {
   env?: Record<string, string>
   /** Routers of a cluster; default 2. */
   routers?: number
+  /** Of the edge of an embedded gateway, which has no names in the environment for them. */
+  edge?: Partial<EdgeSettings>
 }
 
-/** Starts a gateway of its own data folder and free ports. */
-export async function openGateway(mode: ModeName, { config, env = {}, routers = 2 }: GatewayOptions): Promise<Gateway> {
+/**
+ * Starts a gateway of its own data folder and free ports. Its database is one of the test run's server unless `env` names another: making
+ * a server for each takes 2 s, which sixty starts in CI feel; that a gateway makes its own is held by deploy/cli.test.ts.
+ */
+export async function openGateway(
+  mode: ModeName,
+  { config, env = {}, routers = 2, edge = {} }: GatewayOptions,
+): Promise<Gateway> {
   const directory = mkdtempSync(join(tmpdir(), `turnpike-${mode}-`))
   // Root's PostgreSQL runs under another account: it would keep its data elsewhere if it could not pass through here.
   chmodSync(directory, 0o711)
   const configFile = join(directory, 'config.yaml')
   writeFileSync(configFile, config)
-  const common = {
-    configFile,
-    env: { ...environment(), ...env },
-    host: '127.0.0.1',
-    dataDirectory: join(directory, 'data'),
-    postgres: FAST_DATABASE,
-  }
   let embedded: Embedded | null = null
   let cluster: Cluster | null = null
+  let database: TestDatabase | null = null
   try {
-    if (mode === 'embedded') embedded = await startEmbedded({ ...common, port: 0, log: silentLog })
+    if (env['DATABASE_URL'] === undefined)
+      database = await createTestDatabase(process.env['TURNPIKE_TEST_POSTGRES_URL'], MIGRATIONS)
+    const common = {
+      configFile,
+      env: { ...environment(), ...(database === null ? {} : { DATABASE_URL: database.url }), ...env },
+      host: '127.0.0.1',
+      dataDirectory: join(directory, 'data'),
+    }
+    if (mode === 'embedded') embedded = await startEmbedded({ ...common, port: 0, log: silentLog, edge })
     else cluster = await startCluster({ ...common, ports: [0, 0], routers })
   } catch (thrown) {
+    await database?.drop()
     rmSync(directory, { recursive: true, force: true })
     throw thrown
   }
@@ -114,6 +126,7 @@ export async function openGateway(mode: ModeName, { config, env = {}, routers = 
     },
     async stop() {
       await running.stop()
+      await database?.drop()
       rmSync(directory, { recursive: true, force: true })
     },
   }

@@ -25,6 +25,7 @@ const COMMANDS = {
   migrate: { gateway: true, steps: [['deploy/cli.ts', 'migrate']] },
   import: { gateway: true, steps: [['deploy/cli.ts', 'import']] },
   test: { gateway: false, tools: true, steps: [VITEST] },
+  fuzz: { gateway: true, steps: [['deploy/fuzz.ts']] },
   prove: { gateway: true, steps: [['deploy/prove.ts']] },
   chaos: { gateway: true, steps: [['deploy/chaos.ts']] },
   build: { gateway: false, tools: true, steps: [['deploy/build.ts']] },

@@ -1,0 +1,5 @@
+import { json } from './json.ts'
+import type { Target } from './target.ts'
+
+/** Everything that is fed hostile input. */
+export const TARGETS: readonly Target[] = [json]

@@ -3,6 +3,17 @@ import { GatewayError } from '../shared/errors.ts'
 import type { Exchange } from './exchange.ts'
 
 /**
+ * What to answer a request whose body is compressed, null for others. Nobody behind unpacks one: a small body could become as large as it
+ * likes. What providers and configured endpoints get as it is may be anything.
+ */
+export function compressedBody({ headers }: Exchange): GatewayError | null {
+  const encoding = headers['content-encoding'] ?? ''
+  if (encoding === '' || encoding.toLowerCase() === 'identity') return null
+  const text = 'The request body may not be compressed: leave out the content-encoding header, and send it as it is.'
+  return new GatewayError('unsupported_media_type', text, { param: 'content-encoding' })
+}
+
+/**
  * The whole request body, as bytes nobody looks at. Rejects with GatewayError `cancelled` when the client leaves first (or the server refuses
  * its request), `body_too_large` past `limit` bytes.
  */

@@ -1,4 +1,4 @@
-import { asEndpoint } from '../proto/carried.ts'
+import { asEndpoint, type CarrierName } from '../proto/carried.ts'
 import type { RuntimeSnapshot } from '../proto/deployment.ts'
 import { BEAT_INTERVAL } from '../proto/frames.ts'
 import { PRODUCT_VERSION, readable } from '../proto/version.ts'
@@ -13,6 +13,7 @@ import { answerError } from './answer.ts'
 import { createAuthenticate } from './auth/authenticate.ts'
 import { HEALTH_GROUPS, MODELS_GROUPS } from './auth/check-identity.ts'
 import { createIdentities, type IdentitySettings } from './auth/virtual-key.ts'
+import { compressedBody } from './body.ts'
 import { type ConfiguredRoutes, configuredRoutes } from './configured-routes.ts'
 import { answerPreflight, corsHeaders } from './cors.ts'
 import type { Exchange } from './exchange.ts'
@@ -51,6 +52,8 @@ export const EDGE_DEFAULTS: EdgeSettings = {
   trustForwardedFor: false,
 }
 
+/** Whose requests go on as they came. */
+const FORWARDED: ReadonlySet<CarrierName> = new Set(['pass-through', 'configured'])
 const ANSWER_HEADERS = { 'x-litellm-version': PRODUCT_VERSION }
 
 export interface EdgeDeps {
@@ -59,6 +62,8 @@ export interface EdgeDeps {
   log: Log
   metrics: Metrics
   settings: EdgeSettings
+  /** Default: over HTTP. Another one hands over exchanges of its own (deploy/simulation). */
+  listen?: typeof createServer
 }
 
 export interface Edge {
@@ -71,7 +76,7 @@ export interface Edge {
 }
 
 /** The edge: HTTP in, frames out. Resolves when it listens; rejects when the port is taken. */
-export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDeps): Promise<Edge> {
+export async function createEdge({ bus, clock, log, metrics, settings, listen = createServer }: EdgeDeps): Promise<Edge> {
   let runtime: RuntimeSnapshot | null = null
   let draining = false
   let configured: ConfiguredRoutes = configuredRoutes([])
@@ -108,7 +113,10 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
   function handle(exchange: Exchange): void {
     exchange.answerHeaders = ANSWER_HEADERS
     const target = routeOf(exchange.path, exchange.method) ?? configured(exchange.path)
-    if (target?.kind === 'inference' && exchange.method === 'POST') void infer(exchange, target.endpoint, target.model)
+    const compressed = compressedBody(exchange)
+    if (compressed !== null && !(target?.kind === 'carried' && FORWARDED.has(target.endpoint.carrier))) {
+      answerError(exchange, compressed)
+    } else if (target?.kind === 'inference' && exchange.method === 'POST') void infer(exchange, target.endpoint, target.model)
     else if (target?.kind === 'carried' && target.endpoint.methods.includes(exchange.method)) {
       const { endpoint, params } = target
       const { method, path, query } = exchange
@@ -170,7 +178,7 @@ export async function createEdge({ bus, clock, log, metrics, settings }: EdgeDep
 
   const reads = (name: string) => readsHeader(name, runtime?.settings ?? null)
   const copies = (method: string, path: string) => (method === 'POST' && routeOf(path)?.kind === 'inference' ? reads : null)
-  const server = await createServer({
+  const server = await listen({
     settings,
     clock,
     log,

@@ -88,7 +88,7 @@ const PASSED_HEADERS: ReadonlySet<string> = new Set([
 /** Parameters of the address a router may need. Nothing else crosses: Google's clients may put a key there. */
 const PASSED_PARAMETERS = ['api-version', 'alt']
 /** What a call reads of its request besides credentials; the rest is not even copied. */
-const OWN_HEADERS: ReadonlySet<string> = new Set(['origin', 'x-forwarded-for'])
+const OWN_HEADERS: ReadonlySet<string> = new Set(['origin', 'x-forwarded-for', 'content-encoding'])
 const NO_HEADERS: readonly string[] = []
 /** A client's own call id is echoed when it is a plain token. */
 const SANE_ID = /^[A-Za-z0-9_.:-]{1,128}$/

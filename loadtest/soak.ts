@@ -1,0 +1,291 @@
+import { cpus } from 'node:os'
+import { parseArgs } from 'node:util'
+import { once } from './connection.ts'
+import { readProcess } from './cpu.ts'
+import { type Changes, callOnce, changeThings, hold, manage, openTarget, runMix, type Target } from './soak-load.ts'
+import { type Part, PRICES, soakConfig } from './soak-mix.ts'
+import { type SoakRun, saveSoak, soakText } from './soak-report.ts'
+import { judge, type SoakFacts } from './soak-verdict.ts'
+import { type Watch, watchGateway } from './soak-watch.ts'
+import type { LoadResult } from './tally.ts'
+import { commit, startProvider, turnpike } from './topologies.ts'
+import type { UpstreamStats } from './upstream.ts'
+
+/**
+ * `npm run soak`: half of what the machine can do, with streams, for half an hour, on one process and on a cluster; then everything that was
+ * opened must be closed, nothing may have grown, and the ledger must be the provider's record. Exit code 1 when not.
+ * `--minutes 30`, `--only embedded,cluster`, `--rate N` calls per second instead of half of the maximum, `--save` to keep the result.
+ */
+
+const MINUTE = 60_000
+/** Calls per second, and milliseconds, of the load that everything is opened and compiled by, and that of the one measured after it. */
+const WARM = { rate: 60, duration: 8_000 }
+const PROBE = { rate: 100, duration: 8_000 }
+/** Milliseconds of quiet in which idle connections are closed: Node and undici keep them for seconds, uWebSockets.js for ten. */
+const QUIET = 20_000
+/** Milliseconds after the load in which everything must have ended. */
+const END_LIMIT = 90_000
+const HELD_STREAMS = 50
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '30' },
+    only: { type: 'string', default: 'embedded,cluster' },
+    rate: { type: 'string' },
+    save: { type: 'boolean', default: false },
+  },
+})
+const minutes = positive('minutes', values.minutes)
+const rate = values.rate === undefined ? null : positive('rate', values.rate)
+const names = values.only.split(',')
+for (const name of names)
+  if (name !== 'embedded' && name !== 'cluster') refuse(`no topology is called ${name}; there are embedded, cluster`)
+
+let good = true
+for (const name of names) {
+  const run = await soak(name as 'embedded' | 'cluster')
+  good &&= run.findings.every((finding) => finding.good)
+  console.log(`\n${soakText(run)}`)
+  if (values.save) saveSoak(run)
+}
+process.exit(good ? 0 : 1)
+
+async function soak(name: 'embedded' | 'cluster'): Promise<SoakRun> {
+  const provider = await startProvider()
+  try {
+    const more = soakConfig(provider.url)
+    const gateway = await turnpike(name === 'embedded' ? 'start' : 'cluster', provider.url, false, {
+      more,
+      nodeOptions: '--inspect=127.0.0.1:0',
+    })
+    try {
+      return await measured(name, await openTarget(gateway), provider)
+    } finally {
+      await gateway.stop()
+    }
+  } finally {
+    await provider.stop()
+  }
+}
+
+async function measured(name: string, target: Target, provider: { url: string; pid: number }): Promise<SoakRun> {
+  const { gateway } = target
+  const stats = async (): Promise<UpstreamStats> =>
+    JSON.parse((await once({ origin: provider.url, path: '/stats', method: 'GET' })).body.toString()) as UpstreamStats
+  const before = await stats()
+  say(name, 'warming up')
+  const loads = [await runMix(target, WARM.rate, WARM.duration)]
+  const watch = await watchGateway(gateway)
+  say(name, `heaps of ${watch.inspected.join(', ')}; measuring what a call costs`)
+  const { load, maximum } = await measureMaximum(target, watch, provider.pid)
+  loads.push(load)
+  const wanted = rate ?? Math.max(1, Math.round(maximum / 2))
+  await wait(QUIET)
+  watch.idle()
+
+  say(name, `${wanted} calls per second for ${minutes} min (maximum about ${Math.round(maximum)})`)
+  const held = await hold(target, HELD_STREAMS)
+  const changes = changeThings(target, Math.min(2 * MINUTE, (minutes * MINUTE) / 3))
+  const stop = watchAlong(name, watch)
+  loads.push(await runMix(target, wanted, minutes * MINUTE))
+  await stop()
+  await changes.stop()
+  held.release()
+
+  const after = await settled(watch, gateway, stats)
+  const now = await stats()
+  const failed = failures(loads)
+  for (const [reason, count] of Object.entries(held.failed)) failed[`held: ${reason}`] = count
+  const facts: SoakFacts = {
+    processes: watch.series,
+    failed,
+    problems: [...changes.done.problems, ...watch.problems],
+    left: { ...after, 'slots and holds still taken, by key': await takenSlots(target) },
+    books: await books(target, loads, changes.done, before, now),
+  }
+  const findings = judge(facts)
+  await watch.close()
+  return {
+    at: new Date().toISOString(),
+    commit: commit(),
+    topology: name,
+    ...{ minutes, rate: wanted, maximum, findings },
+    calls: total(loads, ({ calls }) => calls),
+    chunks: total(loads, ({ chunks = 0 }) => chunks),
+    parts: Object.fromEntries(
+      [...(loads.at(-1) as Map<Part, LoadResult>)].map(([part, { calls, latency, first }]) => [
+        part.name,
+        { calls, p50: latency.p50, p99: latency.p99, ...(first === undefined ? {} : { firstP99: first.p99 }) },
+      ]),
+    ),
+    changes: { keys: changes.done.keys, reloads: changes.done.reloads },
+    processes: watch.series,
+    samples: watch.samples,
+  }
+}
+
+/**
+ * Calls of the mix per second that would use up this machine, or the busiest process' one core: from processor time per call under a small
+ * load, client and provider included since they are on it too. Wall time would measure whoever else is on the machine.
+ */
+async function measureMaximum(target: Target, watch: Watch, provider: number) {
+  const client = process.cpuUsage()
+  const [first, begun] = [watch.cpu(), readProcess(provider)?.cpu ?? 0]
+  const load = await runMix(target, PROBE.rate, PROBE.duration)
+  const calls = PROBE.rate * (PROBE.duration / 1_000)
+  const used = Object.entries(watch.cpu()).map(([name, micros]) => (micros - (first[name] ?? 0)) / calls)
+  const { user, system } = process.cpuUsage(client)
+  used.push((user + system) / calls, ((readProcess(provider)?.cpu ?? 0) - begun) / calls)
+  const whole = used.reduce((sum, micros) => sum + micros, 0)
+  // PostgreSQL is many processes; the others of which one is the busiest run on one core.
+  return { load, maximum: Math.min((cpus().length * 1e6) / whole, 1e6 / Math.max(...used)) }
+}
+
+/** Looks every ten seconds and collects garbage every thirty, oftener in a short run. Returns what ends that. */
+function watchAlong(name: string, watch: Watch): () => Promise<void> {
+  const begun = performance.now()
+  const minute = (): number => (performance.now() - begun) / MINUTE
+  let busy: Promise<void> = Promise.resolve()
+  const each = (milliseconds: number, work: () => Promise<unknown>) =>
+    setInterval(() => {
+      busy = busy.then(work).then(
+        () => undefined,
+        (error: Error) => void (watch.problems.length < 20 && watch.problems.push(error.message)),
+      )
+    }, milliseconds)
+  const timers = [
+    each(Math.min(10_000, minutes * 1_000), () => watch.look(minute())),
+    each(Math.min(30_000, Math.max(5_000, minutes * 1_500)), () => watch.collect(minute())),
+    each(MINUTE, async () => say(name, progress(watch))),
+  ]
+  return async () => {
+    for (const timer of timers) clearInterval(timer)
+    await busy
+  }
+}
+
+function progress({ samples, series }: Watch): string {
+  const last = samples.at(-1)
+  const heaps = Object.entries(series).map(
+    ([name, { heap }]) => `${name} ${((heap.at(-1)?.value ?? 0) / 1024 / 1024).toFixed(1)}`,
+  )
+  return `minute ${last?.minute.toFixed(1)}: ${last?.inFlight} in flight, heaps in MB: ${heaps.filter((text) => !text.endsWith(' 0.0')).join(', ')}`
+}
+
+/** Waits until nothing runs any more and idle connections are closed, at most END_LIMIT. What is left then is for the verdict. */
+async function settled(
+  watch: Watch,
+  gateway: Target['gateway'],
+  stats: () => Promise<UpstreamStats>,
+): Promise<Record<string, number>> {
+  for (const deadline = performance.now() + END_LIMIT; ; await wait(1_000)) {
+    const backlog = await manage(gateway, '/health/backlog')
+    const { servers } = await watch.look((watch.samples.at(-1)?.minute ?? 0) + 1 / 60)
+    const left: Record<string, number> = {
+      'calls on edges': Math.max(0, Number(backlog['in_flight_requests']) - 1),
+      'calls on routers': Number(backlog['admitted_requests']),
+      'calls at the provider': (await stats()).active,
+      ...(servers.leases === null ? {} : { 'leases in Redis': servers.leases }),
+      ...(servers.unconsumed === null ? {} : { 'usage not consumed': servers.unconsumed }),
+    }
+    const files = Object.values(watch.series).every(({ files }) => files.after <= files.before)
+    if ((files && Object.values(left).every((count) => count === 0)) || performance.now() > deadline) return left
+  }
+}
+
+/** Keys whose slots are not all free, or whose budget is still held: with one slot, and room for one small call, that call must pass. */
+async function takenSlots({ gateway, keys, ...target }: Target): Promise<number> {
+  let taken = 0
+  for (const [part, key] of keys) {
+    const { info } = (await manage(gateway, `/key/info?key=${key}`)) as { info: { spend: number } }
+    await manage(gateway, '/key/update', { key, max_parallel_requests: 1, max_budget: info.spend + 0.001 })
+    await wait(1_500)
+    const status = await callOnce({ gateway, keys, ...target }, key)
+    if (status !== 200) {
+      taken += 1
+      say(part, `its key was answered ${status} though it should be free`)
+    }
+  }
+  return taken
+}
+
+/** The provider's record beside the ledger: dollars of the calls whose usage it stated, and how many calls of each team were booked. */
+async function books(
+  { gateway, teams }: Target,
+  loads: Map<Part, LoadResult>[],
+  changes: Changes,
+  before: UpstreamStats,
+  now: UpstreamStats,
+): Promise<SoakFacts['books']> {
+  const { prompt, completion } = now.usage
+  const due = (prompt - before.usage.prompt) * PRICES.input + (completion - before.usage.completion) * PRICES.output
+  const count = (exact: boolean): number =>
+    total(loads, ({ calls, errors }, part) => (part.exact === exact ? calls + sumOf(errors) : 0))
+  const wanted = { exact: count(true) + changes.calls, estimated: count(false) + HELD_STREAMS }
+  const read = async () => ({ exact: await booked(gateway, teams.exact), estimated: await booked(gateway, teams.estimated) })
+  let found = await read()
+  for (const deadline = performance.now() + END_LIMIT; performance.now() < deadline; await wait(1_000)) {
+    if (found.exact.calls >= wanted.exact && found.estimated.calls >= wanted.estimated) break
+    found = await read()
+  }
+  return [
+    { what: 'dollars of calls with stated usage', provider: round(due), ledger: round(found.exact.spend) },
+    { what: 'calls with stated usage', provider: wanted.exact, ledger: found.exact.calls },
+    { what: 'calls left or broken', provider: wanted.estimated, ledger: found.estimated.calls },
+  ]
+}
+
+async function booked(gateway: Target['gateway'], team: string): Promise<{ calls: number; spend: number }> {
+  const day = (shift: number): string => new Date(Date.now() + shift * 24 * 60 * MINUTE).toISOString().slice(0, 10)
+  const path = `/team/daily/activity/aggregated?team_ids=${team}&start_date=${day(-1)}&end_date=${day(1)}`
+  const { results } = (await manage(gateway, path)) as { results: { metrics: { spend: number; api_requests: number } }[] }
+  return {
+    calls: results.reduce((sum, { metrics }) => sum + metrics.api_requests, 0),
+    spend: results.reduce((sum, { metrics }) => sum + metrics.spend, 0),
+  }
+}
+
+function failures(loads: Map<Part, LoadResult>[]): Record<string, number> {
+  const failed: Record<string, number> = {}
+  for (const load of loads) {
+    for (const [part, { errors, unstarted = 0 }] of load) {
+      for (const [reason, count] of Object.entries({ ...errors, 'not begun': unstarted })) {
+        const what = `${part.name}: ${reason}`
+        if (!part.provoked.includes(reason)) failed[what] = (failed[what] ?? 0) + count
+      }
+    }
+  }
+  return failed
+}
+
+function total(loads: Map<Part, LoadResult>[], read: (result: LoadResult, part: Part) => number): number {
+  return loads.reduce((sum, load) => sum + [...load].reduce((part, [of, result]) => part + read(result, of), 0), 0)
+}
+
+function sumOf(counts: Record<string, number>): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0)
+}
+
+/** To nano-dollars. */
+function round(dollars: number): number {
+  return Math.round(dollars * 1e9) / 1e9
+}
+
+function wait(milliseconds: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, milliseconds))
+}
+
+function positive(name: string, text: string): number {
+  const value = Number(text)
+  if (!(value > 0)) refuse(`--${name} ${text}: a number above 0 is needed`)
+  return value
+}
+
+function say(name: string, text: string): void {
+  console.error(`${new Date().toISOString().slice(11, 19)} ${name}: ${text}`)
+}
+
+function refuse(reason: string): never {
+  console.error(reason)
+  process.exit(2)
+}

@@ -12,6 +12,7 @@ import { createAdmin } from './admin.ts'
 import { answerError } from './answer.ts'
 import { createAuthenticate } from './auth/authenticate.ts'
 import { HEALTH_GROUPS, MODELS_GROUPS } from './auth/check-identity.ts'
+import { createKeyGuesses } from './auth/key-guesses.ts'
 import { createIdentities, type IdentitySettings } from './auth/virtual-key.ts'
 import { compressedBody } from './body.ts'
 import { type ConfiguredRoutes, configuredRoutes } from './configured-routes.ts'
@@ -90,7 +91,8 @@ export async function createEdge({ bus, clock, log, metrics, settings, listen = 
     }
   })
   const runtimeSettings = () => runtime?.settings ?? null
-  const identities = createIdentities({ bus, clock, log, settings })
+  const guesses = createKeyGuesses({ clock, settings: runtimeSettings, metrics })
+  const identities = createIdentities({ bus, clock, log, settings, guesses })
   const authenticate = createAuthenticate({ identities, clock, settings: runtimeSettings })
   const observe = createObserver(metrics)
   const calling = {
@@ -107,7 +109,7 @@ export async function createEdge({ bus, clock, log, metrics, settings, listen = 
   }
   const infer = createInference(calling)
   const realtime = createRealtime(calling)
-  const admin = createAdmin({ bus })
+  const admin = createAdmin({ bus, identities, guesses, settings: runtimeSettings })
   const routeOf = createRoutes()
 
   function handle(exchange: Exchange): void {

@@ -174,7 +174,7 @@ export function callMessage(
     endpoint: endpoint.name,
     identity,
     headers: passedHeaders(exchange.headers, deps.settings()),
-    clientIp: clientIp(exchange, deps.trustForwardedFor),
+    clientIp: clientIp(exchange, deps.trustForwardedFor || deps.settings()?.useForwardedFor === true),
   }
   if (pathModel !== null) message.pathModel = pathModel
   if (exchange.query !== '') {

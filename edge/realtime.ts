@@ -58,8 +58,8 @@ export function createRealtime(deps: InferenceDeps): Realtime {
     let identity: Identity | null = null
     const done = (end: RelayEnd): void => observe({ endpoint, identity, duration: clock.monotonic() - startedAt, end })
     try {
-      const { path, query } = exchange
-      const asking = { path, query, headers: withOfferedKey(exchange.headers, upgrade.protocols) }
+      const { path, query, remoteAddress } = exchange
+      const asking = { path, query, remoteAddress, headers: withOfferedKey(exchange.headers, upgrade.protocols) }
       const prove = (): Identity | Promise<Identity> => authenticate(asking, row.groups)
       const found = prove()
       const caller = found instanceof Promise ? await found : found

@@ -240,6 +240,10 @@ export interface RuntimeSettings {
   customerHeaders: string[]
   /** Headers that routing rules read (`routing.conditions`), lower case; absent = none. */
   ruleHeaders?: string[]
+  /** Unknown keys an address may try at once, and again every second; `burst` 0 = any number. Absent: 50 and 1. */
+  unknownKeys?: { burst: number; perSecond: number }
+  /** `x-forwarded-for` names the client: a proxy in front sets it. */
+  useForwardedFor?: true
   /** No master key is set: every caller is a proxy admin (surface reference §0). */
   open: boolean
   routing: RoutingSettings

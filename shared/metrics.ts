@@ -114,6 +114,11 @@ const DEFINITIONS = {
   cacheMisses: counter('litellm_cache_misses_metric_total', 'Calls the cache had no answer for.', ...CACHED),
   cachedTokens: counter('litellm_cached_tokens_metric_total', 'Tokens of answers from the cache.', ...CACHED),
   cacheTrouble: counter('turnpike_cache_failures_total', 'Times the cache was away, slow or unreadable.', 'operation'),
+  unknownKeys: counter(
+    'turnpike_unknown_keys_total',
+    'Unknown keys: looked_up, or refused unseen because their address had sent too many.',
+    'outcome',
+  ),
   inFlight: gauge('litellm_in_flight_requests', 'Requests being answered now.'),
 } as const
 

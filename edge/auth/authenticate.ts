@@ -7,7 +7,7 @@ import { checkIdentity, GOOGLE_GROUPS, routeAllowed } from './check-identity.ts'
 import type { Identities } from './virtual-key.ts'
 
 /** What of a request says who is calling, and what. */
-export type Asking = Pick<Exchange, 'path' | 'query' | 'headers'>
+export type Asking = Pick<Exchange, 'path' | 'query' | 'headers' | 'remoteAddress'>
 
 /** Who is calling, and whether they may call this: throws or rejects with the error for the client. */
 export type Authenticate = (exchange: Asking, groups: readonly string[]) => Identity | Promise<Identity>
@@ -55,14 +55,20 @@ export function createAuthenticate(deps: {
       if (publicRoutes.length > 0 && routeAllowed(publicRoutes, exchange.path, [])) return passerBy(exchange.path)
     }
     const key = settings?.keyHeaderName ?? null
-    const identity = identities.resolve(credentialOf(key === null ? withQueryKey(exchange, groups) : exchange.headers, key))
+    const identity = identities.resolve(
+      credentialOf(key === null ? withQueryKey(exchange, groups) : exchange.headers, key),
+      exchange,
+    )
     if (!(identity instanceof Promise)) return checkIdentity(identity, exchange.path, groups, clock.now())
     return identity.then((found) => checkIdentity(found, exchange.path, groups, clock.now()))
   }
 }
 
 /** Google's clients may put their key into the address: there it counts last, and on their routes alone. */
-function withQueryKey({ headers, query }: Asking, groups: readonly string[]): Readonly<Record<string, string>> {
+function withQueryKey(
+  { headers, query }: Pick<Asking, 'headers' | 'query'>,
+  groups: readonly string[],
+): Readonly<Record<string, string>> {
   if (groups !== GOOGLE_GROUPS || query === '' || PRESENTED.some((name) => (headers[name] ?? '') !== '')) return headers
   const key = new URLSearchParams(query).get('key')
   return key === null ? headers : { ...headers, 'x-goog-api-key': key }

@@ -9,9 +9,10 @@ export interface KeyPlace {
 }
 
 /** The request with the key where it is looked for. What clients say to the gateway alone beats what they would say to the provider. */
-export function askingOf({ path, query, headers }: Asking, place: KeyPlace): Asking {
+export function askingOf({ path, query, headers, remoteAddress }: Asking, place: KeyPlace): Asking {
   const key = headers['x-litellm-api-key'] || headers['litellm_user_api_key'] || placed(query, headers, place)
-  return key ? { path, query, headers: { ...headers, 'x-litellm-api-key': key } } : { path, query, headers }
+  const from = { path, query, remoteAddress }
+  return { ...from, headers: key ? { ...headers, 'x-litellm-api-key': key } : headers }
 }
 
 function placed(query: string, headers: Asking['headers'], place: KeyPlace): string | null {

@@ -5,17 +5,23 @@ import { createMemoryHub, type MemoryHub } from '../../shared/bus/memory.ts'
 import { type TestClock, testClock } from '../../shared/clock.ts'
 import { hashKey } from '../../shared/config/secrets.ts'
 import { silentLog } from '../../shared/log.ts'
+import { createMetrics } from '../../shared/metrics.ts'
 import { EDGE_DEFAULTS } from '../edge.ts'
 import { identityOf } from '../testing.ts'
+import { createKeyGuesses, type From, type GuessSettings, type KeyGuesses, networkOf } from './key-guesses.ts'
 import { createIdentities, type Identities, type IdentitySettings } from './virtual-key.ts'
 
 let hub: MemoryHub
 let clock: TestClock
 let accounting: Bus
 let identities: Identities
+let guesses: KeyGuesses
 let asked: string[]
 let known: Map<string, Identity>
 let answer: () => Promise<void>
+let limits: GuessSettings
+/** From where a key comes. */
+const HERE: From = { remoteAddress: '203.0.113.1', headers: {} }
 
 function start(settings: Partial<IdentitySettings> = {}): void {
   clock = testClock()
@@ -24,6 +30,7 @@ function start(settings: Partial<IdentitySettings> = {}): void {
   asked = []
   known = new Map()
   answer = async () => {}
+  limits = {}
   accounting.respond(accounting.subjects.identity, 'accounting', async (payload) => {
     const { keyHash } = payload as IdentityRequest
     asked.push(keyHash)
@@ -31,7 +38,14 @@ function start(settings: Partial<IdentitySettings> = {}): void {
     await answer()
     return identity === undefined ? { v: 1, unknown: true } : { v: 1, identity }
   })
-  identities = createIdentities({ bus: hub.join('edge'), clock, log: silentLog, settings: { ...EDGE_DEFAULTS, ...settings } })
+  guesses = createKeyGuesses({ clock, settings: () => limits, metrics: createMetrics(), addresses: 3 })
+  identities = createIdentities({
+    bus: hub.join('edge'),
+    clock,
+    log: silentLog,
+    settings: { ...EDGE_DEFAULTS, ...settings },
+    guesses,
+  })
 }
 
 function add(key: string, fields: Partial<Identity> = {}): void {
@@ -39,8 +53,8 @@ function add(key: string, fields: Partial<Identity> = {}): void {
 }
 
 /** What resolving ends in, sync or async. */
-async function resolve(key: string): Promise<Identity> {
-  return identities.resolve(key)
+async function resolve(key: string, from = HERE): Promise<Identity> {
+  return identities.resolve(key, from)
 }
 
 async function delivered(): Promise<void> {
@@ -59,7 +73,7 @@ describe('identities', () => {
     await resolve('sk-a')
     expect(asked).toEqual([hashKey('sk-a')])
     clock.advance(999)
-    expect(identities.resolve('sk-a')).not.toBeInstanceOf(Promise)
+    expect(identities.resolve('sk-a', HERE)).not.toBeInstanceOf(Promise)
     clock.advance(1)
     await resolve('sk-a')
     expect(asked.length).toBe(2)
@@ -164,5 +178,87 @@ describe('identities', () => {
     expect(asked.length).toBe(before)
     await resolve('sk-b')
     expect(asked.length).toBe(before + 1)
+  })
+})
+
+describe('guessing', () => {
+  const from = (remoteAddress: string, headers: Record<string, string> = {}): From => ({ remoteAddress, headers })
+  const guess = async (key: string, where = HERE): Promise<unknown> => resolve(key, where).catch((thrown) => thrown)
+  const guessMany = async (count: number, where = HERE, name = 'guess'): Promise<unknown[]> => {
+    const all = []
+    for (let each = 0; each < count; each += 1) all.push(await guess(`sk-${name}-${each}`, where))
+    return all
+  }
+
+  it('is slowed by address: past the burst a key nobody holds is not asked for', async () => {
+    start()
+    add('sk-known')
+    await resolve('sk-known')
+    add('sk-new')
+    for (const error of await guessMany(50)) expect(error).toMatchObject({ code: 'unknown_key' })
+    const before = asked.length
+    expect(await guess('sk-new')).toMatchObject({ code: 'rate_limited', status: 429, retryAfter: 1_000 })
+    expect(asked.length).toBe(before)
+    expect(identities.resolve('sk-known', HERE)).not.toBeInstanceOf(Promise)
+    // Still an answer of its own, though the address is out of tokens: nothing is asked for it.
+    expect(await guess('sk-guess-49')).toMatchObject({ code: 'unknown_key' })
+    expect(await guess('sk-new', from('203.0.113.2'))).toMatchObject({ keyHash: hashKey('sk-new') })
+    clock.advance(1_000)
+    expect(await guess('sk-other')).toMatchObject({ code: 'unknown_key' })
+    expect(await guess('sk-another')).toMatchObject({ code: 'rate_limited' })
+  })
+
+  it('costs nothing for keys that prove known, nor for one unknown key again and again', async () => {
+    start()
+    for (let each = 0; each < 200; each += 1) add(`sk-known-${each}`)
+    for (let each = 0; each < 200; each += 1) await resolve(`sk-known-${each}`)
+    for (let each = 0; each < 200; each += 1) expect(await guess('sk-lost')).toMatchObject({ code: 'unknown_key' })
+    expect(await guess('sk-lost-too')).toMatchObject({ code: 'unknown_key' })
+  })
+
+  it('of a held key goes on when it is to be asked for again', async () => {
+    start({ identityTtl: 1_000 })
+    add('sk-known')
+    await resolve('sk-known')
+    await guessMany(50)
+    clock.advance(1_000)
+    await guessMany(50, HERE, 'more')
+    expect(await guess('sk-known')).toMatchObject({ keyHash: hashKey('sk-known') })
+  })
+
+  it('of many keys at once runs into debt, of at most the burst', async () => {
+    start()
+    const all = await Promise.all(Array.from({ length: 500 }, (_, each) => guess(`sk-${each}`)))
+    expect(all.filter((error) => (error as { code: string }).code === 'unknown_key').length).toBe(500)
+    expect(await guess('sk-next')).toMatchObject({ code: 'rate_limited', retryAfter: 51_000 })
+    clock.advance(51_000)
+    expect(await guess('sk-next')).toMatchObject({ code: 'unknown_key' })
+  })
+
+  it('counts by the nearest proxy where one is trusted, and by the network of an IPv6 client', async () => {
+    start()
+    limits = { useForwardedFor: true, unknownKeys: { burst: 1, perSecond: 0.1 } }
+    await guess('sk-1', from('10.0.0.1', { 'x-forwarded-for': '1.1.1.1, 198.51.100.7' }))
+    expect(await guess('sk-2', from('10.0.0.1', { 'x-forwarded-for': '2.2.2.2, 198.51.100.7' }))).toMatchObject({
+      code: 'rate_limited',
+      retryAfter: 10_000,
+    })
+    expect(await guess('sk-2', from('10.0.0.1', { 'x-forwarded-for': '198.51.100.8' }))).toMatchObject({ code: 'unknown_key' })
+    expect(guesses.size).toBe(2)
+    expect(networkOf('2001:db8:0:7:1::2')).toBe('2001:db8:0:7::/64')
+    expect(networkOf('2001:0db8:0000:0007:ffff::1')).toBe('2001:db8:0:7::/64')
+    expect(networkOf('[2001:db8::1]:443')).toBe('2001:db8:0:0::/64')
+    expect(networkOf('::1')).toBe('0:0:0:0::/64')
+    expect(networkOf('::ffff:203.0.113.9')).toBe('203.0.113.9')
+    expect(networkOf('0000:0000:0000:0000:0000:ffff:cb00:7109')).toBe('203.0.113.9')
+  })
+
+  it('holds a bounded number of addresses, and is not slowed where the burst is 0', async () => {
+    start()
+    for (let each = 0; each < 10; each += 1) await guess('sk-x', from(`203.0.113.${each}`))
+    for (let each = 0; each < 10; each += 1) await guess(`sk-x-${each}`, from(`203.0.113.${each}`))
+    expect(guesses.size).toBe(3)
+    limits = { unknownKeys: { burst: 0, perSecond: 1 } }
+    for (const error of await guessMany(300)) expect(error).toMatchObject({ code: 'unknown_key' })
   })
 })

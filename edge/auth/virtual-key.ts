@@ -6,6 +6,7 @@ import type { Clock } from '../../shared/clock.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { Log } from '../../shared/log.ts'
 import { concerned } from './change.ts'
+import type { From, KeyGuesses } from './key-guesses.ts'
 
 export interface IdentitySettings {
   /** Milliseconds a resolved identity is used before it is asked for again. */
@@ -23,9 +24,11 @@ export interface IdentitySettings {
 export interface Identities {
   /**
    * The identity of a key; at once when it is held. Throws or rejects with GatewayError `unknown_key`, `malformed_credential` (unknown and not
-   * of the form of a key), `accounting_away` or `overloaded`.
+   * of the form of a key), `accounting_away`, `overloaded`, or `rate_limited` where too many unknown ones came from there.
    */
-  resolve(key: string): Identity | Promise<Identity>
+  resolve(key: string, from: From): Identity | Promise<Identity>
+  /** Whether a key is held: then it is known, or was. */
+  holds(key: string): boolean
   /** Identities held. */
   readonly size: number
   stop(): Promise<void>
@@ -49,15 +52,21 @@ const AWAY_PAUSE = 1_000
  * Keys → identities. Held ones answer without a question; one question per key at a time; a broadcast change drops what it names. A plain
  * key is hashed on sight and kept nowhere.
  */
-export function createIdentities(deps: { bus: Bus; clock: Clock; log: Log; settings: IdentitySettings }): Identities {
-  const { bus, clock, log, settings } = deps
+export function createIdentities(deps: {
+  bus: Bus
+  clock: Clock
+  log: Log
+  settings: IdentitySettings
+  guesses: KeyGuesses
+}): Identities {
+  const { bus, clock, log, settings, guesses } = deps
   const held = new Map<string, Held>()
   const unknown = new Map<string, number>()
   const pending = new Map<string, Promise<Identity>>()
   /** Rises with every change heard: an answer asked for before a change may be from before it, and is used but not kept. */
   let changes = 0
 
-  function resolve(key: string): Identity | Promise<Identity> {
+  function resolve(key: string, from: From): Identity | Promise<Identity> {
     const keyHash = hash('sha256', key, 'hex')
     const entry = held.get(keyHash)
     const now = clock.monotonic()
@@ -73,12 +82,14 @@ export function createIdentities(deps: { bus: Bus; clock: Clock; log: Log; setti
     const asked = pending.get(keyHash)
     if (asked !== undefined) return asked
     if (pending.size >= PENDING_MAX) throw new GatewayError('overloaded', undefined, { retryAfter: AWAY_PAUSE })
-    const answer = ask(key, keyHash, entry).finally(() => pending.delete(keyHash))
+    const whose = guesses.whose(from)
+    if (entry === undefined) guesses.check(whose)
+    const answer = ask(key, keyHash, entry, whose).finally(() => pending.delete(keyHash))
     pending.set(keyHash, answer)
     return answer
   }
 
-  async function ask(key: string, keyHash: string, entry: Held | undefined): Promise<Identity> {
+  async function ask(key: string, keyHash: string, entry: Held | undefined, whose: string): Promise<Identity> {
     const asOf = changes
     const request: IdentityRequest = { v: WIRE_VERSION, keyHash }
     let reply: IdentityReply
@@ -95,6 +106,7 @@ export function createIdentities(deps: { bus: Bus; clock: Clock; log: Log; setti
     }
     if ('unknown' in reply) {
       held.delete(keyHash)
+      guesses.spend(whose)
       if (asOf === changes) remember(unknown, keyHash, clock.monotonic() + settings.identityNegativeTtl)
       throw unknownKey(key, keyHash)
     }
@@ -132,6 +144,7 @@ export function createIdentities(deps: { bus: Bus; clock: Clock; log: Log; setti
 
   return {
     resolve,
+    holds: (key) => held.has(hash('sha256', key, 'hex')),
     get size() {
       return held.size
     },

@@ -405,6 +405,7 @@ const generalSettings = z.looseObject({
       'Not supported yet: a body with api_key or api_base is refused, as a bad request where this is true; default false.',
     ),
   litellm_key_header_name: text().nullish().describe('The only header a key is read from.'),
+  use_x_forwarded_for: flag().nullish().describe('A proxy in front says in x-forwarded-for who the client is; default false.'),
   pass_through_endpoints: z
     .array(passThroughEndpoint)
     .nullish()
@@ -483,6 +484,12 @@ const turnpikeSettings = z.looseObject({
     .enum(['refuse', 'allow'])
     .nullish()
     .describe('What happens to calls with limits or budgets while Redis is away: refuse (503) or allow; default refuse.'),
+  unknown_keys_burst: numeric({ min: 0, integer: true })
+    .nullish()
+    .describe('Unknown keys one address may try at once before its others are refused with 429; 0 = any number; default 50.'),
+  unknown_keys_per_second: numeric({ min: 0.001 })
+    .nullish()
+    .describe('Unknown keys an address may try every second from then on; default 1.'),
   idempotency_ttl: numeric({ min: 1, max: 2_592_000 })
     .nullish()
     .describe('Seconds for which a repeat with the same Idempotency-Key gets the answer of the first; default 86400.'),

@@ -355,6 +355,13 @@ describe('settingsOf', () => {
     })
   })
 
+  it('tells edges whose unknown keys to slow, and by which address', () => {
+    expect(settings('turnpike_settings: {unknown_keys_burst: 0}\ngeneral_settings: {use_x_forwarded_for: true}')).toMatchObject({
+      unknownKeys: { burst: 0, perSecond: 1 },
+      useForwardedFor: true,
+    })
+  })
+
   it('tells edges which headers routing rules read', () => {
     const rules =
       '[{when: {"headers.X-Region": eu}, then: a}, {when: {$or: [{"headers.x-plan": {$in: [paid]}}, {"metadata.x": 1}]}, then: b}]'

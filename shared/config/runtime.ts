@@ -261,6 +261,7 @@ export function settingsOf(config: Config, sealer: Sealer, env: Environment = {}
     tagLimits: false,
     holdOutputTokens: own.hold_output_tokens ?? DEFAULT_HOLD_OUTPUT,
     countersAway: own.counters_away ?? 'refuse',
+    ...addressesOf(general, own),
     ...(own.provider_object_ids === true ? { providerObjectIds: true as const } : {}),
     ...passThroughOf(general, sealer),
     ...handlersOf(calls.custom_provider_map),
@@ -288,6 +289,18 @@ function customerHeaders(general: Config['general_settings']): string[] {
   const mapped = (general.user_header_mappings ?? []).filter((mapping) => mapping.litellm_user_role === 'customer')
   const names = mapped.map((mapping) => mapping.header_name)
   return [...names, ...(general.user_header_name ? [general.user_header_name] : [])].map((header) => header.toLowerCase())
+}
+
+/** Whose requests an edge slows, and by which address. */
+function addressesOf(
+  general: Config['general_settings'],
+  { unknown_keys_burst: burst, unknown_keys_per_second: perSecond }: Config['turnpike_settings'],
+): Pick<RuntimeSettings, 'unknownKeys' | 'useForwardedFor'> {
+  const isLimited = typeof burst === 'number' || typeof perSecond === 'number'
+  return {
+    ...(isLimited ? { unknownKeys: { burst: burst ?? 50, perSecond: perSecond ?? 1 } } : {}),
+    ...(general.use_x_forwarded_for === true ? { useForwardedFor: true as const } : {}),
+  }
 }
 
 /** LiteLLM's files name groups of routes as its code does: `LiteLLMRoutes.openai_routes`. */

@@ -32,7 +32,16 @@ export const MIX: readonly Part[] = [
   { ...PART, name: 'unary', share: 0.52, prompts: [500, 1_500, 500, 8_000, 500, 1_500, 30_000] },
   { ...PART, name: 'stream', share: 0.12, stream: true, script: PACED, seconds: 1.2 },
   // Long enough that no lateness of the client lets the provider come to its end.
-  { ...PART, name: 'left', share: 0.05, stream: true, script: 'chunks=1200,interval=25', abortAfter: 4, exact: false, seconds: 0.3 },
+  {
+    ...PART,
+    name: 'left',
+    share: 0.05,
+    stream: true,
+    script: 'chunks=1200,interval=25',
+    abortAfter: 4,
+    exact: false,
+    seconds: 0.3,
+  },
   { ...PART, name: 'translated', share: 0.06, model: 'soak-claude' },
   { ...PART, name: 'translated-stream', share: 0.04, model: 'soak-claude', stream: true, script: PACED, seconds: 1.2 },
   // Every second try of it fails, so that most are answered by the retry.

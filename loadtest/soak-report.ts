@@ -20,6 +20,8 @@ export interface SoakRun {
   parts: Record<string, { calls: number; p50: number; p99: number; firstP99?: number }>
   changes: { keys: number; reloads: number }
   findings: Finding[]
+  /** What the gateway warned of, and how often. */
+  warnings: Record<string, number>
   processes: Record<string, ProcessSeries>
   samples: Sample[]
 }
@@ -49,6 +51,9 @@ export function soakText(run: SoakRun): string {
     ...run.findings
       .filter(({ what, good }) => !good || !/^(heap|memory|open files) of /.test(what))
       .map(({ what, good, text }) => `- ${good ? '' : '**failed** '}${what}: ${text}`),
+    ...Object.entries(run.warnings).map(
+      ([message, count]) => `- it warned ${count === 1 ? 'once' : `${count} times`}: ${message}`,
+    ),
   ]
   return lines.join('\n')
 }

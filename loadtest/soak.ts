@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { once } from './connection.ts'
 import { readProcess } from './cpu.ts'
 import { type Changes, callOnce, changeThings, hold, manage, openTarget, runMix, type Target } from './soak-load.ts'
+import { readWarnings } from './soak-log.ts'
 import { type Part, PRICES, soakConfig } from './soak-mix.ts'
 import { type SoakRun, saveSoak, soakText } from './soak-report.ts'
 import { judge, type SoakFacts } from './soak-verdict.ts'
@@ -119,6 +120,7 @@ async function measured(name: string, target: Target, provider: { url: string; p
       ]),
     ),
     changes: { keys: changes.done.keys, reloads: changes.done.reloads },
+    warnings: readWarnings(gateway.logFile),
     processes: watch.series,
     samples: watch.samples,
   }

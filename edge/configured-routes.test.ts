@@ -44,7 +44,7 @@ describe('paths an operator configured', () => {
 
 describe('a key in a place of one path', () => {
   const key = (headers: Record<string, string>, place: Parameters<typeof askingOf>[1], query = '') =>
-    askingOf({ path: '/', query, headers }, place).headers['x-litellm-api-key']
+    askingOf({ path: '/', query, headers, remoteAddress: '' }, place).headers['x-litellm-api-key']
   const nowhere = { in: null, header: null }
 
   it('is found in Basic authorization, in the address, in a header of its own, and without a scheme', () => {

@@ -1,9 +1,16 @@
 import type { Attempt, TokenUsage } from '../proto/usage.ts'
-import { GatewayError, toGatewayError } from '../shared/errors.ts'
+import { GatewayError } from '../shared/errors.ts'
 import type { OutgoingCall } from '../shared/http/client.ts'
 import { exchange } from '../shared/http/exchange.ts'
 import { usageAsked } from './admission/estimate-media.ts'
-import { type AttemptDeps, type AttemptResult, type AttemptTimeouts, closeAttempt, type StreamOutput } from './attempt-result.ts'
+import {
+  type AttemptDeps,
+  type AttemptResult,
+  type AttemptTimeouts,
+  closeAttempt,
+  type StreamOutput,
+  unreadable,
+} from './attempt-result.ts'
 import { chunksOfAnswer } from './cache/chunks-of-answer.ts'
 import type { Call } from './call.ts'
 import { inProviderWords } from './providers/error-status.ts'
@@ -83,7 +90,7 @@ export async function converse(deps: AttemptDeps, call: Call, route: Route, opti
       return { kind: 'answered', record: closeAttempt(record, deps, 'success', null, usage), headers, body, contentType }
     }
   } catch (thrown) {
-    const error = inProviderWords(toGatewayError(thrown), route.provider.name)
+    const error = inProviderWords(unreadable(deps, route, thrown), route.provider.name)
     if (error.code === 'cancelled') {
       const begun = soFar(used) ?? (sentAny ? usageAsked(sent.request, call.endpoint.mode) : null) ?? undefined
       return { kind: 'cancelled', record: closeAttempt(record, deps, 'cancelled', null, begun) }

@@ -1,7 +1,8 @@
 import type { Attempt, TokenUsage } from '../proto/usage.ts'
 import type { Clock, DeadlineWheel } from '../shared/clock.ts'
-import { type GatewayError, toWire } from '../shared/errors.ts'
+import { GatewayError, toWire } from '../shared/errors.ts'
 import type { HttpClient } from '../shared/http/client.ts'
+import type { Log } from '../shared/log.ts'
 import type { Continuation } from './failover/continuation.ts'
 import type { Headers } from './providers/provider.ts'
 import type { Route } from './runtime.ts'
@@ -39,6 +40,7 @@ export interface AttemptDeps {
   http: HttpClient
   clock: Clock
   wheel: DeadlineWheel
+  log: Log
 }
 
 export interface AttemptTimeouts {
@@ -46,6 +48,16 @@ export interface AttemptTimeouts {
   total: number
   firstByte: number
   silence: number
+}
+
+/**
+ * What was thrown while an answer was read, as an error. What no reader foresaw is an answer that is not what its protocol says (a number where
+ * a list belongs): another deployment may do better. That it was not foreseen is ours to know.
+ */
+export function unreadable({ log }: Pick<AttemptDeps, 'log'>, route: Route, thrown: unknown): GatewayError {
+  if (thrown instanceof GatewayError) return thrown
+  log.warn({ err: thrown, provider: route.provider.name, model: route.model }, 'an answer could not be read')
+  return new GatewayError('provider_malformed', undefined, { cause: thrown })
 }
 
 /** A fresh record of an attempt about to start. */

@@ -13,6 +13,7 @@ import {
   neverSent,
   openAttempt,
   type StreamOutput,
+  unreadable,
 } from './attempt-result.ts'
 import type { Call } from './call.ts'
 import { roughTokens } from './count-tokens.ts'
@@ -194,7 +195,7 @@ class Try implements ResponseSink {
       }
       // Anything else in answer to a stream request is collected and read at its end.
     } catch (thrown) {
-      this.#fail(toGatewayError(thrown))
+      this.#fail(unreadable(this.#deps, this.#route, thrown))
     }
   }
 
@@ -209,7 +210,7 @@ class Try implements ResponseSink {
       this.#forward(this.#stream.push(bytes))
       if (this.#stream.done) this.#succeedStream()
     } catch (thrown) {
-      this.#fail(toGatewayError(thrown))
+      this.#fail(unreadable(this.#deps, this.#route, thrown))
     }
   }
 
@@ -222,7 +223,7 @@ class Try implements ResponseSink {
       } else if (this.#unary !== null) this.#succeedUnary(this.#unary)
       else this.#fail(this.#readRefusal())
     } catch (thrown) {
-      this.#fail(toGatewayError(thrown))
+      this.#fail(unreadable(this.#deps, this.#route, thrown))
     }
   }
 

@@ -34,6 +34,25 @@ function succeed(sent: Sent | undefined): void {
 
 const hosts = (sent: Sent[]): string[] => sent.map(({ request }) => new URL(request.url).hostname.split('.')[0] as string)
 
+describe('an answer whose parts are of other types than its protocol says', () => {
+  it('is an error of the provider that another try may better, not one of ours', async () => {
+    const { sent, call, clock } = gateway([deployment('one'), deployment('two')], {}, 1)
+    const body = { model: 'gpt', max_tokens: 9, stream: true, messages: [{ role: 'user', content: 'hi' }] }
+    const client = call(body, { endpoint: 'anthropic_messages' })
+    for (const step of [0, 1]) {
+      sent[step]?.sink.head(200, STREAM)
+      sent[step]?.sink.data(sse({ choices: [{ index: 0, delta: { tool_calls: { not: 'a list' } } }] }))
+      await settled()
+      clock.advance(1_000)
+      await settled()
+    }
+    await client.done
+    expect(sent).toHaveLength(2)
+    expect(client.head?.status).toBe(502)
+    expect(client.text).toContain('APIResponseValidationError')
+  })
+})
+
 describe('a model name of a client', () => {
   it('is not repeated in the headers at any length, for clients that take no more than 8 KB of them', async () => {
     const client = make([deployment('one', { modelGroup: 'b' })]).call({ ...chat, model: 'long'.repeat(10_000) })

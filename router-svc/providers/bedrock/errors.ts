@@ -76,13 +76,13 @@ export function awsError(exception: string, status: number, headers: Headers, bo
     status >= 400 &&
     status !== ERRORS[code].status &&
     STATUS_CODES[status] === undefined &&
-    BY_NAME[name.toLowerCase()] === undefined
+    !Object.hasOwn(BY_NAME, name.toLowerCase())
   if (own) details.status = status
   return new GatewayError(code, `litellm.${ERRORS[code].class}: ${exception} - ${shown(status, error, body)}`, details)
 }
 
 function classify(status: number, name: string, message: string): ErrorCode {
-  const code = BY_NAME[name] ?? STATUS_CODES[status] ?? byClass(status)
+  const code = (Object.hasOwn(BY_NAME, name) ? BY_NAME[name] : undefined) ?? STATUS_CODES[status] ?? byClass(status)
   const lower = message.toLowerCase()
   // 403 stands for a bad signature as for a model one may not use.
   if (code === 'provider_permission' && /security token|signature|api key/.test(lower)) return 'provider_authentication'

@@ -1,6 +1,6 @@
 import type { Identity } from '../../proto/identity.ts'
 import { ownersOf } from '../../proto/objects.ts'
-import type { Sealer } from '../../shared/config/secrets.ts'
+import { type Sealer, sameSecret } from '../../shared/config/secrets.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { CarriedIds, ObjectName } from './carrier.ts'
 
@@ -27,7 +27,7 @@ export function carriedIds(
       const read = readId(id)
       if (read === null) return null
       const { proof, object } = read
-      const own = owners.some((owner) => proofOf(object, owner) === proof)
+      const own = owners.some((owner) => sameSecret(proofOf(object, owner), proof))
       // Whether it is another's or was never made is not told.
       if (!own && identity.role !== 'proxy_admin') throw new GatewayError('not_found', `No such object: ${id}.`)
       return object
@@ -44,7 +44,12 @@ function readId(id: string): { proof: string; object: ObjectName } | null {
   const text = decoded(id)
   if (text === null) return null
   const [proof = '', deployment = '', ...rest] = text.slice(MARK.length).split(':')
-  return { proof, object: { deploymentId: decodeURIComponent(deployment), id: rest.join(':') } }
+  try {
+    return { proof, object: { deploymentId: decodeURIComponent(deployment), id: rest.join(':') } }
+  } catch {
+    // Nothing we ever wrote.
+    return null
+  }
 }
 
 /** The text in an id of ours, whatever its prefix; null for others. */

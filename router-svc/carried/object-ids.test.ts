@@ -8,6 +8,7 @@ import { idWriter, partsOf, unifiedName, withOurIds, withReferences } from './ob
 const sealer = createSealer('a secret')
 const owner = { ...adminIdentity('k'), role: 'internal_user' as const, userId: 'u' }
 const ids = carriedIds(owner, sealer)
+const strangers = carriedIds({ ...owner, userId: 'other', keyHash: 'other' }, sealer)
 const write = idWriter('dep', ids, new Map([['file-sent', 'as-sent']]))
 const isOurs = (raw: string) => {
   const id = ids.encode(/^[a-z]+[-_]/.exec(raw)?.[0] ?? '', { deploymentId: 'dep', id: raw })
@@ -65,6 +66,23 @@ describe('ids in answers', () => {
         })
       }),
     )
+  })
+
+  it('are found in the video that a request is about, too', () => {
+    const { id } = isOurs('video_1')
+    const change = (one: string) => ids.decode(one)?.id ?? one
+    expect(withReferences({ video: { id }, prompt: 'video' }, change)).toEqual({ video: { id: 'video_1' }, prompt: 'video' })
+    expect(() =>
+      withReferences({ video: { id: strangers.encode('video_', { deploymentId: 'dep', id: 'video_1' }) } }, change),
+    ).toThrow(/No such object/)
+  })
+
+  it('are nobody’s when they are made up, whatever stands in them', () => {
+    const made = (text: string) => `file-${Buffer.from(text).toString('base64url')}`
+    expect(() => ids.decode(made('turnpike:1:proof:dep:file-1'))).toThrow(/No such object/)
+    for (const text of ['turnpike:1:', 'turnpike:1:proof', 'turnpike:1::dep:file-1'])
+      expect(() => ids.decode(made(text))).toThrow(/No such/)
+    expect(ids.decode(made('turnpike:1:proof:%:file-1'))).toBeNull()
   })
 })
 

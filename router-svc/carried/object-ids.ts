@@ -82,6 +82,9 @@ export function withReferences(value: unknown, change: (id: string) => string): 
   return Object.fromEntries(
     Object.entries(value).map(([name, member]) => {
       if (OPAQUE.has(name)) return [name, member]
+      // A video to edit or to go on from: a reference in an object of its own.
+      if (name === 'video' && isFields(member) && typeof member['id'] === 'string')
+        return [name, { ...member, id: change(member['id']) }]
       if (!REFERENCES.has(name)) return [name, withReferences(member, change)]
       if (typeof member === 'string') return [name, change(member)]
       if (!Array.isArray(member)) return [name, withReferences(member, change)]

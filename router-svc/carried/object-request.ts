@@ -58,6 +58,9 @@ const PURPOSES: Readonly<Partial<Record<ObjectFamily, readonly string[]>>> = {
   threads: ['assistant_settings'],
 }
 
+/** Fields of forms that hold the id of another object. */
+const REFERENCE_FIELD = /_ids?$|^video(?:\[id\])?$/
+
 /** A call below `/v1` or `/{provider}/v1`. */
 export function shapeOf(pattern: string): { family: ObjectFamily; shape: string } {
   const shape = pattern.replace(/^(?:\/\{provider\})?\/v1/, '')
@@ -107,7 +110,7 @@ export async function readObjectCall(request: CarriedRequest, find: Finder, ids:
     return id
   }
   if (body !== form) withReferences(body, note)
-  else for (const [name, value] of Object.entries(body)) if (/_ids?$/.test(name)) references.push(...textsOf(value))
+  else for (const [name, value] of Object.entries(body)) if (REFERENCE_FIELD.test(name)) references.push(...textsOf(value))
   for (const id of references) decode(id)
 
   const registered = find
@@ -202,7 +205,7 @@ export async function readObjectCall(request: CarriedRequest, find: Finder, ids:
     return Object.fromEntries(
       Object.entries(fields).map(([name, value]) => [
         name,
-        /_ids?$/.test(name) && typeof value === 'string' ? change(value) : value,
+        REFERENCE_FIELD.test(name) && typeof value === 'string' ? change(value) : value,
       ]),
     )
   }

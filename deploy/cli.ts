@@ -19,6 +19,7 @@ const USAGE = `Usage: npm start -- [options]               the whole gateway in 
   --host HOST       0.0.0.0
   --master-key KEY  else LITELLM_MASTER_KEY, else one is made and kept in the data folder
   --data DIR        .turnpike
+  --routers N       2 (cluster)
   --apply           write what the import found (import)
   --skip-conflicts  leave out what is here with other content, instead of refusing all (import)`
 
@@ -29,11 +30,15 @@ const OPTIONS = {
   host: { type: 'string' },
   'master-key': { type: 'string' },
   data: { type: 'string' },
+  routers: { type: 'string' },
   litellm: { type: 'string' },
   apply: { type: 'boolean' },
   'skip-conflicts': { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const
+
+/** Routers of a cluster: enough that one can be restarted while the other serves. */
+const ROUTERS = 2
 
 type Arguments = ReturnType<typeof parse>
 
@@ -85,6 +90,12 @@ function portOf(text: string | undefined): number | undefined {
   throw new StartError(`"${text}" is not a port: give a number from 0 (any free one) to 65535.`)
 }
 
+function countOf(text: string | undefined): number {
+  if (text === undefined) return ROUTERS
+  if (/^[1-9]\d?$/.test(text)) return Number(text)
+  throw new StartError(`"${text}" is not a number of routers: give 1 to 99.`)
+}
+
 async function start(args: Arguments): Promise<void> {
   const from = performance.now()
   const options = common(args)
@@ -109,6 +120,7 @@ async function cluster(args: Arguments): Promise<void> {
   const running = await startCluster({
     ...options,
     ports: port === 0 ? [0, 0] : [port, port + 1],
+    routers: countOf(args.values.routers),
     env: process.env,
     write: (line) => process.stdout.write(`${line}\n`),
   })

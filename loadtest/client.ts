@@ -11,20 +11,44 @@ import { ChunkCounter, type LoadOptions, type LoadResult, Tally, type Timing } f
 
 /** A call that has not answered for so long, in milliseconds, is an error; the load must end even when the gateway does not. */
 const GIVE_UP = 30_000
+/** Groups in which connections begin over a ramp. */
+const RAMP_STEPS = 64
 
-/** `connections` clients, each calling as soon as its last call has ended. */
-export function closedLoop(options: LoadOptions & { connections: number }): Promise<LoadResult> {
+/**
+ * `connections` clients, each calling as soon as its last call has ended. They begin one after another over `ramp` milliseconds (default
+ * 0: all at once). `cut`: calls under way at the end are left instead of waited for, and count neither as calls nor as failures.
+ */
+export function closedLoop(
+  options: LoadOptions & { connections: number; ramp?: number; cut?: boolean },
+): Promise<LoadResult & { unfinished: number }> {
   const clock = options.clock ?? systemClock
   const tally = new Tally(clock, options)
+  const open = new Set<Connection>()
   return new Promise((resolve) => {
     let running = options.connections
+    const leave = (connection: Connection): void => {
+      connection.abort()
+      open.delete(connection)
+      running -= 1
+      if (running === 0) resolve({ ...tally.result(), unfinished: 0 })
+    }
+    let left = false
+    if (options.cut === true) {
+      clock.after((options.warmup ?? 0) + options.duration, () => {
+        left = true
+        if (running === 0) return
+        for (const connection of open) connection.abort()
+        resolve({ ...tally.result(), unfinished: open.size })
+      })
+    }
     const worker = (): void => {
+      if (left) return
       const connection = new Connection(options.origin)
+      open.add(connection)
       const next = (): void => {
+        if (left) return
         if (tally.over()) {
-          connection.abort()
-          running -= 1
-          if (running === 0) resolve(tally.result())
+          leave(connection)
           return
         }
         // After a failure a moment's rest: refused connections fail faster than anything else and would drown the machine.
@@ -35,7 +59,13 @@ export function closedLoop(options: LoadOptions & { connections: number }): Prom
       }
       next()
     }
-    for (let index = 0; index < options.connections; index += 1) worker()
+    const { ramp = 0, connections } = options
+    const group = Math.ceil(connections / RAMP_STEPS)
+    for (let index = 0; index < connections; index += 1) {
+      const wait = ramp * (Math.floor(index / group) / RAMP_STEPS)
+      if (wait === 0) worker()
+      else clock.after(wait, worker)
+    }
   })
 }
 
@@ -136,7 +166,7 @@ export interface HeldStreams {
 /** Opens `count` streams, `rate` per second, and keeps them. Resolves when each has shown a chunk, or failed, or `limit` ms have passed. */
 export function holdStreams(options: {
   origin: string
-  call: Buffer
+  call: LoadOptions['call']
   count: number
   rate: number
   limit: number
@@ -173,7 +203,7 @@ export function holdStreams(options: {
       let shown = false
       let status = 0
       connections.push(connection)
-      connection.call(options.call, {
+      connection.call(bytesOf(options.call), {
         onHead: (head) => {
           status = head.status
         },
@@ -216,7 +246,7 @@ function runCall(
     paused?.cancel()
     const now = clock.monotonic()
     const timing = { good: reason === null, total: now - due, first: first === 0 ? 0 : first - due }
-    if (reason === null) tally.good(timing, chunks)
+    if (reason === null) tally.good(timing)
     else tally.bad(reason)
     done(timing)
   }
@@ -224,7 +254,7 @@ function runCall(
     connection.abort()
     finish('no end')
   })
-  connection.call(options.call, {
+  connection.call(bytesOf(options.call), {
     onHead: (head) => {
       status = head.status
     },
@@ -235,8 +265,10 @@ function runCall(
       const seen = chunks.text
       chunks.take(bytes, tally)
       if (chunks.text === seen) return
-      if (first === 0) first = now
-      else tally.gap(now - before)
+      if (first === 0) {
+        first = now
+        tally.first(now - due)
+      } else tally.gap(now - before)
       before = now
       if (stream?.abortAfter !== undefined && chunks.text >= stream.abortAfter) {
         connection.abort()
@@ -252,6 +284,10 @@ function runCall(
     onEnd: () => finish(status === 200 ? (chunks !== null && !chunks.done ? 'cut short' : null) : `status ${status}`),
     onError: (error) => finish(reasonOf(error)),
   })
+}
+
+function bytesOf(call: LoadOptions['call']): Buffer {
+  return typeof call === 'function' ? call() : call
 }
 
 function reasonOf(error: Error): string {

@@ -1,11 +1,19 @@
 import { describe, expect, it } from 'vitest'
 import { compare } from './compare.ts'
+import type { Figures } from './metrics.ts'
 import { figure, type Result, table } from './report.ts'
-import type { Figures } from './run-scenario.ts'
 
 function result(figures: Figures): Result {
   const measured = [
-    { topology: 'embedded', scenario: 'unary-32', figures, cpuBy: { gateway: 70, client: 20 }, memoryBy: {}, errors: {} },
+    {
+      topology: 'embedded',
+      scenario: 'unary-32',
+      figures,
+      alone: {},
+      cpuBy: { gateway: 70, client: 20 },
+      memoryBy: {},
+      errors: {},
+    },
   ]
   const machine = { cpu: 'test', cores: 2, memory: 1, kernel: '6', node: 'v22', load: 0 }
   return {
@@ -14,6 +22,8 @@ function result(figures: Figures): Result {
     machine,
     topologies: { embedded: 'abc', cluster: 'missing: no' },
     measured,
+    calibrations: [],
+    absent: [],
     skipped: [],
   }
 }

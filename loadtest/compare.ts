@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
+import { METRICS } from './metrics.ts'
 import { figure, type Result, savedResults } from './report.ts'
-import { METRICS } from './run-scenario.ts'
 
 /**
  * What changed between two results: `node loadtest/compare.ts [before] [after] [--threshold 15]`. A result is named by the start of its

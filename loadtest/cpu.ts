@@ -13,6 +13,8 @@ export interface ProcessSample {
   parent: number
   /** CPU microseconds, user and system, with those of children that have ended. In steps of 10 ms. */
   cpu: number
+  /** Of that, what children had used that have ended. */
+  inherited: number
   command: string
 }
 
@@ -22,9 +24,10 @@ export function readProcess(pid: number, root = '/proc'): ProcessSample | null {
     const stat = readFileSync(`${root}/${pid}/stat`, 'utf8')
     // The name in brackets may hold spaces and brackets itself; the fields begin after the last one. Field 3 of proc(5) is fields[0].
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    const ticks = [11, 12, 13, 14].reduce((sum, index) => sum + Number(fields[index]), 0)
+    const micros = (...indexes: number[]): number =>
+      (indexes.reduce((sum, index) => sum + Number(fields[index]), 0) * 1_000_000) / TICKS
     const command = readFileSync(`${root}/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
-    return { pid, parent: Number(fields[1]), cpu: (ticks * 1_000_000) / TICKS, command }
+    return { pid, parent: Number(fields[1]), cpu: micros(11, 12, 13, 14), inherited: micros(13, 14), command }
   } catch {
     return null
   }
@@ -86,35 +89,59 @@ export type NameOf = (sample: ProcessSample) => string
 
 /**
  * Watches the trees under `pids`. `start` sets the zero; `stop` says what has been used since. Processes that begin in between count
- * from zero; those that end are in their parent's figures.
+ * from zero. One that ends leaves what it has used in its parent's figures, all of it: what it had used before `start` is taken off again.
  */
-export function watchProcesses(pids: () => number[], nameOf: NameOf) {
-  let before = new Map<number, number>()
+export function watchProcesses(pids: () => number[], nameOf: NameOf, root = '/proc') {
+  let before = new Map<number, ProcessSample>()
   let peak = 0
   const trees = (): ProcessSample[] => {
     const seen = new Map<number, ProcessSample>()
-    for (const pid of pids()) for (const sample of processTree(pid)) seen.set(sample.pid, sample)
+    for (const pid of pids()) for (const sample of processTree(pid, root)) seen.set(sample.pid, sample)
     return [...seen.values()]
   }
   const memory = (): Record<string, number> => {
     const sums: Record<string, number> = {}
-    for (const sample of trees()) sums[nameOf(sample)] = (sums[nameOf(sample)] ?? 0) + readMemory(sample.pid).pss
+    for (const sample of trees()) sums[nameOf(sample)] = (sums[nameOf(sample)] ?? 0) + readMemory(sample.pid, root).pss
     peak = Math.max(peak, total(sums))
     return sums
   }
   return {
     start(): void {
-      before = new Map(trees().map(({ pid, cpu }) => [pid, cpu]))
+      before = new Map(trees().map((sample) => [sample.pid, sample]))
       peak = 0
     },
     /** Looks at memory once, for the peak. PSS costs the kernel a walk through the page tables: about a millisecond per process. */
     sample: memory,
     stop(): Consumption {
       const cpu: Record<string, number> = {}
-      for (const sample of trees()) cpu[nameOf(sample)] = (cpu[nameOf(sample)] ?? 0) + sample.cpu - (before.get(sample.pid) ?? 0)
+      const now = trees()
+      const over = usedBefore(before, now)
+      for (const sample of now) {
+        const used = sample.cpu - (before.get(sample.pid)?.cpu ?? 0) - (over.get(sample.pid) ?? 0)
+        cpu[nameOf(sample)] = (cpu[nameOf(sample)] ?? 0) + used
+      }
       return { cpu, memory: memory(), peak }
     },
   }
+}
+
+/** For each process that is still there: what children that have ended since then had used before, as far as it was handed on. */
+function usedBefore(before: Map<number, ProcessSample>, now: ProcessSample[]): Map<number, number> {
+  const over = new Map<number, number>()
+  const alive = new Map(now.map((sample) => [sample.pid, sample]))
+  for (const gone of before.values()) {
+    if (alive.has(gone.pid)) continue
+    let heir: ProcessSample | undefined = gone
+    while (heir !== undefined && !alive.has(heir.pid)) heir = before.get(heir.parent)
+    if (heir === undefined) continue
+    over.set(heir.pid, (over.get(heir.pid) ?? 0) + gone.cpu)
+  }
+  // A parent that ignores SIGCHLD inherits nothing, and then nothing is too much.
+  for (const [pid, micros] of over) {
+    const inherited = (alive.get(pid)?.inherited ?? 0) - (before.get(pid)?.inherited ?? 0)
+    over.set(pid, Math.min(micros, Math.max(0, inherited)))
+  }
+  return over
 }
 
 export function total(values: Record<string, number>): number {

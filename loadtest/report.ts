@@ -1,7 +1,8 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg, release, totalmem } from 'node:os'
 import { join } from 'node:path'
-import { METRICS, type Measured } from './run-scenario.ts'
+import { METRICS } from './metrics.ts'
+import type { Calibration, Measured } from './run-scenario.ts'
 import { SCENARIOS } from './scenarios.ts'
 
 /** One run of the bench, one line of `results/results.jsonl`. */
@@ -12,6 +13,10 @@ export interface Result {
   /** Name → version, or `missing: why`. */
   topologies: Record<string, string>
   measured: Measured[]
+  /** What the machine gave the provider alone before each round. */
+  calibrations: (Calibration & { before: string; load: number })[]
+  /** Setups that a topology does not have, and why. */
+  absent: { topology: string; setup: string; why: string }[]
   /** Scenarios not run because the time was up. */
   skipped: string[]
 }
@@ -46,25 +51,32 @@ export function table(result: Result): string {
       label = ''
     }
     const parts = processRow(measured, present)
-    if (parts !== null) rows.push(['', 'CPU per call by process, µs', ...parts])
+    if (parts !== null) rows.push(['', `CPU per ${parts.unit} by process, µs`, ...parts.cells])
   }
+  return markdown(rows, 2)
+}
+
+/** Rows of cells as a table, aligned for a reader of the text; the first columns to the left, as many as `left`. */
+export function markdown(rows: string[][], left: number): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))
   const line = (row: string[]): string =>
-    `| ${row.map((cell, column) => (column < 2 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join(' | ')} |`
-  const rule = `|${widths.map((width, column) => (column < 2 ? `:${'-'.repeat(width + 1)}` : `${'-'.repeat(width + 1)}:`)).join('|')}|`
+    `| ${row.map((cell, column) => (column < left ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join(' | ')} |`
+  const rule = `|${widths.map((width, column) => (column < left ? `:${'-'.repeat(width + 1)}` : `${'-'.repeat(width + 1)}:`)).join('|')}|`
   return [line(rows[0] ?? []), rule, ...rows.slice(1).map(line)].join('\n')
 }
 
-/** CPU by process where a topology has more than one, or where the client's and provider's own share matters: unary loads. */
-function processRow(measured: Measured[], present: string[]): string[] | null {
-  if (!measured.some(({ figures }) => figures['cpu'] !== undefined)) return null
-  return present.map((topology) => {
+/** CPU by process: where a topology has more than one, and for the client's and provider's own share. */
+function processRow(measured: Measured[], present: string[]): { unit: string; cells: string[] } | null {
+  const unit = (['cpu', 'cpuPerChunk'] as const).find((name) => measured.some(({ figures }) => figures[name] !== undefined))
+  if (unit === undefined) return null
+  const cells = present.map((topology) => {
     const by = measured.find((one) => one.topology === topology)?.cpuBy ?? {}
     return Object.entries(by)
-      .filter(([, micros]) => micros >= 0.5)
+      .filter(([, micros]) => micros >= 0.05)
       .map(([name, micros]) => `${name} ${figure(micros)}`)
       .join(', ')
   })
+  return { unit: unit === 'cpu' ? 'call' : 'chunk', cells }
 }
 
 /** Three significant digits are more than two runs have in common. */
@@ -84,9 +96,22 @@ export function describeRun(result: Result): string {
   if (load > 0.5)
     lines.push(`The machine was not idle when this began (load ${figure(load)}): wall times are too long, CPU times somewhat.`)
   for (const [name, version] of Object.entries(result.topologies)) if (version !== '') lines.push(`${name}: ${version}.`)
+  const paces = result.calibrations.map(({ perSecond }) => perSecond)
+  if (paces.length > 0) {
+    const spread = (values: number[]): string => [...new Set([Math.min(...values), Math.max(...values)].map(figure))].join(' to ')
+    const client = result.calibrations.map((one) => one.client)
+    const served = result.calibrations.map((one) => one.provider)
+    lines.push(
+      `What the machine gave the provider alone before each start, 32 connections: ${spread(paces)} calls/s, CPU per call of the client ${spread(client)} µs, of the provider ${spread(served)} µs.`,
+    )
+  }
+  lines.push(
+    'Added latency is what the gateway adds to the provider alone: for closed loads, pairs of calls on one connection by turns, after the load; for fixed rates and streams, the difference of percentiles to the same load on the provider alone just before.',
+  )
   const failures = result.measured.filter(({ errors }) => Object.keys(errors).length > 0)
   for (const { topology, scenario, errors } of failures)
     lines.push(`Failed in ${scenario} on ${topology}: ${JSON.stringify(errors)}.`)
+  for (const { topology, setup, why } of result.absent) lines.push(`${topology} has no setup ${setup}: ${why}.`)
   if (result.skipped.length > 0) lines.push(`Not run, the time was up: ${result.skipped.join(', ')}.`)
   return lines.join('\n')
 }
@@ -106,8 +131,11 @@ export function save(result: Result): void {
 
 export function savedResults(file = RESULTS): Result[] {
   if (!existsSync(file)) return []
-  return readFileSync(file, 'utf8')
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as Result)
+  return (
+    readFileSync(file, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      // Lines of before there were calibrations, setups and figures of the provider alone.
+      .map((line) => Object.assign({ calibrations: [], absent: [] }, JSON.parse(line) as Result))
+  )
 }

@@ -1,119 +1,185 @@
 import { readFileSync } from 'node:fs'
 import { closedLoop, type HeldStreams, holdStreams, openLoop, paired } from './client.ts'
-import { callBytes } from './connection.ts'
+import { callBytes, once } from './connection.ts'
 import { type Consumption, readProcess, total, watchProcesses } from './cpu.ts'
 import type { Summary } from './measure.ts'
+import type { Figures } from './metrics.ts'
+import type { Running, Target } from './running.ts'
 import { bodyOf, type Scenario } from './scenarios.ts'
+import { spreadOver } from './spread.ts'
 import type { LoadOptions, LoadResult } from './tally.ts'
-import type { Running } from './topologies.ts'
-
-/** Figures of one scenario on one topology, by the names in `METRICS`. */
-export type Figures = Record<string, number>
+import type { UpstreamStats } from './upstream.ts'
 
 export interface Measured {
   topology: string
   scenario: string
   figures: Figures
-  /** CPU microseconds per call of each process, of the client and the provider too. */
+  /** The same load on the provider alone, just before; empty where it was not run. */
+  alone: Figures
+  /** CPU microseconds per call (of streams: per chunk) of each process, of the client and the provider too. */
   cpuBy: Record<string, number>
-  /** PSS bytes of each process at the end. */
+  /** PSS bytes of each process under load. */
   memoryBy: Record<string, number>
   /** Failed calls by reason. */
   errors: Record<string, number>
 }
 
-/** What is measured: the sign says whether more is better; `noise` widens the threshold of a comparison, CPU time being the steadiest. */
-export const METRICS: Record<string, { title: string; unit: string; better: 'less' | 'more'; noise: number }> = {
-  perSecond: { title: 'calls per second', unit: '/s', better: 'more', noise: 3 },
-  p50: { title: 'latency p50', unit: 'µs', better: 'less', noise: 3 },
-  p99: { title: 'latency p99', unit: 'µs', better: 'less', noise: 6 },
-  addedP50: { title: 'added latency p50', unit: 'µs', better: 'less', noise: 2 },
-  addedP99: { title: 'added latency p99', unit: 'µs', better: 'less', noise: 6 },
-  addedFirstP50: { title: 'added time to first token p50', unit: 'µs', better: 'less', noise: 2 },
-  addedFirstP99: { title: 'added time to first token p99', unit: 'µs', better: 'less', noise: 6 },
-  firstP50: { title: 'time to first token p50', unit: 'µs', better: 'less', noise: 3 },
-  firstP99: { title: 'time to first token p99', unit: 'µs', better: 'less', noise: 6 },
-  chunkP50: { title: 'provider to client, per chunk p50', unit: 'µs', better: 'less', noise: 3 },
-  chunkP99: { title: 'provider to client, per chunk p99', unit: 'µs', better: 'less', noise: 6 },
-  chunksPerSecond: { title: 'chunks per second', unit: '/s', better: 'more', noise: 3 },
-  cpu: { title: 'CPU per call, all its processes', unit: 'µs', better: 'less', noise: 1 },
-  cpuPerChunk: { title: 'CPU per chunk, all its processes', unit: 'µs', better: 'less', noise: 1 },
-  open: { title: 'streams open', unit: '', better: 'more', noise: 1 },
-  perStream: { title: 'memory per open stream', unit: 'KB', better: 'less', noise: 1 },
-  memory: { title: 'memory after, all its processes', unit: 'MB', better: 'less', noise: 1 },
-  lateP99: { title: 'lateness of the client itself p99', unit: 'µs', better: 'less', noise: 1e9 },
-  failed: { title: 'failed calls', unit: '', better: 'less', noise: 1 },
-  billed: { title: 'ledger against provider', unit: '%', better: 'more', noise: 1e9 },
-}
+type Outcome = Omit<Measured, 'topology' | 'scenario'>
 
 export interface Bench {
   provider: { url: string; pid: number }
   direct: Running
   running: Running
+  /** Calls per second for `rate: 'half'`: half of what this topology has reached. */
+  half: number
+  /** What the ledger has booked of the load that has just ended, in percent; null where that is not held against it. */
+  billed: (() => Promise<number>) | null
 }
+
+/** Of the load on the provider alone before an open load or streams. */
+const ALONE = { duration: 1_000, warmup: 300 }
+/** Milliseconds that pairs after a closed load may take. */
+const PAIRS_LIMIT = 1_500
+/** From so many connections on they begin one after another, over this share of the warm-up. */
+const RAMP = { from: 1_000, share: 0.6 }
+/** Milliseconds of rest before memory is read `afterwards`. */
+const REST = 500
 
 /** Runs one scenario on one topology. Null when the topology has nothing to call for it. */
 export async function runScenario(bench: Bench, scenario: Scenario): Promise<Measured | null> {
   const { running } = bench
   const options = optionsOf(running, scenario)
-  if (options === null || (scenario.kind === 'paired' && running.name === 'direct')) return null
+  const against = optionsOf(bench.direct, { ...scenario, group: 0, keys: 0 })
+  if (options === null || against === null || (scenario.kind === 'paired' && running.name === 'direct')) return null
   const watch = watchAll(bench)
-  options.onMeasure = watch.start
-  const base = { topology: running.name, scenario: scenario.name }
-  if (scenario.kind === 'paired') {
-    const against = optionsOf(bench.direct, scenario)
-    if (against === null) return null
-    const { through, added, addedFirst } = await paired(against, options, scenario.calls)
-    const figures: Figures = { p50: through.latency.p50, p99: through.latency.p99 }
-    if (scenario.stream) Object.assign(figures, named('addedFirst', addedFirst))
-    else Object.assign(figures, named('added', added))
-    return { ...base, ...finish(watch.stop(), through, figures) }
+  const idle = total(watch.memory())
+  const outcome = await runKind(bench, scenario, options, against, watch)
+  if (running.pids.length > 0) {
+    await new Promise((done) => setTimeout(done, REST))
+    outcome.figures['memoryIdle'] = idle / 2 ** 20
+    outcome.figures['memoryAfter'] = total(watch.memory()) / 2 ** 20
   }
-  if (scenario.kind === 'held') return { ...base, ...(await runHeld(watch, options, scenario, running)) }
-  const load =
-    scenario.kind === 'open'
-      ? await openLoop({ ...options, rate: scenario.rate, connections: scenario.connections })
-      : await closedLoop({ ...options, connections: scenario.connections })
-  const used = watch.stop()
-  return { ...base, ...finish(used, load, loadFigures(scenario, load, used)) }
+  return { topology: running.name, scenario: scenario.name, ...outcome }
 }
 
-function optionsOf(running: Running, scenario: Scenario): LoadOptions | null {
+function runKind(bench: Bench, scenario: Scenario, options: LoadOptions, against: LoadOptions, watch: Watch): Promise<Outcome> {
+  if (scenario.kind === 'paired') return runPaired(scenario, options, against, watch)
+  if (scenario.kind === 'held') return runHeld(watch, options, scenario, bench.running)
+  return runLoad(bench, scenario, options, against, watch)
+}
+
+export function optionsOf(running: Running, scenario: Scenario): LoadOptions | null {
   const target = running.target[scenario.model]
   if (target === null) return null
-  const { path, model, headers } = target
-  const call = callBytes({ origin: running.origin, path, headers, body: bodyOf(scenario, model) })
   const { duration, warmup } = scenario
   const stream = scenario.abortAfter > 0 ? { abortAfter: scenario.abortAfter } : {}
+  const call = callOf(running, scenario, target)
   return { origin: running.origin, call, duration, warmup, ...(scenario.stream ? { stream } : {}) }
 }
 
-function loadFigures(scenario: Scenario, load: LoadResult, used: Used): Figures {
+function callOf(running: Running, scenario: Scenario, target: Target): LoadOptions['call'] {
+  // A group of one is the model itself.
+  const model = scenario.group > 1 ? `${target.model}-${scenario.group}` : target.model
+  const body = bodyOf(scenario, model, target.dialect, target.extra)
+  const make = (headers: Record<string, string>): Buffer =>
+    callBytes({ origin: running.origin, path: target.path, headers, body })
+  const { keyOf } = running
+  if (scenario.keys === 0 || keyOf === undefined) return make(target.headers)
+  return spreadOver(make({ ...target.headers, authorization: `Bearer ${keyOf(0)}` }), keyOf, scenario.keys)
+}
+
+async function runPaired(scenario: Scenario, options: LoadOptions, against: LoadOptions, watch: Watch): Promise<Outcome> {
+  const { direct, through, added, addedFirst } = await paired(against, { ...options, onMeasure: watch.start }, scenario.calls)
+  const used = watch.stop()
+  const figures: Figures = { p50: through.latency.p50, p99: through.latency.p99 }
+  const alone: Figures = { p50: direct.latency.p50, p99: direct.latency.p99 }
+  if (scenario.stream) {
+    Object.assign(figures, named('addedFirst', addedFirst))
+    Object.assign(alone, streamFigures(direct))
+    Object.assign(figures, addedTo({ ...figures, ...streamFigures(through) }, alone, ['chunkP50', 'chunkP99']))
+  } else Object.assign(figures, named('added', added))
+  return finish(used, through, figures, alone)
+}
+
+async function runLoad(
+  bench: Bench,
+  scenario: Scenario,
+  options: LoadOptions,
+  against: LoadOptions,
+  watch: Watch,
+): Promise<Outcome> {
+  const isDirect = bench.running.name === 'direct'
+  const compared = !isDirect && (scenario.kind === 'open' || scenario.stream)
+  const alone = compared ? loadFigures(scenario, await drive(bench, scenario, { ...against, ...ALONE })) : {}
+  const before = scenario.setup === 'cache' ? await served(bench) : 0
+  const load = await drive(bench, scenario, { ...options, onMeasure: watch.start })
+  const used = watch.stop()
+  const figures = loadFigures(scenario, load)
+  Object.assign(figures, shares(scenario, load, used))
+  Object.assign(figures, addedTo(figures, alone, ['p50', 'p99', 'firstP50', 'firstP99', 'chunkP50', 'chunkP99']))
+  if (scenario.setup === 'cache') figures['missed'] = ((await served(bench)) - before) / Math.max(1, load.calls)
+  // Before the pairs: half of those never reach the gateway.
+  if (bench.billed !== null) figures['billed'] = await bench.billed()
+  if (!isDirect && scenario.kind === 'closed' && !scenario.stream && scenario.pairs > 0) {
+    const limit = { duration: PAIRS_LIMIT, warmup: 0 }
+    const pairs = await paired({ ...against, ...limit }, { ...options, ...limit }, scenario.pairs)
+    Object.assign(figures, named('added', pairs.added))
+    Object.assign(alone, { p50: pairs.direct.latency.p50, p99: pairs.direct.latency.p99 })
+  }
+  return finish(used, load, figures, alone)
+}
+
+/** One load of the scenario's kind. */
+function drive(bench: Bench, scenario: Scenario, options: LoadOptions): Promise<LoadResult> {
+  const connections = Math.min(scenario.connections, mostConnections())
+  if (scenario.kind === 'open') {
+    return openLoop({ ...options, rate: scenario.rate === 'half' ? bench.half : scenario.rate, connections })
+  }
+  const ramp = connections >= RAMP.from ? (options.warmup ?? 0) * RAMP.share : 0
+  return closedLoop({ ...options, connections, ramp, cut: scenario.stream && scenario.abortAfter === 0 })
+}
+
+function loadFigures(scenario: Scenario, load: LoadResult): Figures {
+  if (scenario.stream) return streamFigures(load)
   const figures: Figures = { perSecond: load.perSecond, p50: load.latency.p50, p99: load.latency.p99 }
-  const gateway = total(used.gateway.cpu)
-  const measurable = gateway > 0 && load.calls > 0
-  if (measurable && !scenario.stream) figures['cpu'] = gateway / load.calls
-  if (measurable && scenario.stream) figures['cpuPerChunk'] = gateway / Math.max(1, load.chunks ?? 0)
-  if (load.first !== undefined) Object.assign(figures, named('first', load.first))
-  if (load.delay !== undefined) Object.assign(figures, named('chunk', load.delay))
-  if (load.chunks !== undefined) figures['chunksPerSecond'] = load.chunks / Math.max(load.seconds, 1e-9)
   if (load.late !== undefined) figures['lateP99'] = load.late.p99
-  // How long a paced stream takes is the script's doing.
-  if (scenario.stream) for (const name of ['p50', 'p99', 'perSecond']) delete figures[name]
   return figures
 }
 
-async function runHeld(
-  watch: Watch,
-  options: LoadOptions,
-  scenario: Scenario,
-  running: Running,
-): Promise<Omit<Measured, 'topology' | 'scenario'>> {
-  // Every stream is two connections in a gateway that is one process.
-  const count = Math.min(scenario.calls, Math.floor((openFileLimit() - 500) / 2))
+/** How long a paced stream takes is the script's doing: of streams, only what happens to their chunks. */
+function streamFigures(load: LoadResult): Figures {
+  const figures: Figures = { chunksPerSecond: (load.chunks ?? 0) / Math.max(load.seconds, 1e-9) }
+  if (load.first !== undefined && load.first.count > 0) Object.assign(figures, named('first', load.first))
+  if (load.delay !== undefined) Object.assign(figures, named('chunk', load.delay))
+  return figures
+}
+
+/** CPU per unit of work, and how busy the client was: near 100 % of a core it measures itself. */
+function shares(scenario: Scenario, load: LoadResult, used: Used): Figures {
+  const figures: Figures = { clientBusy: used.client / Math.max(1, used.wall * 10) }
+  const gateway = total(used.gateway.cpu)
+  if (gateway > 0 && scenario.stream && (load.chunks ?? 0) > 0) figures['cpuPerChunk'] = gateway / (load.chunks ?? 1)
+  if (gateway > 0 && !scenario.stream && load.calls > 0) figures['cpu'] = gateway / load.calls
+  return figures
+}
+
+/** The difference of each figure that both have. */
+function addedTo(figures: Figures, alone: Figures, names: string[]): Figures {
+  const added: Figures = {}
+  for (const name of names) {
+    const [with_, without] = [figures[name], alone[name]]
+    if (with_ === undefined || without === undefined) continue
+    added[`added${name[0]?.toUpperCase()}${name.slice(1)}`] = with_ - without
+  }
+  return added
+}
+
+async function runHeld(watch: Watch, options: LoadOptions, scenario: Scenario, running: Running): Promise<Outcome> {
+  const count = Math.min(scenario.calls, mostConnections())
   watch.start()
-  const before = total(watch.stop().gateway.memory)
-  const held: HeldStreams = await holdStreams({ ...options, count, rate: scenario.rate, limit: scenario.duration })
+  const before = total(watch.memory())
+  const rate = scenario.rate === 'half' ? 1_000 : scenario.rate
+  const held: HeldStreams = await holdStreams({ ...options, count, rate, limit: scenario.duration })
   const used = watch.stop()
   held.release()
   const figures: Figures = { open: held.open, ...named('first', held.first) }
@@ -121,29 +187,44 @@ async function runHeld(
   if (running.pids.length > 0 && held.open > 0) figures['perStream'] = grown / held.open / 1024
   const errors =
     count - held.open > 0 && Object.keys(held.failed).length === 0 ? { 'not open in time': count - held.open } : held.failed
-  return finish(used, { calls: held.open, errors }, figures)
+  return finish(used, { calls: held.open, errors }, figures, {})
 }
 
-function finish(
-  used: Used,
-  load: Pick<LoadResult, 'calls' | 'errors'>,
-  figures: Figures,
-): Omit<Measured, 'topology' | 'scenario'> {
-  const perCall = (micros: number): number => micros / Math.max(1, load.calls)
-  const cpuBy = Object.fromEntries(
-    Object.entries({ ...used.gateway.cpu, provider: used.provider, client: used.client }).map(([name, micros]) => [
-      name,
-      perCall(micros),
-    ]),
-  )
+function finish(used: Used, load: Pick<LoadResult, 'calls' | 'errors' | 'chunks'>, figures: Figures, alone: Figures): Outcome {
+  const perCall = (micros: number): number => micros / Math.max(1, load.chunks ?? load.calls)
+  const everybody = { ...used.gateway.cpu, provider: used.provider, client: used.client }
+  const cpuBy = Object.fromEntries(Object.entries(everybody).map(([name, micros]) => [name, perCall(micros)]))
   const memory = total(used.gateway.memory)
-  if (memory > 0) figures['memory'] = memory / 1024 / 1024
+  if (memory > 0) figures['memory'] = memory / 2 ** 20
   figures['failed'] = total(load.errors)
-  return { figures, cpuBy, memoryBy: used.gateway.memory, errors: load.errors }
+  return { figures, alone, cpuBy, memoryBy: used.gateway.memory, errors: load.errors }
 }
 
 function named(prefix: string, summary: Summary): Figures {
   return { [`${prefix}P50`]: summary.p50, [`${prefix}P99`]: summary.p99 }
+}
+
+export interface Calibration {
+  /** Calls per second of the provider alone, 32 connections; microseconds of CPU per call. */
+  perSecond: number
+  provider: number
+  client: number
+}
+
+/** What the machine gives just now, for runs at different hours to be compared. */
+export async function calibrate(provider: Bench['provider'], direct: Running, scenario: Scenario): Promise<Calibration> {
+  const options = optionsOf(direct, scenario)
+  if (options === null) throw new Error('the provider alone has no such call')
+  const watch = watchAll({ provider, running: direct })
+  const load = await closedLoop({ ...options, duration: 700, warmup: 200, connections: 32, onMeasure: watch.start })
+  const { provider: served, client } = watch.stop()
+  const calls = Math.max(1, load.calls)
+  return { perSecond: load.perSecond, provider: served / calls, client: client / calls }
+}
+
+async function served({ provider }: Bench): Promise<number> {
+  const { body } = await once({ origin: provider.url, path: '/stats', method: 'GET' })
+  return (JSON.parse(body.toString()) as UpstreamStats).requests
 }
 
 interface Used {
@@ -151,29 +232,41 @@ interface Used {
   /** CPU microseconds. */
   provider: number
   client: number
+  /** Milliseconds. */
+  wall: number
 }
 
 interface Watch {
   start(): void
   stop(): Used
+  memory(): Record<string, number>
 }
 
-function watchAll({ running, provider }: Bench): Watch {
+function watchAll({ running, provider }: Pick<Bench, 'running' | 'provider'>): Watch {
   const watch = watchProcesses(() => running.pids, running.nameOf)
   const providerCpu = (): number => readProcess(provider.pid)?.cpu ?? 0
   let client = process.cpuUsage()
   let before = providerCpu()
+  let from = performance.now()
   return {
     start: () => {
       watch.start()
       client = process.cpuUsage()
       before = providerCpu()
+      from = performance.now()
     },
     stop: () => {
+      const wall = performance.now() - from
       const { user, system } = process.cpuUsage(client)
-      return { provider: providerCpu() - before, client: user + system, gateway: watch.stop() }
+      return { wall, provider: providerCpu() - before, client: user + system, gateway: watch.stop() }
     },
+    memory: watch.sample,
   }
+}
+
+/** Every stream is two connections in a gateway that is one process, and one may have this process' limit of open files. */
+function mostConnections(): number {
+  return Math.floor((openFileLimit() - 500) / 2)
 }
 
 function openFileLimit(): number {

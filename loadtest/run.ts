@@ -1,116 +1,170 @@
+import { loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
+import { closedLoop } from './client.ts'
 import { once } from './connection.ts'
-import { describeRun, machine, type Result, save, table } from './report.ts'
-import { runScenario } from './run-scenario.ts'
-import { SCENARIOS, type Scenario } from './scenarios.ts'
-import { commit, direct, Missing, PRICES, PROFILES, portkey, type Running, startProvider, turnpike } from './topologies.ts'
+import { Missing } from './launch.ts'
+import { NOT_TO_BE_HAD, PEER_GATEWAYS } from './peers.ts'
+import { writeReadme } from './readme-table.ts'
+import { describeRun, machine, type Result, save, savedResults, table } from './report.ts'
+import { calibrate, optionsOf, runScenario } from './run-scenario.ts'
+import type { Running } from './running.ts'
+import { SCENARIOS, type Scenario, SETUPS, type Setup } from './scenarios.ts'
+import { commit, direct, PRICES, PROFILES, startProvider, turnpike } from './topologies.ts'
+import { keepPartial, partialOf } from './unfinished.ts'
 import type { UpstreamStats } from './upstream.ts'
 
 /**
- * `npm run bench`: the same loads on the provider alone, on one process, on a cluster and on a peer; one table, one line of JSON.
- * `--quick` for the few that matter most, `--only embedded,cluster` and `--scenario unary-32,held` to choose, `--no-save` to look only,
- * `--profile` to leave CPU profiles of the gateway's processes (its figures are then not worth keeping and are not saved).
+ * `npm run bench`: the same loads on the provider alone, on one process, on a cluster and on peers; one table, one line of JSON. Plain, it
+ * takes about seven minutes; `--quick` two: the few that matter most; `--all` twenty: every scenario.
+ * `--only embedded,cluster` and `--scenario unary-32,held` choose; `--no-save` only looks; `--resume` goes on with a run that was cut off,
+ * on the same commit; `--profile` leaves CPU profiles of the gateway's processes (its figures are then not worth keeping and are not saved);
+ * `--readme` measures nothing and puts the last saved result into README.md; `--list` names scenarios.
  */
-
-/** Milliseconds after which no further scenario is begun: a bench nobody waits for is not run. */
-const TIME_LIMIT = 280_000
-/** How long the ledger may take to book the last calls, in milliseconds. */
-const SETTLE_LIMIT = 10_000
 
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
+    all: { type: 'boolean', default: false },
     only: { type: 'string' },
     scenario: { type: 'string' },
     'no-save': { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
+    resume: { type: 'boolean', default: false },
+    readme: { type: 'boolean', default: false },
+    list: { type: 'boolean', default: false },
   },
 })
+/** Milliseconds after which no further scenario is begun: a bench nobody waits for is not run. */
+const TIME_LIMIT = (values.scenario !== undefined ? 60 : values.all ? 19 : values.quick ? 1.8 : 9) * 60_000
+/** How long the ledger may take to book the last calls, in milliseconds. */
+const SETTLE_LIMIT = 10_000
+const CALIBRATION = SCENARIOS.find(({ name }) => name === 'unary-32') as Scenario
 
-const scenarios = chosenScenarios()
-const provider = await startProvider()
-const makers: Record<string, () => Running | Promise<Running>> = {
-  direct: () => direct(provider),
-  embedded: () => turnpike('start', provider.url, values.profile),
-  cluster: () => turnpike('cluster', provider.url, values.profile),
-  portkey: () => portkey(provider.url),
-}
-const names = values.only === undefined ? Object.keys(makers) : values.only.split(',')
-for (const name of names)
-  if (!Object.hasOwn(makers, name)) refuse(`no topology is called ${name}; there are ${Object.keys(makers).join(', ')}`)
+if (values.list) {
+  for (const { name, title } of SCENARIOS) console.log(`${name.padEnd(22)} ${title}`)
+} else if (values.readme) {
+  const last = savedResults().at(-1)
+  if (last === undefined) refuse('no result is saved yet')
+  console.log(writeReadme(last))
+} else await bench()
 
-const result: Result = {
-  at: new Date().toISOString(),
-  commit: commit(),
-  machine: machine(),
-  topologies: {},
-  measured: [],
-  skipped: [],
-}
-for (const name of names) {
-  const rounds = [scenarios.filter(({ fresh }) => !fresh), ...scenarios.filter(({ fresh }) => fresh).map((one) => [one])]
-  for (const round of rounds.filter(({ length }) => length > 0)) await runRound(name, round)
-}
-await provider.stop()
-if (!values['no-save'] && !values.profile) save(result)
-console.log(`${describeRun(result)}\n\n${table(result)}`)
-if (values.profile) console.log(`\nCPU profiles: ${PROFILES}`)
-
-/** Some scenarios on one start of a topology. */
-async function runRound(name: string, round: Scenario[]): Promise<void> {
-  if (result.topologies[name]?.startsWith('missing') || performance.now() > TIME_LIMIT) {
-    result.skipped.push(...round.map((scenario) => `${scenario.name} on ${name}`))
-    return
+async function bench(): Promise<void> {
+  const provider = await startProvider()
+  const makers: Record<string, (setup: Setup) => Running | Promise<Running>> = {
+    direct: (setup) => (setup === 'plain' || setup === 'fresh' ? direct(provider) : absent('it has none')),
+    embedded: (setup) => (setup.startsWith('routers-') ? absent('it is one process') : ours('start', setup)),
+    cluster: (setup) => ours('cluster', setup),
   }
-  try {
-    const running = await (makers[name] as () => Running | Promise<Running>)()
-    result.topologies[name] = running.version
-    try {
-      await measure(running, round)
-    } finally {
-      await running.stop()
+  const ours = (command: 'start' | 'cluster', setup: Setup) => turnpike(command, provider.url, values.profile, { setup })
+  for (const [name, peer] of Object.entries(PEER_GATEWAYS)) {
+    makers[name] = (setup) => {
+      const lacks = peer.lacks(setup)
+      return lacks === null ? peer.start(provider.url, setup) : absent(lacks)
     }
-  } catch (error) {
-    if (!(error instanceof Missing)) throw error
-    result.topologies[name] = `missing: ${error.message}`
   }
-}
+  const names = values.only === undefined ? Object.keys(makers) : values.only.split(',')
+  for (const name of names)
+    if (!Object.hasOwn(makers, name)) refuse(`no topology is called ${name}; there are ${Object.keys(makers).join(', ')}`)
 
-async function measure(running: Running, round: Scenario[]): Promise<void> {
-  let first = true
-  const before = running.spend === null ? null : { spend: await running.spend(), stats: await stats() }
-  for (const scenario of round) {
+  const result: Result = {
+    at: new Date().toISOString(),
+    commit: commit(),
+    machine: machine(),
+    topologies: {},
+    measured: [],
+    calibrations: [],
+    absent: [],
+    skipped: [],
+  }
+  if (values.resume) Object.assign(result, partialOf(result.commit))
+  const scenarios = chosenScenarios()
+  // One setup on every topology before the next: what is compared is measured close together, and the most usual comes first.
+  for (const setup of SETUPS) {
+    const round = scenarios.filter((scenario) => scenario.setup === setup)
+    for (const name of names) if (round.length > 0) await runRound(name, setup, round)
+  }
+  await provider.stop()
+  if (values.only === undefined)
+    for (const [name, why] of Object.entries(NOT_TO_BE_HAD)) result.topologies[name] = `missing: ${why}`
+  if (!values['no-save'] && !values.profile) save(result)
+  console.log(`${describeRun(result)}\n\n${table(result)}`)
+  if (values.profile) console.log(`\nCPU profiles: ${PROFILES}`)
+
+  /** The scenarios of one setup on one start of a topology. What goes wrong ends the round, not the run. */
+  async function runRound(name: string, setup: Setup, round: Scenario[]): Promise<void> {
+    const left = round.filter(
+      (one) => !result.measured.some(({ topology, scenario }) => topology === name && scenario === one.name),
+    )
+    if (left.length === 0) return
     if (performance.now() > TIME_LIMIT) {
-      result.skipped.push(`${scenario.name} on ${running.name}`)
-      continue
+      result.skipped.push(...left.map((scenario) => `${scenario.name} on ${name}`))
+      return
     }
-    console.error(`${running.name}: ${scenario.title} …`)
-    const measured = await runScenario({ provider, direct: direct(provider), running }, scenario)
-    if (measured === null) continue
-    // Held against the ledger once, under load: the scenarios after this one leave streams, and what those cost is estimated.
-    if (first && before !== null && scenario.kind !== 'held') measured.figures['billed'] = await billed(running, before)
-    first = false
-    result.measured.push(measured)
+    try {
+      const running = await (makers[name] as (setup: Setup) => Running | Promise<Running>)(setup)
+      result.topologies[name] = running.version
+      try {
+        await measure(running, left)
+      } finally {
+        await running.stop()
+      }
+    } catch (error) {
+      const why = error instanceof Missing ? error.message : String((error as Error).stack)
+      if (!Object.hasOwn(result.topologies, name) && setup === 'plain') result.topologies[name] = `missing: ${why}`
+      else result.absent.push({ topology: name, setup, why })
+      if (!(error instanceof Missing)) console.error(`${name}: ${why}`)
+    }
+    if (!values['no-save']) keepPartial(result)
   }
-}
 
-/** What the ledger booked, in percent of what the provider stated: 100 when every call is billed once. Waits for the last calls. */
-async function billed(running: Running, before: { spend: number; stats: UpstreamStats }): Promise<number> {
-  const { usage } = await stats()
-  const prompt = usage.prompt - before.stats.usage.prompt
-  const completion = usage.completion - before.stats.usage.completion
-  const due = prompt * PRICES.input + completion * PRICES.output
-  let booked = 0
-  for (const deadline = performance.now() + SETTLE_LIMIT; performance.now() < deadline; ) {
-    booked = ((await running.spend?.()) ?? 0) - before.spend
-    if (booked >= due * (1 - 1e-9)) break
-    await new Promise((done) => setTimeout(done, 100))
+  async function measure(running: Running, round: Scenario[]): Promise<void> {
+    let first = true
+    const { setup } = round[0] as Scenario
+    const calibration = await calibrate(provider, direct(provider), CALIBRATION)
+    result.calibrations.push({ before: `${running.name} ${setup}`, load: loadavg()[0] ?? 0, ...calibration })
+    const before = running.spend === null ? null : { spend: await running.spend(), stats: await stats() }
+    for (const scenario of round) {
+      if (performance.now() > TIME_LIMIT) {
+        result.skipped.push(`${scenario.name} on ${running.name}`)
+        continue
+      }
+      console.error(`${Math.round(performance.now() / 1_000)} s: ${running.name}: ${scenario.title} …`)
+      const half = scenario.rate === 'half' ? await halfOf(running) : 0
+      // Held against the ledger once, under load: the scenarios after this one leave streams, and what those cost is estimated.
+      const plain = first && scenario.kind === 'closed' && !scenario.stream && scenario.keys === 0 && scenario.setup !== 'cache'
+      const check = plain && before !== null ? () => billed(running, before) : null
+      first = false
+      const measured = await runScenario({ provider, direct: direct(provider), running, half, billed: check }, scenario)
+      if (measured !== null) result.measured.push(measured)
+    }
   }
-  return (booked / due) * 100
-}
 
-async function stats(): Promise<UpstreamStats> {
-  return JSON.parse((await once({ origin: provider.url, path: '/stats', method: 'GET' })).body.toString()) as UpstreamStats
+  /** Half of the calls per second that the topology reaches on 32 connections: measured in this run, or just now. */
+  async function halfOf(running: Running): Promise<number> {
+    const known = result.measured.find((one) => one.topology === running.name && one.scenario === CALIBRATION.name)
+    if (known !== undefined) return (known.figures['perSecond'] ?? 0) / 2
+    const options = optionsOf(running, { ...CALIBRATION, warmup: 1_500, duration: 1_500 })
+    return options === null ? 0 : (await closedLoop({ ...options, connections: 32 })).perSecond / 2
+  }
+
+  /** What the ledger booked, in percent of what the provider stated: 100 when every call is billed once. Waits for the last calls. */
+  async function billed(running: Running, before: { spend: number; stats: UpstreamStats }): Promise<number> {
+    const { usage } = await stats()
+    const prompt = usage.prompt - before.stats.usage.prompt
+    const completion = usage.completion - before.stats.usage.completion
+    const due = prompt * PRICES.input + completion * PRICES.output
+    let booked = 0
+    for (const deadline = performance.now() + SETTLE_LIMIT; performance.now() < deadline; ) {
+      booked = ((await running.spend?.()) ?? 0) - before.spend
+      if (booked >= due * (1 - 1e-9)) break
+      await new Promise((done) => setTimeout(done, 100))
+    }
+    return (booked / due) * 100
+  }
+
+  async function stats(): Promise<UpstreamStats> {
+    return JSON.parse((await once({ origin: provider.url, path: '/stats', method: 'GET' })).body.toString()) as UpstreamStats
+  }
 }
 
 function chosenScenarios(): Scenario[] {
@@ -119,7 +173,12 @@ function chosenScenarios(): Scenario[] {
     if (!SCENARIOS.some((scenario) => scenario.name === name))
       refuse(`no scenario is called ${name}; there are ${SCENARIOS.map((one) => one.name).join(', ')}`)
   }
-  return SCENARIOS.filter((scenario) => wanted?.includes(scenario.name) ?? (values.quick ? scenario.quick : scenario.usual))
+  const part = values.all ? 'all' : values.quick ? 'quick' : 'usual'
+  return SCENARIOS.filter((scenario) => wanted?.includes(scenario.name) ?? scenario[part])
+}
+
+function absent(why: string): never {
+  throw new Missing(why)
 }
 
 function refuse(reason: string): never {

@@ -15,6 +15,7 @@ export interface LoadResult {
   first?: Summary
   gap?: Summary
   delay?: Summary
+  /** Text chunks that arrived while it was measured, whether or not their stream ended then. */
   chunks?: number
   /** Open loop only: how late the client itself was in starting calls, and how many it could not start at all. */
   late?: Summary
@@ -23,8 +24,8 @@ export interface LoadResult {
 
 export interface LoadOptions {
   origin: string
-  /** The call, made by `callBytes`. */
-  call: Buffer
+  /** The call, made by `callBytes`; or what makes each, where they differ. */
+  call: Buffer | (() => Buffer)
   /** Milliseconds of measuring, after `warmup` milliseconds that do not count (default 0). */
   duration: number
   warmup?: number
@@ -51,6 +52,7 @@ export interface Timing {
 
 const CONTENT = Buffer.from('"content":"')
 const TEXT_DELTA = Buffer.from('"text_delta"')
+const TEXT = Buffer.from('"text":"')
 const DONE = Buffer.from('data: [DONE]')
 const STOP = Buffer.from('message_stop')
 /** Digits of a time stamp in a chunk (`text=stamp`): nanoseconds of the machine's monotonic clock, the same in every process. */
@@ -68,12 +70,17 @@ export class ChunkCounter {
       const content = view.indexOf(CONTENT)
       // The opening chunk has an empty content: `"content":""`.
       if (content >= 0 && view[content + CONTENT.length] !== 34) {
-        this.text += 1
-        const digits = Number(view.toString('latin1', content + CONTENT.length, content + CONTENT.length + STAMP))
-        if (digits > 0) tally.delay(machineTime() - digits / 1e6)
-      } else if (view.includes(TEXT_DELTA)) this.text += 1
+        this.#seen(view, content + CONTENT.length, tally)
+      } else if (view.includes(TEXT_DELTA)) this.#seen(view, view.indexOf(TEXT) + TEXT.length, tally)
       else if (view.includes(DONE) || view.includes(STOP)) this.done = true
     }
+  }
+
+  #seen(view: Buffer, at: number, tally: Tally): void {
+    this.text += 1
+    tally.chunk()
+    const digits = Number(view.toString('latin1', at, at + STAMP))
+    if (digits > 0) tally.delay(machineTime() - digits / 1e6)
   }
 }
 
@@ -120,14 +127,23 @@ export class Tally {
     return this.#calls >= (this.#options.calls ?? Number.POSITIVE_INFINITY) || this.#clock.monotonic() >= this.#until
   }
 
-  good(timing: Timing, chunks: ChunkCounter | null): void {
+  good(timing: Timing): void {
     if (!this.measuring()) return
     this.#calls += 1
     this.#last = this.#clock.monotonic()
     this.#latency.add(timing.total)
-    if (chunks === null) return
-    this.#chunks += chunks.text
-    if (chunks.text > 0) this.#first.add(timing.first)
+  }
+
+  /** A text chunk has arrived. */
+  chunk(): void {
+    if (!this.measuring()) return
+    this.#chunks += 1
+    this.#last = this.#clock.monotonic()
+  }
+
+  /** The first of a stream has arrived, so many milliseconds after the call was due. */
+  first(milliseconds: number): void {
+    if (this.#started) this.#first.add(milliseconds)
   }
 
   bad(reason: string): void {

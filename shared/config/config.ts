@@ -652,7 +652,7 @@ export function checkModelEntry(entry: unknown): { ok: true; value: ModelEntry }
 export function environmentOf(variables: Record<string, unknown>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(variables)
-      .filter(([, value]) => value !== null && value !== undefined)
+      .filter(([, value]) => typeof value !== 'object' && value !== undefined)
       .map(([key, value]) => [key, String(value)]),
   )
 }

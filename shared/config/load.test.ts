@@ -144,6 +144,21 @@ general_settings:
     expect(problems('- a\n- b\n')).toEqual(['1:1  Expected a mapping at the top (`model_list:` and so on).'])
   })
 
+  it('reports a file that is nested without end or hardly YAML, in few words', () => {
+    const deep = /more than 200 lists and mappings inside one another/
+    expect(problems(`${MINIMAL}a: ${'['.repeat(400)}${']'.repeat(400)}\n`)).toEqual([expect.stringMatching(deep)])
+    expect(problems(`${MINIMAL}a: ${'['.repeat(5_000)}${']'.repeat(5_000)}\n`)[0]).toMatch(deep)
+    expect(problems('a: &a [*a]\n')).toEqual([expect.stringMatching(deep)])
+    expect(problems('}'.repeat(1000)).length).toBeLessThan(60)
+  })
+
+  it('takes a variable that is called like a member of every object for one that is not set', () => {
+    expect(load(`${MINIMAL}general_settings: {master_key: os.environ/constructor}\n`).warnings.join()).toContain(
+      'the environment variable constructor is not set',
+    )
+    expect(problems(`${MINIMAL}environment_variables: {A: {toString: 1}}\n`).join()).toContain('environment_variables.A')
+  })
+
   it('reports a file that is not there', () => {
     const path = join(folder, 'missing.yaml')
     expect(() => loadConfig(path, {})).toThrow(

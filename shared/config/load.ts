@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { type Document, isMap, isScalar, LineCounter, type Node, parseDocument } from 'yaml'
 import { type Catalog, createCatalog } from '../catalog/catalog.ts'
+import { isNestedDeeper, NESTING_MAX } from '../nesting.ts'
 import type { SchemaProblem } from '../schema.ts'
 import { sentenceOf } from '../schema.ts'
 import { type Config, checkConfig, configSchema, environmentOf } from './config.ts'
@@ -56,6 +57,9 @@ export interface LoadOptions {
 
 /** Most times that aliases may multiply the nodes of a file: a "billion laughs" file is refused. */
 const MOST_ALIASES = 1000
+/** Faults of a file's YAML that are told: of one that is no YAML at all, every character is one. */
+const MOST_FAULTS = 50
+const TOO_DEEP = `The file has more than ${NESTING_MAX} lists and mappings inside one another.`
 
 /**
  * Reads LiteLLM's `config.yaml` (and what it includes), resolves references, checks everything.
@@ -197,7 +201,7 @@ class Sources {
     this.files.push(file)
     const lines = new LineCounter()
     const document = parseDocument(content, { lineCounter: lines, merge: true, prettyErrors: false })
-    for (const error of [...document.errors, ...document.warnings]) {
+    for (const error of [...document.errors, ...document.warnings].slice(0, MOST_FAULTS)) {
       const { line, col } = lines.linePos(error.pos[0])
       this.#problems.push({ path: '', file, line, column: col, message: yamlMessage(error.code, error.message) })
     }
@@ -219,6 +223,11 @@ class Sources {
       return null
     }
     if (tree === null || tree === undefined) return source
+    // An alias inside what it names has no end either.
+    if (isNestedDeeper(tree)) {
+      this.#add(source, [], TOO_DEEP)
+      return null
+    }
     if (!isMapping(tree)) {
       this.#add(source, [], 'Expected a mapping at the top (`model_list:` and so on).')
       return null
@@ -264,6 +273,8 @@ function startOf(document: Document, path: Path, name: boolean): number | null {
 function yamlMessage(code: string, message: string): string {
   if (code === 'DUPLICATE_KEY') return 'This key stands twice in one mapping; remove one of the two.'
   if (code === 'TAB_AS_INDENT') return 'A tab is used for indentation; YAML wants spaces.'
+  // The parser's own end at some thousand levels.
+  if (message.includes('call stack')) return TOO_DEEP
   return `Not valid YAML: ${message.replace(/\.?$/, '.')}`
 }
 

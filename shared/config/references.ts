@@ -24,7 +24,8 @@ export function resolveReferences(tree: unknown, env: Environment, missing: (pat
   const walk = (value: unknown, path: Path): unknown => {
     const name = referenceOf(value)
     if (name !== null) {
-      const found = env[name]
+      // Not what every object has: a variable may well be called `constructor`.
+      const found = Object.hasOwn(env, name) ? env[name] : undefined
       if (found === undefined) missing(path, name)
       return found === undefined ? null : readVariable(found)
     }

@@ -6,6 +6,8 @@ import type { ConsumeOptions } from './bus.ts'
 export const REDELIVERY_PAUSE = 1_000
 /** Milliseconds between signs that a long batch is still being worked on; less than half the server's patience. */
 const ALIVE_INTERVAL = 10_000
+/** Deliveries that make a batch full however few events they hold: the server hands out a limited number without acknowledgement. */
+const MOST_DELIVERIES = 64
 
 /** Events that arrived together, and what can be said about them. */
 export interface Delivery {
@@ -16,7 +18,7 @@ export interface Delivery {
   alive(): void
 }
 
-/** Gathers deliveries into batches and hands them over one after the other. */
+/** Gathers deliveries into batches and hands them over one after the other, or a few at once while they are full. */
 export class Batches {
   readonly #clock: Clock
   readonly #log: Log
@@ -25,7 +27,8 @@ export class Batches {
   #waiting: Delivery[] = []
   #count = 0
   #timer: Timer | null = null
-  #running: Promise<void> | null = null
+  #begunAt = Number.NEGATIVE_INFINITY
+  readonly #running = new Set<Promise<void>>()
   #stopped = false
 
   constructor(clock: Clock, log: Log, options: ConsumeOptions, handle: (events: unknown[]) => Promise<void>) {
@@ -51,30 +54,35 @@ export class Batches {
     this.#timer?.cancel()
     for (const delivery of this.#waiting.splice(0)) delivery.again(0)
     this.#count = 0
-    await this.#running
+    await Promise.all(this.#running)
   }
 
   #offer(): void {
-    if (this.#running !== null || this.#stopped || this.#waiting.length === 0) return
-    if (this.#count >= this.#options.batch) {
-      this.#timer?.cancel()
-      this.#timer = null
-      this.#start()
+    if (this.#stopped || this.#waiting.length === 0) return
+    if (this.#count >= this.#options.batch || this.#waiting.length >= MOST_DELIVERIES) {
+      if (this.#running.size < (this.#options.lanes ?? 1)) this.#start()
       return
     }
-    this.#timer ??= this.#clock.after(this.#options.wait, () => {
+    if (this.#running.size > 0) return
+    const rested = this.#begunAt + (this.#options.rest ?? 0) - this.#clock.monotonic()
+    this.#timer ??= this.#clock.after(Math.max(this.#options.wait, rested), () => {
       this.#timer = null
-      this.#start()
+      if (this.#running.size === 0) this.#start()
     })
   }
 
   #start(): void {
-    if (this.#running !== null || this.#stopped) return
-    const batch = this.#take()
-    this.#running = this.#work(batch).finally(() => {
-      this.#running = null
+    if (this.#stopped || this.#waiting.length === 0) return
+    this.#timer?.cancel()
+    this.#timer = null
+    this.#begunAt = this.#clock.monotonic()
+    const work = this.#work(this.#take()).finally(() => {
+      this.#running.delete(work)
       this.#offer()
     })
+    this.#running.add(work)
+    // Another may be full already.
+    this.#offer()
   }
 
   /** Whole deliveries up to the batch size; one larger than that goes alone. */

@@ -145,6 +145,10 @@ export interface ConsumeOptions {
   batch: number
   /** Longest wait for a batch to fill, milliseconds. */
   wait: number
+  /** Least milliseconds from the beginning of one batch to that of one that is not full: what each batch costs is shared by more events. */
+  rest?: number
+  /** Batches handled at once; only a full one begins beside another. Default 1. */
+  lanes?: number
 }
 
 export interface Bucket {

@@ -22,7 +22,11 @@ interface Entry {
 interface Consumer {
   options: ConsumeOptions
   handle: (events: unknown[]) => Promise<void>
-  busy: boolean
+  /** Batches being handled. */
+  busy: number
+  begunAt: number
+  /** One was not handled; none is handed over until the wait is over. */
+  failed: boolean
   /** Set while events wait for a fuller batch, or after a failure. */
   wait: { cancel(): void } | null
   stopped: boolean
@@ -59,7 +63,15 @@ export class MemoryQueue {
   }
 
   consume(options: ConsumeOptions, handle: (events: unknown[]) => Promise<void>): Service {
-    const consumer: Consumer = { options, handle, busy: false, wait: null, stopped: false }
+    const consumer: Consumer = {
+      options,
+      handle,
+      busy: 0,
+      begunAt: Number.NEGATIVE_INFINITY,
+      failed: false,
+      wait: null,
+      stopped: false,
+    }
     this.#consumers.add(consumer)
     this.#offer(consumer)
     return {
@@ -90,26 +102,34 @@ export class MemoryQueue {
 
   /** Hands events over when the batch is full, else when the wait for it is over. */
   #offer(consumer: Consumer): void {
-    if (consumer.busy || consumer.stopped || this.#entries.length === 0) return
-    if (this.#entries.length >= consumer.options.batch && consumer.wait !== null) {
-      consumer.wait.cancel()
+    const { batch, wait, rest = 0, lanes = 1 } = consumer.options
+    if (consumer.stopped || this.#entries.length === 0) return
+    if (this.#entries.length >= batch) {
+      if (consumer.busy >= lanes || consumer.failed) return
+      consumer.wait?.cancel()
       consumer.wait = null
+      this.#hand(consumer)
+      // Another may be full already.
+      this.#offer(consumer)
+      return
     }
-    if (consumer.wait !== null) return
-    if (this.#entries.length >= consumer.options.batch || consumer.options.wait <= 0) {
+    if (consumer.busy > 0 || consumer.wait !== null) return
+    const delay = Math.max(wait, consumer.begunAt + rest - this.#clock.monotonic())
+    if (delay <= 0) {
       this.#hand(consumer)
       return
     }
-    consumer.wait = this.#clock.after(consumer.options.wait, () => {
+    consumer.wait = this.#clock.after(delay, () => {
       consumer.wait = null
-      this.#hand(consumer)
+      if (consumer.busy === 0) this.#hand(consumer)
     })
   }
 
   #hand(consumer: Consumer): void {
-    if (consumer.busy || consumer.stopped || this.#entries.length === 0) return
+    if (consumer.stopped || this.#entries.length === 0) return
     const batch = this.#entries.splice(0, consumer.options.batch)
-    consumer.busy = true
+    consumer.busy += 1
+    consumer.begunAt = this.#clock.monotonic()
     this.#handedOut += batch.length
     const settle = (run: () => void) => {
       this.#handedOut -= batch.length
@@ -128,7 +148,7 @@ export class MemoryQueue {
       receipt.left -= 1
       if (receipt.left === 0) receipt.resolve()
     }
-    consumer.busy = false
+    consumer.busy -= 1
     this.#offer(consumer)
   }
 
@@ -139,10 +159,13 @@ export class MemoryQueue {
     }
     this.#log.warn({ err: thrown, events: batch.length }, 'Events were not handled; they will be delivered again.')
     this.#entries.unshift(...batch)
+    consumer.busy -= 1
     if (!consumer.stopped) {
+      consumer.wait?.cancel()
+      consumer.failed = true
       consumer.wait = this.#clock.after(REDELIVERY_PAUSE, () => {
         consumer.wait = null
-        consumer.busy = false
+        consumer.failed = false
         this.#offer(consumer)
       })
     }

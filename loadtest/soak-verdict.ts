@@ -40,7 +40,7 @@ export const MEMORY_BOUND = 1 * MB
 /** Points in the second half under which no line is drawn. */
 const POINTS_MIN = 5
 /** Sockets of pools that open anew when they are needed next, and a log file. */
-const FILES_SLACK = 3
+export const FILES_SLACK = 3
 
 /** Judges a soak: one finding for each thing that had to hold. */
 export function judge(facts: SoakFacts): Finding[] {

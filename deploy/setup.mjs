@@ -30,6 +30,8 @@ const COMMANDS = {
   chaos: { gateway: true, steps: [['deploy/chaos.ts']] },
   build: { gateway: false, tools: true, steps: [['deploy/build.ts']] },
   bench: { gateway: true, steps: [['loadtest/run.ts']] },
+  soak: { gateway: true, steps: [['loadtest/soak.ts']] },
+  capacity: { gateway: false, steps: [['loadtest/capacity.ts']] },
   check: {
     gateway: false,
     tools: true,

@@ -153,7 +153,7 @@ export function make(
       },
       intend: (event, written) => {
         intents.push(event)
-        written()
+        written?.()
       },
     },
     tokens: { count: async (text) => Math.ceil(text.length / 4) },

@@ -13,7 +13,7 @@ export interface CallEnd {
 }
 
 /** What happened to a call, as the event accounting books. Pure. */
-export function usageEvent(call: Call, end: CallEnd, routerId: string, now: number): UsageEvent {
+export function usageEvent(call: Call, end: CallEnd, routerId: string, now: number, attempts = call.attempts): UsageEvent {
   const { identity, message, options } = call
   const event: UsageEvent = {
     v: WIRE_VERSION,
@@ -35,7 +35,7 @@ export function usageEvent(call: Call, end: CallEnd, routerId: string, now: numb
     endedAt: now,
     outcome: end.outcome,
     status: end.status,
-    attempts: call.attempts,
+    attempts,
     routerId,
   }
   if (identity.projectId !== null) event.projectId = identity.projectId
@@ -57,13 +57,10 @@ const BYTES_PER_STREAMED_TOKEN = 200
  * Written to the spool, where the next process of this router finds it.
  */
 export function intent(call: Call, open: Attempt, routerId: string): UsageEvent {
-  return usageEvent(
-    { ...call, attempts: [...call.attempts, unsettled(call, open)] },
-    { outcome: 'unsettled', status: 200, error: null },
-    routerId,
-    open.startedAt,
-  )
+  return usageEvent(call, UNSETTLED, routerId, open.startedAt, [...call.attempts, unsettled(call, open)])
 }
+
+const UNSETTLED: CallEnd = { outcome: 'unsettled', status: 200, error: null }
 
 /** An attempt that runs, as it is booked if nobody hears how it ended: its input, counted roughly. */
 export function unsettled(call: Call, open: Attempt): Attempt {

@@ -53,6 +53,7 @@ import { createStates, type States } from './routing/states.ts'
 import { createWaitingRoom } from './routing/waiting.ts'
 import { compileRuntime, type Route, type RouterRuntime } from './runtime.ts'
 import { openSpool } from './spool.ts'
+import { withWord } from './try-route.ts'
 
 export interface RouterDeps {
   bus: Bus
@@ -266,7 +267,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     observe,
     random: deps.random,
     log,
-    http: deps.http,
+    http: withWord(deps.http, spool),
     clock,
     wheel,
   })

@@ -144,7 +144,7 @@ describe('the spool', () => {
     expect(readdirSync(directory)).toEqual([])
   })
 
-  it('writes all events of one turn together, and says so only when they are in the file', () => {
+  it('writes all events of a turn together when turns bring several, and says so only when they are in the file', () => {
     let turn = () => {}
     const { spool } = make({
       soon: (run) => {
@@ -153,11 +153,34 @@ describe('the spool', () => {
     })
     const sizes: number[] = []
     const size = () => readdirSync(directory).reduce((sum, name) => sum + statSync(join(directory, name)).size, 0)
-    for (const event of ['a', 'b', 'c']) spool.append(event, () => sizes.push(size()))
-    expect(size()).toBe(0)
+    for (const event of ['x', 'y', 'z']) spool.append(event)
     turn()
-    expect(sizes).toEqual([27, 27, 27])
+    for (const event of ['a', 'b', 'c']) spool.append(event, () => sizes.push(size()))
+    expect(size()).toBe(27)
+    turn()
+    expect(sizes).toEqual([54, 54, 54])
     spool.close()
+  })
+
+  it('writes the event of a call that is alone at once, and that of its turn when it is told to', () => {
+    const { spool } = make({ idOf: callOf, soon: () => undefined })
+    const size = () => statSync(join(directory, '0000000001.spool')).size
+    spool.intend('intent:a')
+    expect(kept(directory)).toEqual([])
+    spool.writeNow()
+    expect(size()).toBe(20)
+    let told = false
+    spool.append('event:a', () => {
+      told = true
+    })
+    expect(told).toBe(true)
+    expect(size()).toBe(39)
+    spool.append('event:b', () => {
+      told = false
+    })
+    expect(told).toBe(true)
+    spool.close()
+    expect(told).toBe(false)
   })
 
   it('flush waits for the acknowledgement and says what is left when the time is up', async () => {
@@ -326,13 +349,15 @@ describe('an intent', () => {
     })
     const sizes: number[] = []
     const written = () => sizes.push(statSync(join(directory, '0000000001.spool')).size)
+    for (const event of ['event:x', 'event:y', 'event:z']) spool.append(event)
+    turn()
     spool.intend('intent:a', written)
     spool.append('event:b', written)
     spool.intend('intent:c', written)
-    expect(turns).toBe(1)
+    expect(turns).toBe(2)
     turn()
     // Two headers with a number, one without.
-    expect(sizes).toEqual([12 + 8 + 8 + 7 + 12 + 8, 55, 55])
+    expect(sizes).toEqual([45 + 12 + 8 + 8 + 7 + 12 + 8, 100, 100])
     spool.close()
   })
 

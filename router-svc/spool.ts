@@ -49,7 +49,9 @@ export interface Spool<Event> {
    * Writes, in the same way, what to book for a call if no event of its identity is ever appended. Again for the same call (another attempt)
    * replaces the former. When the disk refuses it the call is not covered, and goes on.
    */
-  intend(intent: Event, written: () => void): void
+  intend(intent: Event, written?: () => void): void
+  /** Writes what this turn has brought so far, now: what follows may rely on it. Nothing to do = no system call. */
+  writeNow(): void
   /** No room, or the disk fails: take no new work. */
   readonly full: boolean
   /** Events not yet acknowledged. */
@@ -123,6 +125,8 @@ interface Pending<Event> {
 
 /** Batches under way at once: enough to cover a database commit of 20 ms at ten thousand events a second. */
 const IN_FLIGHT = 4
+/** Records of a turn up to which each event is written as it comes: one call at a time makes two. */
+const QUIET_TURN = 2
 const RETRY_FIRST = 100
 const RETRY_MAX = 2_000
 /** Part of the oldest delivered segments that may be open intents when these are copied: the copies are a third of what goes, at most. */
@@ -143,6 +147,10 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
   /** Events and intents of this turn. One write for all of them: a system call costs as much as encoding an event. */
   let gathered: Gathered<Event>[] = []
   let gatheredEvents = 0
+  /** The turn under way, and how much it and the one before brought. */
+  let inTurn = false
+  let thisTurn = 0
+  let lastTurn = 0
   let queue: Pending<Event>[] = []
   let queueStart = 0
   /** Every segment there is, oldest first; the current one is the last. */
@@ -220,7 +228,7 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
     gather({ event, announced: false, intent: open.get(options.idOf(event)) ?? null, written })
   }
 
-  function intend(event: Event, written: () => void): void {
+  function intend(event: Event, written?: () => void): void {
     const id = options.idOf(event)
     let intent = open.get(id)
     if (intent === undefined) {
@@ -233,10 +241,24 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
 
   function gather(entry: Gathered<Event>): void {
     gathered.push(entry)
-    if (gathered.length === 1) soon(writeGathered)
+    thisTurn += 1
+    if (!inTurn) {
+      inTurn = true
+      soon(endTurn)
+    }
+    // Nobody to share the write with: waiting for the end of the turn would only make the call longer.
+    if (!entry.announced && lastTurn <= QUIET_TURN && thisTurn <= QUIET_TURN) writeGathered()
+  }
+
+  function endTurn(): void {
+    inTurn = false
+    lastTurn = thisTurn
+    thisTurn = 0
+    writeGathered()
   }
 
   function writeGathered(): void {
+    if (gathered.length === 0) return
     const entries = gathered
     const events = gatheredEvents
     gathered = []
@@ -499,6 +521,7 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
   return {
     append,
     intend,
+    writeNow: writeGathered,
     get full() {
       return failing || bytes >= maxBytes
     },
@@ -520,7 +543,7 @@ export function openSpool<Event>(options: SpoolOptions<Event>): Spool<Event> {
       })
     },
     close() {
-      if (gathered.length > 0) writeGathered()
+      writeGathered()
       closed = true
       syncTimer.cancel()
       forwardTimer?.cancel()

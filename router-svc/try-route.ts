@@ -2,6 +2,7 @@ import type { UsageEvent } from '../proto/usage.ts'
 import type { Codec } from '../shared/bus/codec.ts'
 import { costOf } from '../shared/cost.ts'
 import type { GatewayError } from '../shared/errors.ts'
+import type { HttpClient } from '../shared/http/client.ts'
 import { type Admission, mustEnter } from './admission/admission.ts'
 import { answerHeaders } from './answer-headers.ts'
 import { attempt } from './attempt.ts'
@@ -57,10 +58,17 @@ export function prepare(
   return note(deps, call, route)
 }
 
-/** A router that dies from here on leaves word of what it did to the next process with its spool. */
+/**
+ * A router that dies from here on leaves word of what it did to the next process with its spool. Requests over HTTP go on at once: their client
+ * has the word written before the first byte leaves (`withWord`), in one write for all that leave in a turn.
+ */
 function note(deps: TryDeps, call: Call, route: Route): null | Promise<null> {
   if (costsNothing(call, route)) return null
   const open = openAttempt(route, call.attempts.length, deps.clock.now())
+  if (!isLocal(call, route)) {
+    deps.spool.intend(intent(call, open, deps.routerId))
+    return null
+  }
   let written = false
   let resume = (): void => {
     written = true
@@ -70,6 +78,18 @@ function note(deps: TryDeps, call: Call, route: Route): null | Promise<null> {
   return new Promise((resolve) => {
     resume = () => resolve(null)
   })
+}
+
+/** A client whose requests leave only when what the spool was told is in its file. */
+export function withWord(http: HttpClient, spool: Pick<Spool<UsageEvent>, 'writeNow'>): HttpClient {
+  const leaving = (): void => spool.writeNow()
+  return {
+    send(request, sink) {
+      request.leaving = leaving
+      return http.send(request, sink)
+    },
+    close: () => http.close(),
+  }
 }
 
 function outputOf(deps: TryDeps, call: Call, route: Route, reply: Reply): StreamOutput {

@@ -59,7 +59,7 @@ export function createServing(parts: Parts, snapshot: RuntimeSnapshot, { lasting
         written?.()
       },
       // There is no next process that would find it.
-      intend: (_, written) => written(),
+      intend: (_, written) => written?.(),
     },
     tokens: parts.tokens,
     admission,

@@ -100,7 +100,7 @@ function scene(
       append: (event) => void events.push(event),
       intend: (event, written) => {
         intents.push(event)
-        written()
+        written?.()
       },
     },
     http,

@@ -192,6 +192,19 @@ describe('the HTTP client', () => {
     expect(events).toEqual(['head', 'data'])
   })
 
+  it('says that a request is leaving before its first byte does, on a new connection and on a kept one', async () => {
+    const events: string[] = []
+    const http = client()
+    const url = await httpServer((_, response) => {
+      events.push('arrived')
+      response.end('{}')
+    })
+    for (const turn of ['new', 'kept']) await fetchAll(http, url, { leaving: () => events.push(turn) })
+    expect(events).toEqual(['new', 'arrived', 'kept', 'arrived'])
+    await fetchAll(http, 'http://127.0.0.1:1', { leaving: () => events.push('nowhere') })
+    expect(events).toHaveLength(4)
+  })
+
   it('never sends a request that was aborted while it waited for its connection, and says so', async () => {
     let bytes = 0
     const http = client()

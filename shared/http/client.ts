@@ -13,6 +13,8 @@ export interface OutgoingRequest {
   headersTimeout: number
   /** Silence inside the response body. */
   bodyTimeout: number
+  /** Called just before the first byte is handed to the connection; not at all when the request never leaves. */
+  leaving?: () => void
 }
 
 /** Told in this order: head? data* (end | failed). Nothing after `abort`. */
@@ -78,7 +80,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
 
   return {
     send(request, sink) {
-      const handler = new Handler(sink, request.url, teardown)
+      const handler = new Handler(sink, request.url, teardown, request.leaving)
       if (closed) {
         queueMicrotask(() => handler.onResponseError(null, new Error('client closed')))
         return handler
@@ -160,15 +162,17 @@ class Handler implements Dispatcher.DispatchHandler, OutgoingCall {
   readonly #sink: ResponseSink
   readonly #url: string
   readonly #teardown: Teardown
+  readonly #leaving: (() => void) | undefined
   #controller: Dispatcher.DispatchController | null = null
   #over = false
   #paused = false
   #started = false
 
-  constructor(sink: ResponseSink, url: string, teardown: Teardown) {
+  constructor(sink: ResponseSink, url: string, teardown: Teardown, leaving: (() => void) | undefined) {
     this.#sink = sink
     this.#url = url
     this.#teardown = teardown
+    this.#leaving = leaving
   }
 
   get sent(): boolean {
@@ -178,8 +182,12 @@ class Handler implements Dispatcher.DispatchHandler, OutgoingCall {
   /** Just before undici writes the request. */
   onRequestStart(controller: Dispatcher.DispatchController): void {
     // Aborted while it waited for a connection: at once, so that it never leaves.
-    if (this.#over) controller.abort(new Error('aborted'))
-    else this.#controller = controller
+    if (this.#over) {
+      controller.abort(new Error('aborted'))
+      return
+    }
+    this.#leaving?.()
+    this.#controller = controller
   }
 
   onResponseStart(

@@ -77,6 +77,11 @@ const ACCEPT_HOLD = 20
 /** Milliseconds for one JetStream publish, and how often it is tried. */
 const APPEND_TIMEOUT = 5_000
 const APPEND_TRIES = 2
+/**
+ * Least milliseconds from one publish of a process's events to the next. Each is five messages of the server (publish, its acknowledgement,
+ * delivery, its acknowledgement, the next pull), and what waits here stands in the spool of whoever appended it.
+ */
+const APPEND_REST = 40
 /** Largest message of events: many consumers' worth of them are held in memory. */
 const APPEND_MAX = 256 * 1024
 /** Milliseconds without acknowledgement after which events are delivered again. */
@@ -155,6 +160,9 @@ class NatsBus implements Bus, Link {
   readonly #consumers = new Set<Service>()
   readonly #mirrors = new Set<Mirror>()
   readonly #buckets = new Set<string>()
+  /** Appended events that are published together, by shard. */
+  readonly #gathered = new Map<string, Gathered>()
+  #appendedAt = Number.NEGATIVE_INFINITY
   readonly #beatSubject: string
   #beatFields: Record<string, number | string | boolean> = {}
   #outbox: { subject: string; bytes: Uint8Array; reply: string | undefined }[] = []
@@ -250,12 +258,37 @@ class NatsBus implements Bus, Link {
     return this.#streams.fleet.list()
   }
 
-  async append(shard: string, events: readonly unknown[]): Promise<void> {
-    if (events.length === 0) return
+  append(shard: string, events: readonly unknown[]): Promise<void> {
+    if (events.length === 0) return Promise.resolve()
+    let gathered = this.#gathered.get(shard)
+    if (gathered === undefined) {
+      const rested = this.#appendedAt + APPEND_REST - this.clock.monotonic()
+      if (rested <= 0 || this.#closed) return this.#appendNow(shard, events)
+      gathered = gather()
+      this.#gathered.set(shard, gathered)
+      this.clock.after(rested, () => this.#appendGathered(shard))
+    }
+    for (const event of events) gathered.events.push(event)
+    return gathered.stored
+  }
+
+  #appendGathered(shard: string): void {
+    const gathered = this.#gathered.get(shard)
+    if (gathered === undefined) return
+    this.#gathered.delete(shard)
+    gathered.settle(this.#appendNow(shard, gathered.events))
+  }
+
+  #appendNow(shard: string, events: readonly unknown[]): Promise<void> {
+    this.#appendedAt = this.clock.monotonic()
+    return this.#store(shard, events)
+  }
+
+  async #store(shard: string, events: readonly unknown[]): Promise<void> {
     const bytes = encodeEvents(events)
     if (bytes.length > APPEND_MAX && events.length > 1) {
       const half = events.length >> 1
-      await Promise.all([this.append(shard, events.slice(0, half)), this.append(shard, events.slice(half))])
+      await Promise.all([this.#store(shard, events.slice(0, half)), this.#store(shard, events.slice(half))])
       return
     }
     // One id for all tries: what was stored and not acknowledged in time is not stored again.
@@ -324,6 +357,7 @@ class NatsBus implements Bus, Link {
 
   async close(): Promise<void> {
     if (this.#closed) return
+    for (const shard of [...this.#gathered.keys()]) this.#appendGathered(shard)
     const services = [...this.#memberships, ...this.#consumers]
     const stopped = Promise.all(services.map((service) => service.stop().catch(() => undefined)))
     await Promise.race([stopped, new Promise<void>((resolve) => this.clock.after(CLOSE_LIMIT, resolve))])
@@ -558,6 +592,18 @@ class NatsBus implements Bus, Link {
   #refreshMirrors(): void {
     if (this.#connected) for (const mirror of this.#mirrors) mirror.refresh()
   }
+}
+
+/** Events to publish together; `stored` settles as what `settle` is given. */
+interface Gathered {
+  events: unknown[]
+  stored: Promise<void>
+  settle(stored: Promise<void>): void
+}
+
+function gather(): Gathered {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  return { events: [], stored: promise, settle: resolve }
 }
 
 /** What a reply holds. Throws the error the other side met. */

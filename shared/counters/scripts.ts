@@ -11,6 +11,9 @@ import { RATE_WINDOW, SPENT_IDLE } from './counters.ts'
  *   `^<lease>`  what became of it: kind (1 held, 2 settled), hold or cost, time of the admission
  *   `!epoch`    when admissions open; missing = the data was lost and has not been rebuilt
  *
+ * What they write goes to replicas and not to the append-only file: a server that was restarted is rebuilt from the ledger whatever its file
+ * says, and writing it cost the server a quarter of a call. The beginning of a rebuild is in the file, so that no epoch of an older one is.
+ *
  * Beside it two sorted sets: leases, by expiry while held and by SETTLED + time once settled; scopes, by when to look whether anybody still
  * uses them. All scripts take these three keys. ARGV[1] is the time for tests, else empty: the server's clock, milliseconds.
  *
@@ -19,6 +22,7 @@ import { RATE_WINDOW, SPENT_IDLE } from './counters.ts'
  * the window that runs now if that had opened by its admission.
  */
 const PRELUDE = `
+if redis.set_repl then redis.set_repl(redis.REPL_REPLICA) end
 local STATE, LEASES, IDLE = KEYS[1], KEYS[2], KEYS[3]
 local STATE_FORM, LIMITS_FORM, HEAD_FORM = '<dddddddd', '<dddddd', '<Bdd'
 local HELD, SETTLED = 1, 1e15

@@ -195,6 +195,8 @@ export interface WireError {
   providerCode?: string
   /** What else the provider said of it that clients read; goes there too (`innererror` of Azure's content filter). */
   providerFields?: Record<string, unknown>
+  /** The process that turned a stream away, so that it is not offered to the same one again. */
+  refusedBy?: string
 }
 
 function row(status: number, type: string, text: string, retryable: boolean, name: string): ErrorRow {

@@ -8,10 +8,14 @@ export type Role = 'edge' | 'router' | 'accounting'
 export interface Subjects {
   /** Calls to the router queue group of one lane (`default` or a named pool). */
   call(lane: string): string
+  /** Streams to one member of the queue group of a subject, past the group. */
+  member(subject: string, id: string): string
   /** Frames to the opener of one stream: from a router to a call of an edge. Any role that opens streams listens here. */
   edge(edgeId: string, streamId: string): string
   /** Frames to the server of one stream: from an edge to a call on a router. Any role that serves streams listens here. */
   router(routerId: string, streamId: string): string
+  /** Frames to whoever serves one stream, known or not: every process that serves streams listens here. */
+  anyRouter(streamId: string): string
   /** Key hash → Identity, request and reply. */
   readonly identity: string
   /** Limits of customers and tags, request and reply. */
@@ -55,8 +59,11 @@ export function subjects(prefix = 'tp'): Subjects {
   const upper = prefix.toUpperCase()
   return {
     call: (lane) => `${prefix}.call.${token(lane)}`,
+    member: (subject, id) => `${subject}.${id}`,
     edge: (edgeId, streamId) => `${prefix}.edge.${edgeId}.${streamId}`,
     router: (routerId, streamId) => `${prefix}.router.${routerId}.${streamId}`,
+    // No process has this id: theirs begin with their role.
+    anyRouter: (streamId) => `${prefix}.router.any.${streamId}`,
     identity: `${prefix}.identity`,
     limits: `${prefix}.limits`,
     cache: `${prefix}.cache`,

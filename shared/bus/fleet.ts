@@ -9,6 +9,18 @@ export const SWEEP_INTERVAL = BEAT_INTERVAL / 2
 /** Sweeps without a beat after which a process counts as lost. */
 const LOST_AFTER = Math.ceil(BEAT_LIMIT / SWEEP_INTERVAL)
 
+/** Sweeps without a beat after which a process gets no stream that can go to another: beats come every second sweep. */
+const LATE_AFTER = 4
+
+/**
+ * Sweeps for which a process that fell silent without a word may still be in its queue groups: a frozen one is, until the NATS server misses the
+ * answer to its second ping (2 min apart by default) or cannot write to it any more.
+ */
+const DOUBTED_FOR = (6 * 60_000) / SWEEP_INTERVAL
+
+/** Field of a beat: the subjects whose streams can be sent to this process alone, each between blanks. */
+export const SERVES = 'serves'
+
 interface Peer {
   role: Role | null
   fields: Record<string, number | string | boolean>
@@ -27,6 +39,13 @@ export interface Fleet {
   forgive(): void
   sweep(): void
   list(): FleetMember[]
+  /**
+   * A member of the queue group of `subject` that beats on time, drains not and is not `except`; each in turn. Null when none is known, as while
+   * all are of an older version.
+   */
+  pick(subject: string, except: string | null): string | null
+  /** Somebody who serves streams is silent without having said goodbye: the queue group may go on handing it some. */
+  readonly doubtful: boolean
 }
 
 /**
@@ -35,8 +54,13 @@ export interface Fleet {
  */
 export function createFleet(clock: Clock, onLost: (id: string) => void): Fleet {
   const peers = new Map<string, Peer>()
+  /** Who served and was lost, and the sweeps since. */
+  const missing = new Map<string, number>()
+  let doubtful = false
+  let turn = 0
   return {
     heard(role, id, fields) {
+      missing.delete(id)
       peers.set(id, { role, fields, heardAt: clock.monotonic(), silent: 0 })
     },
     touch(id) {
@@ -45,18 +69,41 @@ export function createFleet(clock: Clock, onLost: (id: string) => void): Fleet {
       else peer.silent = 0
     },
     left(id) {
+      missing.delete(id)
       if (peers.delete(id)) onLost(id)
     },
     forgive() {
       for (const peer of peers.values()) peer.silent = 0
     },
     sweep() {
+      for (const [id, sweeps] of missing) {
+        if (sweeps < DOUBTED_FOR) missing.set(id, sweeps + 1)
+        else missing.delete(id)
+      }
+      let late = 0
       for (const [id, peer] of peers) {
         peer.silent += 1
+        const serves = peer.fields[SERVES] !== undefined
+        if (serves && peer.silent >= LATE_AFTER) late += 1
         if (peer.silent < LOST_AFTER) continue
         peers.delete(id)
+        if (serves) missing.set(id, 0)
         onLost(id)
       }
+      doubtful = late + missing.size > 0
+    },
+    get doubtful() {
+      return doubtful
+    },
+    pick(subject, except) {
+      const able: string[] = []
+      for (const [id, { fields, silent }] of peers) {
+        const serves = fields[SERVES]
+        if (typeof serves !== 'string' || !serves.includes(` ${subject} `)) continue
+        if (id !== except && silent < LATE_AFTER && fields['draining'] !== true && fields['ready'] !== false) able.push(id)
+      }
+      turn += 1
+      return able[turn % able.length] ?? null
     },
     list() {
       const now = clock.monotonic()

@@ -109,7 +109,7 @@ export class Incoming implements IncomingStream {
       this.fail(error)
       return
     }
-    this.#send(FRAME.error, error)
+    this.#send(FRAME.error, { ...error, refusedBy: this.#link.id })
     this.#finish()
   }
 

@@ -371,6 +371,9 @@ class Member implements Bus, Link {
     })
   }
 
+  /** What nobody accepts here is with a process that is frozen, which is told when it wakes and accepts. */
+  cancelAnywhere(): void {}
+
   toServer(servedBy: string, streamId: string, kind: FrameKind, seq: number, payload: unknown): void {
     const to = this.#receiver(servedBy, kind, seq, streamId)
     if (to === undefined) return

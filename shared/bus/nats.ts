@@ -21,7 +21,7 @@ import {
   RequestError,
 } from '@nats-io/transport-node'
 import type { WireError } from '../../proto/errors.ts'
-import { BEAT_INTERVAL, BODY_INLINE_MAX, type FrameKind, MESSAGE_MAX, type OpenMessage } from '../../proto/frames.ts'
+import { BEAT_INTERVAL, BODY_INLINE_MAX, FRAME, type FrameKind, MESSAGE_MAX, type OpenMessage } from '../../proto/frames.ts'
 import { type ChangeKind, type Role, type Subjects, subjects } from '../../proto/subjects.ts'
 import { readable, WIRE_VERSION } from '../../proto/version.ts'
 import { type Clock, DeadlineWheel, type Timer } from '../clock.ts'
@@ -42,7 +42,7 @@ import type {
   StreamHandler,
 } from './bus.ts'
 import { type Codec, createCodec, isOpenMessage } from './codec.ts'
-import { SWEEP_INTERVAL } from './fleet.ts'
+import { SERVES, SWEEP_INTERVAL } from './fleet.ts'
 import { Mirror, type Stored } from './mirror.ts'
 import { type Address, type Link, Streams } from './stream.ts'
 
@@ -157,6 +157,8 @@ class NatsBus implements Bus, Link {
   readonly #timers: Timer[]
   /** Queue-group memberships, left when draining. */
   readonly #memberships = new Set<Service>()
+  /** What is served, by the membership that this process alone has. */
+  readonly #served = new Map<Service, string>()
   readonly #consumers = new Set<Service>()
   readonly #mirrors = new Set<Mirror>()
   readonly #buckets = new Set<string>()
@@ -209,11 +211,16 @@ class NatsBus implements Bus, Link {
   }
 
   serve(subject: string, queue: string, handler: StreamHandler): Service {
-    return this.#join(subject, queue, (message) => {
+    const onMessage = (message: Msg): void => {
       const offer = this.#codec.decode(message.data)
       if (isOpenMessage(offer)) this.#streams.offered(offer, handler)
       else this.log.warn({ subject }, 'A message that opens no stream was dropped.')
-    })
+    }
+    const group = this.#join(subject, queue, onMessage)
+    const alone = this.#join(this.subjects.member(subject, this.id), queue, onMessage)
+    this.#served.set(alone, subject)
+    this.#sendBeat(this.#beatFields)
+    return { stop: () => Promise.all([group.stop(), alone.stop()]).then(() => undefined) }
   }
 
   async request(subject: string, payload: unknown, { timeout }: { timeout: number }): Promise<unknown> {
@@ -372,8 +379,8 @@ class NatsBus implements Bus, Link {
     await this.#connection.close()
   }
 
-  offer(subject: string, message: OpenMessage): boolean {
-    this.#publish(subject, this.#codec.encode(message), message.replyTo)
+  offer(subject: string, message: OpenMessage, to: string | null): boolean {
+    this.#publish(to === null ? subject : this.subjects.member(subject, to), this.#codec.encode(message), message.replyTo)
     return true
   }
 
@@ -383,6 +390,10 @@ class NatsBus implements Bus, Link {
 
   toServer(servedBy: string, streamId: string, kind: FrameKind, seq: number, payload: unknown): void {
     this.#sendFrame(this.subjects.router(servedBy, streamId), streamId, kind, seq, payload)
+  }
+
+  cancelAnywhere(streamId: string, reason: string): void {
+    this.#sendFrame(this.subjects.anyRouter(streamId), streamId, FRAME.cancel, 0, reason)
   }
 
   #sendFrame(subject: string, streamId: string, kind: FrameKind, seq: number, payload: unknown): void {
@@ -423,11 +434,12 @@ class NatsBus implements Bus, Link {
       const { kind, seq, payload } = this.#codec.decodeFrame(message.data)
       this.#streams.forOpener(streamId, kind, seq, payload)
     })
-    const server = this.subjects.router(this.id, '')
-    this.#subscribe(`${server}*`, (message) => {
-      const { kind, seq, payload } = this.#codec.decodeFrame(message.data)
-      this.#streams.forServer(message.subject.slice(server.length), kind, seq, payload)
-    })
+    for (const server of [this.subjects.router(this.id, ''), this.subjects.anyRouter('')]) {
+      this.#subscribe(`${server}*`, (message) => {
+        const { kind, seq, payload } = this.#codec.decodeFrame(message.data)
+        this.#streams.forServer(message.subject.slice(server.length), kind, seq, payload)
+      })
+    }
     const beats = this.subjects.beat('*' as Role, '*')
     this.#subscribe(beats, (message) => this.#onBeat(message))
   }
@@ -442,7 +454,10 @@ class NatsBus implements Bus, Link {
 
   /** Null says that this process leaves. */
   #sendBeat(fields: Record<string, number | string | boolean> | null): void {
-    if (this.#connected) this.#publish(this.#beatSubject, this.#codec.encode(fields))
+    if (!this.#connected) return
+    const all =
+      fields === null || this.#served.size === 0 ? fields : { ...fields, [SERVES]: ` ${[...this.#served.values()].join(' ')} ` }
+    this.#publish(this.#beatSubject, this.#codec.encode(all))
   }
 
   #subscribe(subject: string, onMessage: (message: Msg) => void, queue?: string): Service {
@@ -474,6 +489,7 @@ class NatsBus implements Bus, Link {
     const subscription = this.#subscribe(subject, onMessage, queue)
     const membership: Service = {
       stop: async () => {
+        this.#served.delete(membership)
         if (this.#memberships.delete(membership)) await subscription.stop()
       },
     }

@@ -8,6 +8,7 @@ import {
   type EndPayload,
   FRAME,
   type FrameKind,
+  type OpenMessage,
   TAKE_MARK,
 } from '../../proto/frames.ts'
 import { readable, WIRE_VERSION } from '../../proto/version.ts'
@@ -41,8 +42,8 @@ const NOBODY_LIMIT = 1_000
 const SILENT_LIMIT = (2.5 * BEAT_IDLE) / SWEEP_INTERVAL
 
 /**
- * A frozen process stays in its queue group, which may hand it the second take too; with half of two servers frozen a third one
- * leaves every eighth stream without, instead of every fourth.
+ * A frozen process stays in its queue group, which hands it streams that nobody accepts then. A further take goes past the group, to a member
+ * whose beats come; a third is for when none is known, and the group hands it the second take too.
  */
 const TAKES_MAX = 3
 /** Work may have been done for a take that was accepted or refused, so there is no third of those. */
@@ -70,6 +71,9 @@ export class Outgoing implements OutgoingStream {
   /** Takes that were accepted or refused. */
   #answered = 0
   #servedBy: string | null = null
+  /** The one member this take was offered to; null = the queue group. */
+  #offeredTo: string | null = null
+  #refusedBy: string | null = null
   #expected = 0
   #sent = 0
   #sentAtBeat = 0
@@ -102,7 +106,7 @@ export class Outgoing implements OutgoingStream {
   open(): void {
     this.#streams.register(this.id, this)
     this.#arm(Math.min(this.#acceptLimit, this.#deadlineAt - this.#link.clock.monotonic()))
-    this.#publish()
+    this.#publish(this.#streams.fleet.doubtful)
   }
 
   consumed(bytes: number): void {
@@ -133,6 +137,11 @@ export class Outgoing implements OutgoingStream {
   /** The subject has no server just now. */
   nobody(): void {
     if (this.#state !== 'opening') return
+    if (this.#offeredTo !== null) {
+      // It has left since its last beat.
+      this.#publish(false)
+      return
+    }
     const now = this.#link.clock.monotonic()
     this.#nobodySince ??= now
     if (now - this.#nobodySince >= NOBODY_LIMIT) {
@@ -243,9 +252,12 @@ export class Outgoing implements OutgoingStream {
     this.#sink.end(end)
   }
 
-  #onError(error: WireError): void {
+  #onError({ refusedBy, ...error }: WireError): void {
     const refused = this.#state === 'opening'
-    if (refused) this.#answered += 1
+    if (refused) {
+      this.#answered += 1
+      this.#refusedBy = refusedBy ?? null
+    }
     const mayMove = refused ? REFUSALS : GIVEN_UP
     if (mayMove.has(error.code) && this.#again(null)) return
     this.#finish()
@@ -261,13 +273,15 @@ export class Outgoing implements OutgoingStream {
     this.#sentAtBeat = this.#sent
   }
 
-  #publish(): void {
+  /** `past`: past the queue group, to a member whose beats come, if there is one. */
+  #publish(past: boolean): void {
     const options = this.#options
     if (options === null) return
     this.#state = 'opening'
+    this.#offeredTo = past ? this.#streams.fleet.pick(this.#subject, this.#refusedBy) : null
     const { first, more } = inlinePart(options.body, this.#link.inlineMax)
     try {
-      const served = this.#link.offer(this.#subject, {
+      const message: OpenMessage = {
         v: WIRE_VERSION,
         id: this.#wireId,
         replyTo: this.#link.subjects.edge(this.#link.id, this.#wireId),
@@ -277,7 +291,8 @@ export class Outgoing implements OutgoingStream {
         head: this.#take === 1 ? options.head : nextTake(options.head, this.#take),
         body: first,
         more,
-      })
+      }
+      const served = this.#link.offer(this.#subject, message, this.#offeredTo)
       if (!served) this.nobody()
     } catch (thrown) {
       const error = toWire(toGatewayError(thrown))
@@ -301,7 +316,7 @@ export class Outgoing implements OutgoingStream {
     this.#expected = this.#sent = this.#sentAtBeat = this.#silent = 0
     this.#nobodySince = null
     this.#arm(Math.min(this.#acceptLimit, this.#deadlineAt - this.#link.clock.monotonic()))
-    this.#publish()
+    this.#publish(true)
     return true
   }
 
@@ -313,7 +328,7 @@ export class Outgoing implements OutgoingStream {
     }
     if (this.#state === 'waiting') {
       this.#arm(Math.min(this.#acceptLimit, this.#deadlineAt - now))
-      this.#publish()
+      this.#publish(false)
       return
     }
     if (this.#state !== 'opening') {
@@ -334,8 +349,10 @@ export class Outgoing implements OutgoingStream {
     this.#sent += 1
   }
 
+  /** Who has an offer that nobody has answered is not known; it may lie in a server that is frozen, and be taken when it wakes. */
   #sendCancel(reason: string): void {
-    this.#send(FRAME.cancel, reason)
+    if (this.#servedBy === null && this.#state === 'opening') this.#link.cancelAnywhere(this.#wireId, reason)
+    else this.#send(FRAME.cancel, reason)
   }
 
   #failWith(code: ErrorCode): void {

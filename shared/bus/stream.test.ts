@@ -5,7 +5,7 @@ import { subjects } from '../../proto/subjects.ts'
 import { DeadlineWheel, testClock } from '../clock.ts'
 import { silentLog } from '../log.ts'
 import type { BodySource, IncomingStream, ReplySink, StreamHandler } from './bus.ts'
-import { SWEEP_INTERVAL } from './fleet.ts'
+import { SERVES, SWEEP_INTERVAL } from './fleet.ts'
 import { type Link, Streams } from './stream.ts'
 import { WindowPool } from './window.ts'
 
@@ -22,6 +22,8 @@ function pair(handler: StreamHandler, poolSize?: number) {
   const clock = testClock()
   const wire: Frame[] = []
   const offers: OpenMessage[] = []
+  /** To whom each offer went, beside the queue group. */
+  const addressed: (string | null)[] = []
   const state = { writable: true }
   const link = (id: string): Link => ({
     id,
@@ -35,12 +37,15 @@ function pair(handler: StreamHandler, poolSize?: number) {
     get writable() {
       return state.writable
     },
-    offer(_subject, message) {
+    offer(_subject, message, to) {
+      addressed.push(to)
       offers.push(message)
       return true
     },
     toOpener: (address, kind, seq, payload) => void wire.push({ to: 'opener', id: address.id, kind, seq, payload }),
     toServer: (_servedBy, streamId, kind, seq, payload) => void wire.push({ to: 'server', id: streamId, kind, seq, payload }),
+    cancelAnywhere: (streamId, reason) =>
+      void wire.push({ to: 'server', id: streamId, kind: FRAME.cancel, seq: 0, payload: reason }),
   })
   const opener = new Streams(link('edge-1'), new WindowPool(poolSize))
   const server = new Streams(link('router-1'))
@@ -65,7 +70,7 @@ function pair(handler: StreamHandler, poolSize?: number) {
       settle()
     }
   }
-  return { clock, wire, offers, opener, server, deliver, settle, pass, state }
+  return { clock, wire, offers, addressed, opener, server, deliver, settle, pass, state }
 }
 
 function recorder() {
@@ -297,6 +302,83 @@ describe('stream', () => {
     }
     expect(offers).toEqual([])
     expect(other.heard).toEqual(['no_router'])
+  })
+
+  describe('whose queue group has a frozen member', () => {
+    const serves = { [SERVES]: ' x ' }
+    /** A second passes, in which `beating` beat and the others do not. */
+    const second = ({ clock, opener }: ReturnType<typeof pair>, beating: string[]) => {
+      for (const id of beating) opener.fleet.heard('router', id, serves)
+      for (let sweep = 0; sweep < 1_000 / SWEEP_INTERVAL; sweep += 1) {
+        clock.advance(SWEEP_INTERVAL)
+        opener.sweep()
+      }
+    }
+
+    it('is offered again to a member whose beats come, past the group', () => {
+      const world = pair(() => undefined)
+      second(world, ['frozen', 'well'])
+      for (const id of ['a', 'b', 'c', 'd']) world.opener.open('x', { ...OPTIONS, id }, recorder().sink)
+      expect(world.addressed.splice(0)).toEqual([null, null, null, null])
+      for (let time = 0; time < 3; time += 1) second(world, ['well'])
+      expect(world.addressed).toEqual(['well', 'well', 'well', 'well'])
+    })
+
+    it('goes past the group at once while a member is silent, until it is heard again or has said goodbye', () => {
+      const world = pair(() => undefined)
+      const open = (id: string): string | null | undefined => {
+        world.opener.open('x', { ...OPTIONS, id }, recorder().sink).cancel('seen')
+        return world.addressed.pop()
+      }
+      second(world, ['frozen', 'well'])
+      expect(open('a')).toBeNull()
+      for (let time = 0; time < 20; time += 1) second(world, ['well'])
+      expect(open('b')).toBe('well')
+      second(world, ['frozen', 'well'])
+      expect(open('c')).toBeNull()
+      for (let time = 0; time < 20; time += 1) second(world, ['well'])
+      expect(open('d')).toBe('well')
+      world.opener.fleet.left('frozen')
+      second(world, ['well'])
+      expect(open('e')).toBeNull()
+    })
+
+    it('goes to the group after all when the member it was sent to has left', () => {
+      const world = pair(() => undefined)
+      const { sink, heard } = recorder()
+      second(world, ['frozen', 'well'])
+      for (let time = 0; time < 3; time += 1) second(world, ['well'])
+      world.opener.open('x', { ...OPTIONS, id: 'a' }, sink)
+      world.opener.nobody('a')
+      expect(world.addressed).toEqual(['well', null])
+      expect(heard).toEqual([])
+    })
+
+    it('is not offered again to a member that refused it, is draining or not ready', () => {
+      const refusing = pair((stream) => stream.refuse({ code: 'overloaded', message: 'behind' }))
+      for (const id of ['router-1', 'other']) refusing.opener.fleet.heard('router', id, serves)
+      refusing.opener.fleet.heard('router', 'leaving', { ...serves, draining: true })
+      refusing.opener.fleet.heard('router', 'full', { ...serves, ready: false })
+      for (const id of ['a', 'b', 'c', 'd']) refusing.opener.open('x', { ...OPTIONS, id }, recorder().sink)
+      refusing.addressed.splice(0)
+      refusing.settle()
+      expect(refusing.addressed).toEqual(['other', 'other', 'other', 'other'])
+    })
+
+    it('is cancelled wherever it lies when nobody has accepted it in time', () => {
+      const cancelled: string[] = []
+      const served: string[] = []
+      const world = pair((stream) => {
+        served.push(stream.id)
+        stream.onCancel = (reason) => cancelled.push(`${stream.id}: ${reason}`)
+      })
+      world.opener.open('x', { ...OPTIONS, id: 'a' }, recorder().sink)
+      world.clock.advance(ACCEPT_LIMIT + WHEEL_TICKS)
+      // All of it was held up on the way.
+      world.settle()
+      expect(served).toEqual(['a', 'a~2'])
+      expect(cancelled).toEqual(['a: no accept'])
+    })
   })
 
   it('is not offered a third time once two takers have answered, frozen ones aside', () => {

@@ -36,11 +36,16 @@ export interface Link {
   readonly lossy: boolean
   /** False while the publishing side is far behind. */
   readonly writable: boolean
-  /** Offers a stream to a queue group. False = nobody serves; a link that learns it later calls `streams.nobody`. Throws when too large. */
-  offer(subject: string, message: OpenMessage): boolean
+  /**
+   * Offers a stream to a queue group, or to its member `to` alone. False = nobody serves; a link that learns it later calls `streams.nobody`.
+   * Throws when too large.
+   */
+  offer(subject: string, message: OpenMessage, to: string | null): boolean
   /** Throws GatewayError when the payload is too large. */
   toOpener(address: Address, kind: FrameKind, seq: number, payload: unknown): void
   toServer(servedBy: string, streamId: string, kind: FrameKind, seq: number, payload: unknown): void
+  /** Cancels a stream at whoever has it, or will have it: offers and this arrive in the order they were sent. */
+  cancelAnywhere(streamId: string, reason: string): void
 }
 
 /** All streams of one process, both ends, by id; gives each frame to its stream. */
@@ -76,7 +81,8 @@ export class Streams {
   offered(message: OpenMessage, handler: StreamHandler): void {
     if (!readable(message.v) || this.#incoming.has(message.id)) {
       // Another member may be new enough to read it, so it is turned away rather than failed.
-      this.#link.toOpener(message, FRAME.error, 0, toWire(new GatewayError('draining')))
+      const refusal = { ...toWire(new GatewayError('draining')), refusedBy: this.#link.id }
+      this.#link.toOpener(message, FRAME.error, 0, refusal)
       return
     }
     const stream = new Incoming(this, this.#link, message)

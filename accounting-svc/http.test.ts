@@ -74,6 +74,13 @@ function tunnel(
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 describe('the tunnel', () => {
+  it('refuses methods and addresses that are none, and takes no host for a path', async () => {
+    for (const method of ['TRACE', 'CONNECT', '/', 'a b'])
+      expect(await tunnel(method, '/key/list')).toMatchObject({ error: { code: 'bad_request' } })
+    expect(await tunnel('GET', 'http://[')).toMatchObject({ error: { code: 'bad_request' } })
+    expect(await tunnel('GET', '//[/key/list')).toMatchObject({ error: null, head: { status: 404 } })
+  })
+
   it('answers like the own listener', async () => {
     for (const path of ['/key/list', '/nothing', '/openapi.json', '/routes', '/', '/key/list?size=0']) {
       const direct = await gateway.call('GET', path)

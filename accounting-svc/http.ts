@@ -4,7 +4,7 @@ import type { AdminMessage } from '../proto/admin.ts'
 import { QUEUE } from '../proto/subjects.ts'
 import { WIRE_VERSION } from '../proto/version.ts'
 import type { Bus, IncomingStream, Service } from '../shared/bus/bus.ts'
-import { toGatewayError, toWire } from '../shared/errors.ts'
+import { GatewayError, toGatewayError, toWire } from '../shared/errors.ts'
 import type { Log } from '../shared/log.ts'
 import type { RequestRouter } from './routes/route.ts'
 
@@ -104,12 +104,18 @@ async function send(stream: IncomingStream, bytes: Uint8Array): Promise<void> {
   })
 }
 
-function requestOf(head: AdminMessage, body: Uint8Array, signal: AbortSignal): Request {
-  const hasBody = head.method !== 'GET' && head.method !== 'HEAD' && body.length > 0
-  return new Request(new URL(head.url, 'http://accounting'), {
-    method: head.method,
-    headers: head.headers,
-    signal,
-    ...(hasBody ? { body: body as Uint8Array<ArrayBuffer> } : {}),
-  })
+/** Throws GatewayError `bad_request`: whoever speaks HTTP by hand may send methods, addresses and headers that a Request does not take. */
+function requestOf({ method, url, headers }: AdminMessage, body: Uint8Array, signal: AbortSignal): Request {
+  const hasBody = method !== 'GET' && method !== 'HEAD' && body.length > 0
+  try {
+    // Not against a base: of `//host/path` that would make another host.
+    return new Request(new URL(url.startsWith('/') ? `http://accounting${url}` : url), {
+      method,
+      headers,
+      signal,
+      ...(hasBody ? { body: body as Uint8Array<ArrayBuffer> } : {}),
+    })
+  } catch {
+    throw new GatewayError('bad_request', 'The method, the address or a header of the request is none that can be served.')
+  }
 }

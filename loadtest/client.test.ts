@@ -103,6 +103,33 @@ describe('the load client', () => {
     expect(read.latency.p50).toBeGreaterThan(50_000)
   })
 
+  it('leaves what is under way when its time is up, counts what had come until then, and begins by and by', async () => {
+    const call = chat('chunks=400,interval=5,text=stamp', true)
+    const options = { origin: upstream.url, call, connections: 64, duration: 300, warmup: 300, stream: {} }
+    const result = await closedLoop({ ...options, ramp: 200, cut: true })
+    expect(result).toMatchObject({ calls: 0, errors: {}, unfinished: 64 })
+    // 64 streams, a chunk every 5 ms, for 300 ms: 3,840 at most.
+    expect(result.chunks).toBeGreaterThan(64)
+    expect(result.chunks).toBeLessThan(4_200)
+    expect(result.seconds).toBeLessThan(2)
+    await upstream.when((stats) => stats.aborted === 64)
+  })
+
+  it('asks for the bytes of each call where they differ', async () => {
+    let made = 0
+    const call = () => chat(`id=${made++ % 2 === 0 ? 'even' : 'odd'}`)
+    const { calls } = await closedLoop({ origin: upstream.url, call, connections: 1, calls: 6, duration: 5_000 })
+    expect([upstream.served('even').length, upstream.served('odd').length]).toEqual([calls / 2, calls / 2])
+  })
+
+  it('reads the stamps in the chunks of either dialect', async () => {
+    const body = '{"model":"script:chunks=5,interval=2,text=stamp","stream":true,"max_tokens":9,"messages":[]}'
+    const call = callBytes({ origin: upstream.url, path: '/v1/messages', body })
+    const result = await closedLoop({ origin: upstream.url, call, connections: 1, calls: 2, duration: 5_000, stream: {} })
+    expect([result.chunks, result.delay?.count]).toEqual([10, 10])
+    expect(result.delay?.p99).toBeLessThan(1_000_000)
+  })
+
   it('alternates two ways and gives the difference of each pair', async () => {
     const side = (script: string) => ({ origin: upstream.url, call: chat(script), duration: 5_000 })
     const result = await paired(side(''), side('latency=20'), 10)

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { resolve } from 'node:path'
+import { processTree, readProcess } from './cpu.ts'
 
 /** Starting and ending what is measured. */
 
@@ -45,16 +46,21 @@ export function launch(command: string, args: string[], options: { cwd: string; 
   }
 }
 
-/** SIGTERM, and SIGKILL when that is not heard. */
+/** SIGTERM, and SIGKILL when that is not heard; then also to what it leaves behind: a supervisor that is killed cannot end its workers. */
 export async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exited = new Promise<void>((done) => {
     child.once('exit', () => done())
   })
+  const [, ...descendants] = child.pid === undefined ? [] : processTree(child.pid)
   child.kill('SIGTERM')
   const timer = setTimeout(() => child.kill('SIGKILL'), STOP_LIMIT)
   await exited
   clearTimeout(timer)
+  for (const { pid, command } of descendants) {
+    // Unless the number is another's by now.
+    if (readProcess(pid)?.command === command) process.kill(pid, 'SIGKILL')
+  }
 }
 
 /** The environment without anything that would point a gateway at servers, keys or providers of this machine. */

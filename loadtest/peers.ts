@@ -118,7 +118,19 @@ const litellm: Peer = {
     writeFileSync(config, litellmConfig(providerUrl, setup, masterKey))
     const port = await freePort()
     const workers = cpus().length
-    const args = ['--config', config, '--host', '127.0.0.1', '--port', String(port), '--num_workers', String(workers)]
+    // uvicorn kills a worker that has not answered for 5 seconds, which on a busy machine is every one that is still importing.
+    const patience = ['--timeout_worker_healthcheck', '120']
+    const args = [
+      '--config',
+      config,
+      '--host',
+      '127.0.0.1',
+      '--port',
+      String(port),
+      '--num_workers',
+      String(workers),
+      ...patience,
+    ]
     const env = { ...cleanEnvironment(), ...LITELLM_PRODUCTION }
     const launched = launch(program, args, { cwd: directory, env, log: join(directory, 'log') })
     const origin = `http://127.0.0.1:${port}`

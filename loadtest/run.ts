@@ -18,6 +18,7 @@ import type { UpstreamStats } from './upstream.ts'
  * takes about seven minutes; `--quick` two: the few that matter most; `--all` twenty: every scenario.
  * `--only embedded,cluster` and `--scenario unary-32,held` choose; `--no-save` only looks; `--resume` goes on with a run that was cut off,
  * on the same commit; `--profile` leaves CPU profiles of the gateway's processes (its figures are then not worth keeping and are not saved);
+ * `--brief` runs every load for a moment, to see that it runs;
  * `--readme` measures nothing and puts the last saved result into README.md; `--list` names scenarios.
  */
 
@@ -29,6 +30,7 @@ const { values } = parseArgs({
     scenario: { type: 'string' },
     'no-save': { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
+    brief: { type: 'boolean', default: false },
     resume: { type: 'boolean', default: false },
     readme: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
@@ -38,6 +40,8 @@ const { values } = parseArgs({
 const TIME_LIMIT = (values.scenario !== undefined ? 60 : values.all ? 19 : values.quick ? 1.8 : 9) * 60_000
 /** How long the ledger may take to book the last calls, in milliseconds. */
 const SETTLE_LIMIT = 10_000
+/** Whether the figures are worth keeping. */
+const isKept = !values['no-save'] && !values.profile && !values.brief
 const CALIBRATION = SCENARIOS.find(({ name }) => name === 'unary-32') as Scenario
 
 if (values.list) {
@@ -86,7 +90,7 @@ async function bench(): Promise<void> {
   await provider.stop()
   if (values.only === undefined)
     for (const [name, why] of Object.entries(NOT_TO_BE_HAD)) result.topologies[name] = `missing: ${why}`
-  if (!values['no-save'] && !values.profile) save(result)
+  if (isKept) save(result)
   console.log(`${describeRun(result)}\n\n${table(result)}`)
   if (values.profile) console.log(`\nCPU profiles: ${PROFILES}`)
 
@@ -114,7 +118,7 @@ async function bench(): Promise<void> {
       else result.absent.push({ topology: name, setup, why })
       if (!(error instanceof Missing)) console.error(`${name}: ${why}`)
     }
-    if (!values['no-save']) keepPartial(result)
+    if (isKept) keepPartial(result)
   }
 
   async function measure(running: Running, round: Scenario[]): Promise<void> {
@@ -174,7 +178,20 @@ function chosenScenarios(): Scenario[] {
       refuse(`no scenario is called ${name}; there are ${SCENARIOS.map((one) => one.name).join(', ')}`)
   }
   const part = values.all ? 'all' : values.quick ? 'quick' : 'usual'
-  return SCENARIOS.filter((scenario) => wanted?.includes(scenario.name) ?? scenario[part])
+  const chosen = SCENARIOS.filter((scenario) => wanted?.includes(scenario.name) ?? scenario[part])
+  return values.brief ? chosen.map(briefly) : chosen
+}
+
+function briefly(scenario: Scenario): Scenario {
+  const { duration, warmup, calls, pairs, kind } = scenario
+  const least = (value: number): number => Math.ceil(value / 10)
+  return {
+    ...scenario,
+    duration: kind === 'held' ? duration : least(duration),
+    warmup: least(warmup),
+    calls: least(calls),
+    pairs: least(pairs),
+  }
 }
 
 function absent(why: string): never {

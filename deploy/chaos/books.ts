@@ -14,6 +14,11 @@ export interface Booked {
   most: number
 }
 
+export interface Served {
+  begun: number
+  completed: number
+}
+
 /** What everybody who keeps numbers says of one key. Nano-dollars. */
 export interface KeyBooks {
   kind: string
@@ -27,8 +32,8 @@ export interface KeyBooks {
 }
 
 export interface Books {
-  /** Requests the provider began to serve, by marker. */
-  served: ReadonlyMap<string, number>
+  /** Requests the provider began to serve, by marker, and those of them that it answered to the end. */
+  served: ReadonlyMap<string, Served>
   booked: readonly Booked[]
   keys: readonly KeyBooks[]
 }
@@ -36,9 +41,12 @@ export interface Books {
 /** What is wrong with the books; all 0 and empty when well. */
 export interface Audit {
   served: number
+  /** Of these, beyond the first of each call. */
+  again: number
   entries: number
-  /** Requests the provider served and nobody booked. */
+  /** Requests the provider served and nobody booked; of these, what it answered to the end. */
   lost: string[]
+  lostWhole: string[]
   /** Attempts that are booked more than once. */
   twice: string[]
   /** Entries beyond what the provider served: notes of routers that died before they asked it. */
@@ -50,20 +58,28 @@ export interface Audit {
 export function audit({ served, booked, keys }: Books): Audit {
   const entries = new Map(booked.map((one) => [one.marker, one.entries]))
   const lost: string[] = []
+  const lostWhole: string[] = []
   let presumed = 0
   for (const marker of new Set([...served.keys(), ...entries.keys()])) {
-    const difference = (entries.get(marker) ?? 0) - (served.get(marker) ?? 0)
-    if (difference > 0) presumed += difference
-    for (let missing = difference; missing < 0; missing += 1) lost.push(marker)
+    const { begun, completed } = served.get(marker) ?? { begun: 0, completed: 0 }
+    const found = entries.get(marker) ?? 0
+    presumed += Math.max(0, found - begun)
+    for (let missing = begun - found; missing > 0; missing -= 1) lost.push(marker)
+    for (let missing = completed - found; missing > 0; missing -= 1) lostWhole.push(marker)
   }
+  const begun = [...served.values()].map((one) => one.begun)
   return {
-    served: [...served.values()].reduce((sum, count) => sum + count, 0),
-    entries: booked.reduce((sum, one) => sum + one.entries, 0),
-    lost,
+    served: sum(begun),
+    again: sum(begun.map((count) => Math.max(0, count - 1))),
+    entries: sum(booked.map((one) => one.entries)),
+    ...{ lost, lostWhole, presumed },
     twice: booked.filter(({ most }) => most > 1).map(({ marker }) => marker),
-    presumed,
     differences: keys.flatMap(differencesOf),
   }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0)
 }
 
 function differencesOf({ kind, ledger, spend, counted, held, parallel, budget }: KeyBooks): string[] {
@@ -79,15 +95,15 @@ function differencesOf({ kind, ledger, spend, counted, held, parallel, budget }:
 }
 
 /** Whether nothing more can be expected to come. */
-export function isClosed({ lost, differences }: Audit): boolean {
-  return lost.length === 0 && differences.length === 0
+export function isClosed({ lost, lostWhole, differences }: Audit, unheard: boolean): boolean {
+  return (unheard ? lostWhole : lost).length === 0 && differences.length === 0
 }
 
 /** Reads all of it. Rejects while the database or the counters are away. */
 export async function readBooks(
   { db, counters }: { db: Database; counters: Counters },
   keys: readonly ClientKey[],
-  served: ReadonlyMap<string, number>,
+  served: ReadonlyMap<string, Served>,
 ): Promise<Books> {
   const hashes = keys.map(({ hash }) => hash)
   const names = hashes.map((hash) => scopes.key(hash))

@@ -82,5 +82,5 @@ function contentOf(body: string): string | null {
 
 function errorOf(body: string): { code: string; type: string } | null {
   const error = parsed(body)?.error
-  return error === undefined ? null : { code: String(error.code ?? error.type), type: String(error.type) }
+  return error === undefined ? null : { code: String(error.type ?? error.code), type: String(error.type) }
 }

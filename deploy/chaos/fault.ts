@@ -17,6 +17,8 @@ export interface Fault {
   random?: boolean
   /** Its own load; default the steady one. */
   load?: 'steady' | 'long-streams'
+  /** Clients go through the proxies before the edges. */
+  proxied?: boolean
 }
 
 /** How long things last, milliseconds. */
@@ -30,9 +32,9 @@ export interface Span {
   streamLasts: number
 }
 
-/** How a call may end, beside whole or refused for its budget. `endings.ts` makes these from what a client saw. */
+/** How a call may end, beside whole or refused for its budget. Made from what a client saw, in `endings.ts`. */
 export interface Allows {
-  /** Endings that are no failure here, such as `503 counters_away`; a `*` at the end stands for anything. */
+  /** Endings that are no failure here, such as `503 service_unavailable`; a `*` at the end stands for anything. */
   endings: readonly string[]
   /** Milliseconds without any call that succeeds. */
   gap: number
@@ -40,8 +42,8 @@ export interface Allows {
   recovers: number
   /** Entries that were booked for requests that never reached the provider: a router died between its note and its request. */
   presumed?: boolean
-  /** Entries that may be missing: only where the fault takes away the only copy. */
-  lost?: boolean
+  /** Requests whose answer the provider could not give to the end need not be booked: no answer was heard of. */
+  unheard?: boolean
 }
 
 export const PROCESSES: readonly Role[] = ['edge', 'router', 'accounting']

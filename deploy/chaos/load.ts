@@ -51,8 +51,8 @@ const PROBE_LIMIT = 1_000
 const SIZE = 24
 
 export interface Load {
-  /** From here on calls are on these keys and counted under this label. */
-  aim(label: string, keys: readonly ClientKey[], rates?: Rates): void
+  /** From here on calls are on these keys and counted under this label; through the proxies of the edges, or past them. */
+  aim(label: string, keys: readonly ClientKey[], options?: { rates?: Rates; proxied?: boolean }): void
   /** Begins no calls until aimed again. */
   rest(): void
   /** Calls that were begun under a label; those still running are not in it. */
@@ -116,7 +116,8 @@ export function createLoad(world: World, next: () => number): Load {
   }
 
   return {
-    aim(label, keys, rates = STEADY) {
+    aim(label, keys, { rates = STEADY, proxied = false } = {}) {
+      balancer.go(proxied)
       due = { whole: 0, streams: 0 }
       aimed = { label, keys, rates }
     },
@@ -151,12 +152,8 @@ interface Asked {
 
 /** Sends each call to an edge that is ready, in turn; when none says so, to any. A refused connection was not a call yet, so the next edge gets it. */
 function createBalancer(world: World) {
-  const targets = world.edges.map(({ port }) => ({
-    origin: `http://127.0.0.1:${port}`,
-    ready: true,
-    probing: false,
-    free: [] as Connection[],
-  }))
+  const targets = world.edges.map(() => ({ origin: '', ready: true, probing: false, free: [] as Connection[] }))
+  go(false)
   let turn = 0
 
   const probe = setInterval(() => {
@@ -170,6 +167,14 @@ function createBalancer(world: World) {
     }
   }, PROBE_EVERY)
 
+  /** A proxy takes connections while nothing is behind it, and nobody is refused by one: only who must be cut or slowed goes through it. */
+  function go(proxied: boolean): void {
+    for (const [index, target] of targets.entries()) {
+      target.origin = proxied ? `http://127.0.0.1:${world.edges[index]?.port}` : (world.cluster.urls[index] as string)
+      for (const connection of target.free.splice(0)) connection.abort()
+    }
+  }
+
   function note(target: (typeof targets)[number], ready: boolean): void {
     target.probing = false
     target.ready = ready
@@ -182,14 +187,15 @@ function createBalancer(world: World) {
     const order = targets.map((_, offset) => (turn + offset) % targets.length)
     const edge = order.find((index) => targets[index]?.ready) ?? (order[0] as number)
     const target = targets[edge] as (typeof targets)[number]
-    const connection = target.free.pop() ?? new Connection(target.origin)
+    const { origin } = target
+    const connection = target.free.pop() ?? new Connection(origin)
     const got: Got = { stream: asked.stream, status: 0, body: '', broken: null }
     const timer = setTimeout(() => {
       connection.abort()
       done(edge, null)
     }, asked.limit)
     const headers = { authorization: `Bearer ${asked.key}` }
-    const bytes = callBytes({ origin: target.origin, path: '/v1/chat/completions', headers, body: asked.body })
+    const bytes = callBytes({ origin, path: '/v1/chat/completions', headers, body: asked.body })
     const decoder = new TextDecoder()
     connection.call(bytes, {
       onHead: (head) => {
@@ -200,7 +206,7 @@ function createBalancer(world: World) {
       },
       onEnd: () => {
         clearTimeout(timer)
-        if (target.ready) target.free.push(connection)
+        if (target.ready && target.origin === origin) target.free.push(connection)
         else connection.abort()
         done(edge, got)
       },
@@ -222,6 +228,7 @@ function createBalancer(world: World) {
 
   return {
     call,
+    go,
     stop() {
       clearInterval(probe)
       for (const { free } of targets) for (const connection of free) connection.abort()

@@ -1,4 +1,4 @@
-import { type Audit, audit, isClosed, readBooks } from './books.ts'
+import { type Audit, audit, isClosed, readBooks, type Served } from './books.ts'
 import { SPENT, WHOLE } from './endings.ts'
 import { type Fault, pause, type Span } from './fault.ts'
 import { type ClientKey, createLoad, type KeyKind, type Load, STEADY } from './load.ts'
@@ -39,7 +39,10 @@ export function createRunner(world: World, { next, told = () => undefined }: Run
       const label = labelOf(fault.name, closing.length)
       const keys = await makeKeys(world)
       const begun = performance.now()
-      load.aim(label, keys, fault.load === 'long-streams' ? longStreams(span) : STEADY)
+      load.aim(label, keys, {
+        rates: fault.load === 'long-streams' ? longStreams(span) : STEADY,
+        proxied: fault.proxied === true,
+      })
       await pause(BEFORE)
       await fault.run(world, span)
       const over = performance.now()
@@ -49,9 +52,10 @@ export function createRunner(world: World, { next, told = () => undefined }: Run
       await load.ended(label)
       const { name, title, allows } = fault
       const seen = { name, title, allows, calls: load.seen(label), begun, over, ended }
-      const closed = closeBooks(world, keys, () => servedBy(world, load, label)).then((last) => {
-        return { observed: { ...seen, audit: last, booked: performance.now() - ended }, keys }
-      })
+      const closed = closeBooks(world, keys, seen).then((last) => ({
+        observed: { ...seen, audit: last, booked: performance.now() - ended },
+        keys,
+      }))
       closing.push(closed)
       telling = telling.then(async () => told(judge((await closed).observed)))
     },
@@ -105,29 +109,24 @@ async function quiet(load: Load, label: string): Promise<void> {
   }
 }
 
-function servedBy(world: World, load: Load, label: string): Map<string, number> {
-  return count(world, load.seen(label))
+/** What the provider's own record says of these calls. */
+function servedOf(world: World, { calls }: Pick<Observed, 'calls'>): Map<string, Served> {
+  return new Map(
+    calls.map(({ marker }) => {
+      const attempts = world.provider.served(marker)
+      return [marker, { begun: attempts.length, completed: attempts.filter(({ outcome }) => outcome === 'completed').length }]
+    }),
+  )
 }
 
-function servedOf(world: World, { calls }: Observed): Map<string, number> {
-  return count(world, calls)
-}
-
-function count(world: World, calls: readonly { marker: string }[]): Map<string, number> {
-  return new Map(calls.map(({ marker }) => [marker, world.provider.served(marker).length]))
-}
-
-/** Looks at the books until they are closed, and once more a moment later: a second copy comes last. */
-async function closeBooks(world: World, keys: readonly ClientKey[], served: () => Map<string, number>): Promise<Audit> {
+/** Looks at the books until they are closed, or for BOOKS_LIMIT. */
+async function closeBooks(world: World, keys: readonly ClientKey[], seen: Pick<Observed, 'calls' | 'allows'>): Promise<Audit> {
   const deadline = performance.now() + BOOKS_LIMIT
   for (;;) {
-    const last = await look(world, keys, served())
-    if (last !== null && (isClosed(last) || performance.now() > deadline)) return last
-    if (last === null && performance.now() > deadline) throw new Error('the books could not be read')
+    const last = await readBooks(world, keys, servedOf(world, seen)).then(audit, () => null)
+    const late = performance.now() > deadline
+    if (last !== null && (late || isClosed(last, seen.allows.unheard === true))) return last
+    if (late) throw new Error('the books could not be read')
     await pause(500)
   }
-}
-
-async function look(world: World, keys: readonly ClientKey[], served: Map<string, number>): Promise<Audit | null> {
-  return readBooks(world, keys, served).then(audit, () => null)
 }

@@ -26,7 +26,10 @@ export interface Verdict {
   presumed: number
   /** Milliseconds from the end of the load until the books were closed. */
   booked: number
-  note?: string
+  /** Requests of calls that reached the provider more than once, beyond the first. */
+  again: number
+  /** What the first failing call of each ending was told. */
+  samples: string[]
 }
 
 export interface Observed {
@@ -58,8 +61,8 @@ export function judge({ name, title, allows, calls, begun, over, ended, audit, b
       `a call failed that began ${seconds(recovery)} after the fault was over, allowed are ${seconds(allows.recovers)}`,
     )
   }
-  if (audit.lost.length > 0 && allows.lost !== true)
-    failures.push(`${audit.lost.length} served and not booked (${some(audit.lost)})`)
+  const lost = allows.unheard === true ? audit.lostWhole : audit.lost
+  if (lost.length > 0) failures.push(`${lost.length} served and not booked (${some(lost)})`)
   if (audit.twice.length > 0) failures.push(`${audit.twice.length} booked twice (${some(audit.twice)})`)
   if (audit.presumed > 0 && allows.presumed !== true) failures.push(`${audit.presumed} booked and never served`)
   failures.push(...audit.differences)
@@ -73,6 +76,11 @@ export function judge({ name, title, allows, calls, begun, over, ended, audit, b
     lost: audit.lost.length,
     twice: audit.twice.length,
     presumed: audit.presumed,
+    again: audit.again,
+    samples: Object.keys(endings).map((ending) => {
+      const first = calls.find((call) => call.ending === ending)
+      return `${ending}, ${seconds((first?.startedAt ?? 0) - over)} from the end, lasted ${seconds(first === undefined ? 0 : lasted(first))}, edge ${first?.edge}, ${first?.kind} key: ${first?.said}`
+    }),
     booked: Math.round(booked),
   }
 }
@@ -122,8 +130,9 @@ export function line(verdict: Verdict): string {
     `gap ${seconds(gap)}`,
     `slowest ${seconds(slowest)}`,
     `recovered in ${seconds(recovery)}`,
-    `${served} served, ${entries} booked${presumed > 0 ? ` (${presumed} presumed)` : ''} within ${seconds(booked)}`,
+    `${served} served, ${verdict.again} of them again, ${entries} booked${presumed > 0 ? ` (${presumed} presumed)` : ''} within ${seconds(booked)}`,
   ]
   const head = `${passed ? 'ok  ' : 'FAIL'} ${name.padEnd(22)} ${parts.join('; ')}`
-  return [head, ...verdict.failures.map((failure) => `       ${failure}`)].join('\n')
+  const why = passed ? [] : [...verdict.failures, ...verdict.samples]
+  return [head, ...why.map((one) => `       ${one}`)].join('\n')
 }

@@ -15,7 +15,7 @@ import { type Cluster, startCluster } from '../cluster.ts'
 import type { Server } from '../server-process.ts'
 import { startNats, startPostgres, startRedis } from '../servers.ts'
 import { pause } from './fault.ts'
-import { type TcpProxy, startProxy } from './proxy.ts'
+import { startProxy, type TcpProxy } from './proxy.ts'
 
 /** A cluster of real processes, its servers and a scripted provider, with a proxy of ours on every connection between them. */
 export interface World {

@@ -1,0 +1,42 @@
+import { type Fault, pause } from './fault.ts'
+import { BUSLESS, UNCOUNTED } from './server-faults.ts'
+
+/** Servers that come back without what they kept, or do not come back for long. */
+export const storeFaults: readonly Fault[] = [
+  {
+    name: 'postgres-refuses',
+    title: 'PostgreSQL refuses connections',
+    allows: { endings: [], gap: 2_000, recovers: 0 },
+    async run({ proxies }, { outage }) {
+      await proxies.postgres.refuse(true)
+      await pause(outage)
+      await proxies.postgres.refuse(false)
+    },
+  },
+  {
+    name: 'nats-loses-store',
+    title: 'NATS killed and started again without its store',
+    allows: { endings: BUSLESS, gap: 12_000, recovers: 8_000 },
+    async run({ servers }) {
+      await servers.nats.kill()
+      await servers.nats.start({ empty: true })
+    },
+  },
+  {
+    name: 'redis-flushed',
+    title: 'FLUSHALL in Redis',
+    allows: { endings: [UNCOUNTED], gap: 2_000, recovers: 8_000 },
+    async run({ redis }) {
+      await redis.call('FLUSHALL')
+    },
+  },
+  {
+    name: 'redis-emptied',
+    title: 'Redis killed and started again empty',
+    allows: { endings: [UNCOUNTED], gap: 2_000, recovers: 8_000 },
+    async run({ servers }) {
+      await servers.redis.kill()
+      await servers.redis.start({ empty: true })
+    },
+  },
+]

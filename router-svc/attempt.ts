@@ -293,6 +293,8 @@ class Try implements ResponseSink {
       record: closeAttempt(this.#record, this.#deps, 'success', null, stream.usage()),
       last: stream.last(),
     })
+    // What follows its last word is nobody's, but a connection that nobody reads is never free again.
+    if (this.#paused) this.#http?.resume()
   }
 
   #succeedUnary(reader: UnaryReader): void {

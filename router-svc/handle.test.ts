@@ -255,6 +255,17 @@ describe('a streamed call', () => {
     expect(client.text).toContain('"error"')
   })
 
+  it('reads the rest of an answer that is complete while the client is behind, so that its connection is free again', async () => {
+    const { sent, call } = make()
+    const client = call({ ...chat, stream: true })
+    sent[0]?.sink.head(200, STREAM)
+    client.keepsUp = false
+    sent[0]?.sink.data(Buffer.concat([delta('all'), delta('', 'stop'), sse('[DONE]')].map((part) => Buffer.from(part))))
+    await client.done
+    expect(client.text).toContain('[DONE]')
+    expect(sent[0]?.paused).toBe(false)
+  })
+
   it('ends with an error event and without terminator when the provider falls silent, and is billed for what came', async () => {
     const { clock, sent, events, call } = make([deployment('one')], { numRetries: 0 })
     const client = call({ ...chat, stream: true })

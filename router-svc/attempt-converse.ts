@@ -148,13 +148,13 @@ async function one(
   upstream: UpstreamRequest,
   running: Set<OutgoingCall>,
 ): Promise<UpstreamAnswer> {
-  const { method, url, headers, body } = await proved(route, upstream, deps.clock.now())
+  const { method, url, headers, body, publicOnly } = await proved(route, upstream, deps.clock.now())
   let outgoing: OutgoingCall | null = null
   const opened = (made: OutgoingCall): void => {
     outgoing = made
     running.add(made)
   }
-  const request = { method, url, headers, ...(body === '' ? {} : { body }) }
+  const request = { method, url, headers, ...(body === '' ? {} : { body }), ...(publicOnly === true ? { publicOnly } : {}) }
   try {
     // Silence and slowness are the attempt's to judge.
     return await exchange(deps.http, request, { limit: 0, maxBytes: ANSWER_LIMIT, opened })
@@ -171,7 +171,7 @@ export async function proved(route: Route, upstream: UpstreamRequest, now: numbe
         'provider_malformed',
         'The provider’s answer names an address that is not fetched: it is not public, or not https.',
       )
-    return upstream
+    return { ...upstream, publicOnly: true }
   }
   const request = { ...upstream, headers: { ...upstream.headers, ...route.headers } }
   if (route.credential === null) return request

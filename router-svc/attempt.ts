@@ -175,6 +175,7 @@ class Try implements ResponseSink {
         body: upstream.body,
         headersTimeout: 0,
         bodyTimeout: 0,
+        ...(upstream.publicOnly === true ? { publicOnly: true as const } : {}),
       },
       this,
     )

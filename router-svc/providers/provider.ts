@@ -147,6 +147,8 @@ export interface UpstreamRequest {
   url: string
   headers: Record<string, string>
   body: string | Uint8Array
+  /** The address came in an answer: no credential goes there, and nothing that is not of the internet is asked. */
+  publicOnly?: true
 }
 
 /** Where a session goes on that a client opens; its messages pass unchanged. */

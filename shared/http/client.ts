@@ -1,6 +1,8 @@
+import { isIP } from 'node:net'
 import { type Dispatcher, Pool } from 'undici'
 import type { ErrorCode } from '../../proto/errors.ts'
 import { GatewayError } from '../errors.ts'
+import { isPublicAddress, publicLookup } from './public-address.ts'
 
 /** One outgoing HTTP request. Times are milliseconds; 0 = no limit. */
 export interface OutgoingRequest {
@@ -13,6 +15,8 @@ export interface OutgoingRequest {
   headersTimeout: number
   /** Silence inside the response body. */
   bodyTimeout: number
+  /** Only to an address of the internet, as its name resolves when the connection is made: for addresses that others chose. */
+  publicOnly?: true
   /** Called just before the first byte is handed to the connection; not at all when the request never leaves. */
   leaving?: () => void
 }
@@ -63,17 +67,19 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
   const teardown = new Teardown()
   let closed = false
 
-  const poolOf = (origin: string): Pool => {
-    let pool = pools.get(origin)
+  const poolOf = (origin: string, publicOnly: boolean): Pool => {
+    // Connections that were made unchecked are not shared.
+    const name = publicOnly ? `public ${origin}` : origin
+    let pool = pools.get(name)
     if (pool === undefined) {
       pool = new Pool(origin, {
         connections: options.connections ?? null,
         allowH2: false,
         pipelining: 1,
         keepAliveTimeout: options.keepAlive ?? 30_000,
-        connect: { timeout: options.connectTimeout ?? 10_000 },
+        connect: { timeout: options.connectTimeout ?? 10_000, ...(publicOnly ? { lookup: publicLookup() } : {}) },
       })
-      pools.set(origin, pool)
+      pools.set(name, pool)
     }
     return pool
   }
@@ -94,8 +100,12 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
         )
         return handler
       }
+      if (request.publicOnly === true && isInside(origin)) {
+        queueMicrotask(() => handler.refuse(new GatewayError('bad_request', `${origin} is not public.`)))
+        return handler
+      }
       try {
-        poolOf(origin).dispatch(
+        poolOf(origin, request.publicOnly === true).dispatch(
           {
             method: request.method,
             path,
@@ -118,6 +128,13 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
       pools.clear()
     },
   }
+}
+
+/** Whether an origin names an address that is not public; names are checked when they are resolved. */
+function isInside(origin: string): boolean {
+  if (!URL.canParse(origin)) return false
+  const host = new URL(origin).hostname.replace(/^\[|\]$/g, '')
+  return isIP(host) !== 0 && !isPublicAddress(host)
 }
 
 /** Names of models and ids become segments of paths; encoding leaves dots as they are, and servers would take them for another path. */

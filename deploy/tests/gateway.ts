@@ -8,6 +8,7 @@ import { createTestDatabase, type TestDatabase } from '../../shared/db/test-data
 import { silentLog } from '../../shared/log.ts'
 import { type Cluster, startCluster } from '../cluster.ts'
 import { type Embedded, startEmbedded } from '../embedded.ts'
+import { keepLogs, registerSecret, secretsIn } from '../tools/secret-scan.ts'
 
 /** The two ways to run, for tests that hold one text against both. */
 export const MODES = ['embedded', 'cluster'] as const
@@ -45,7 +46,8 @@ function environment(): Record<string, string | undefined> {
   return {
     PATH: process.env['PATH'],
     HOME: process.env['HOME'],
-    LITELLM_LOG: 'ERROR',
+    // All there is to say, for the run is searched for secrets.
+    LITELLM_LOG: 'DEBUG',
     NATS_SERVER_BIN: process.env['NATS_SERVER_BIN'],
   }
 }
@@ -96,6 +98,7 @@ export async function openGateway(
   const running = (embedded ?? cluster) as Embedded | Cluster
   const url = embedded?.url ?? (cluster?.urls[0] as string)
   const { masterKey } = running
+  registerSecret(masterKey, new URL(running.databaseUrl).password, ...Object.values(env), ...secretsIn(config))
 
   const admin = async (method: string, path: string, body?: unknown): Promise<unknown> => {
     const response = await fetch(`${url}${path}`, {
@@ -114,7 +117,11 @@ export async function openGateway(
     databaseUrl: running.databaseUrl,
     cluster,
     admin,
-    generateKey: async (fields) => ((await admin('POST', '/key/generate', fields)) as { key: string }).key,
+    async generateKey(fields) {
+      const { key } = (await admin('POST', '/key/generate', fields)) as { key: string }
+      registerSecret(key)
+      return key
+    },
     hash: async (key) => createHash('sha256').update(key).digest('hex'),
     async ledger(callId, limit = 10_000) {
       const until = Date.now() + limit
@@ -126,6 +133,7 @@ export async function openGateway(
     },
     async stop() {
       await running.stop()
+      keepLogs(directory)
       await database?.drop()
       rmSync(directory, { recursive: true, force: true })
     },

@@ -1,6 +1,15 @@
 import { defineConfig } from 'vitest/config'
 
+const HEARD = new URL('heard-log.ts', import.meta.url).pathname
+
 export default defineConfig({
+  plugins: [
+    {
+      name: 'heard-log',
+      transform: (code: string, id: string) =>
+        id.endsWith('/shared/log.ts') ? `import { hear } from '${HEARD}'\n${code}\nhear(silentLog, createLog)\n` : null,
+    },
+  ],
   root: new URL('../..', import.meta.url).pathname,
   test: {
     include: ['{proto,shared,edge,router-svc,accounting-svc,loadtest,deploy}/**/*.test.ts'],

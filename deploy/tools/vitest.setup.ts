@@ -1,10 +1,14 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { isAlive } from '../../shared/process-status.ts'
 import { stopProcess, workingDirectory } from '../server-process.ts'
 import { startNats, startPostgres, startRedis } from '../servers.ts'
+import { keepLogs, openOutput, scanOutput } from './secret-scan.ts'
 
+/** Of secrets found. */
+const SHOWN = 40
 const PREFIX = 'turnpike-test-servers-'
 const PACKAGES = join(import.meta.dirname, '../../.turnpike/packages')
 
@@ -17,6 +21,11 @@ export default async function startServers(): Promise<() => Promise<void>> {
   const directory = join(tmpdir(), `${PREFIX}${process.pid}`)
   mkdirSync(directory, { recursive: true })
   chmodSync(directory, 0o711)
+  const output = join(directory, 'output')
+  openOutput(output)
+  process.env['TURNPIKE_TEST_OUTPUT'] = output
+  process.env['NODE_OPTIONS'] =
+    `${process.env['NODE_OPTIONS'] ?? ''} --import=${pathToFileURL(join(import.meta.dirname, 'collect-output.mjs'))}`.trim()
   const [nats, redis, postgres] = await Promise.all([
     startNats({ directory: join(directory, 'nats'), open: true }),
     startRedis({ directory: join(directory, 'redis'), packages: PACKAGES, keep: false, note: console.log }),
@@ -31,6 +40,15 @@ export default async function startServers(): Promise<() => Promise<void>> {
   process.env['TURNPIKE_TEST_POSTGRES_URL'] = postgres.url
   return async () => {
     await Promise.all([nats.stop(), redis.stop(), postgres.stop()])
+    for (const name of ['nats', 'redis', 'postgres']) keepLogs(join(directory, name))
+    const begun = performance.now()
+    const { found, files, bytes, secrets } = scanOutput(output)
+    const took = ((performance.now() - begun) / 1000).toFixed(1)
+    console.log(
+      `secrets: ${found.length} found in ${(bytes / 1e6).toFixed(1)} MB that ${files} logs hold, ${secrets} known ones looked for, ${took} s`,
+    )
+    for (const line of found.slice(0, SHOWN)) console.error(`A secret was written: ${line}`)
+    if (found.length > 0) process.exitCode = 1
     rmSync(directory, { recursive: true, force: true })
   }
 }

@@ -104,4 +104,11 @@ describe('a body', () => {
     expect(response.status).toBe(400)
     expect(await response.text()).toContain('inside one another')
   })
+
+  it('and a path that hold what no database keeps are a client’s mistake, told by their place', async () => {
+    expect(await ask('PUT', '/budget', { id: 'a', metadata: { note: 'a\0b' } })).toMatchObject({ status: 400 })
+    const { body } = await ask('PUT', '/budget', { id: 'a', list: ['\ud800'] })
+    expect(JSON.stringify(body)).toContain('body.list.0 holds a character that cannot be kept')
+    expect(await ask('GET', '/team/a%00b')).toMatchObject({ status: 400 })
+  })
 })

@@ -89,6 +89,8 @@ export function createRequestRouter(deps: RouterDeps): RequestRouter {
     const place = entry.method === 'GET' ? 'query' : 'body'
     const sent = place === 'query' ? queryOf(request) : await bodyOf(request, deps.bodyLimit)
     const query = entry.method === 'DELETE' ? queryOf(request) : {}
+    refuseUnstorable(sent, place)
+    refuseUnstorable({ ...query, ...named }, '')
     const parsed = entry.input.safeParse(isObject(sent) ? { ...query, ...sent, ...named } : sent)
     if (!parsed.success) return unprocessable(place, named, parsed.error)
     const result = await entry.handle({ input: parsed.data, identity, header, signal: request.signal })
@@ -180,6 +182,20 @@ async function bodyOf(request: Request, limit: number): Promise<unknown> {
   if (isNestedDeeper(value))
     throw new GatewayError('bad_request', `The request body has more than ${NESTING_MAX} lists and objects inside one another.`)
   return value
+}
+
+/** PostgreSQL's texts and JSON hold neither. Throws GatewayError `bad_request` naming where one stands. */
+function refuseUnstorable(value: unknown, path: string): void {
+  if (typeof value === 'string') {
+    if (!value.includes('\0') && value.isWellFormed()) return
+    throw new GatewayError('bad_request', `${path || 'The request'} holds a character that cannot be kept: NUL, or half of a surrogate pair.`)
+  }
+  if (typeof value !== 'object' || value === null) return
+  for (const [name, member] of Object.entries(value)) {
+    const inner = path === '' ? name : `${path}.${name}`
+    refuseUnstorable(name, path)
+    refuseUnstorable(member, inner)
+  }
 }
 
 /** Where the parser stopped. Its own message quotes the body, which may hold a secret. */

@@ -35,11 +35,18 @@ export function callBytes(target: CallTarget): Buffer {
   return Buffer.concat([Buffer.from(lines.join('\r\n')), body])
 }
 
+/**
+ * Milliseconds after which an unused connection is not used again: a server that closes it for idleness at that moment (uWebSockets.js after 8 to 12
+ * seconds) would reset the call.
+ */
+const IDLE_MAX = 6_000
+
 export class Connection {
   readonly #host: string
   readonly #port: number
   #socket: Socket | null = null
   #call: CallHandler | null = null
+  #usedAt = 0
 
   /** `origin`: `http://host:port`. Connects at the first call and again after the peer has closed. */
   constructor(origin: string) {
@@ -51,6 +58,7 @@ export class Connection {
   /** Sends a call made by `callBytes`. Throws when one is under way: calls are never pipelined. */
   call(bytes: Buffer, handler: CallHandler): void {
     if (this.#call !== null) throw new Error('a call is under way on this connection')
+    if (this.#socket !== null && performance.now() - this.#usedAt > IDLE_MAX) this.#drop(this.#socket)
     this.#call = handler
     const socket = this.#socket ?? this.#open()
     socket.write(bytes)
@@ -84,6 +92,7 @@ export class Connection {
       onEnd: () => {
         const call = this.#call
         this.#call = null
+        this.#usedAt = performance.now()
         if (!keepAlive) this.#drop(socket)
         call?.onEnd()
       },

@@ -120,14 +120,15 @@ export function changeThings(target: Target, reloadEvery: number): { done: Chang
     if (status !== wanted) throw new Error(`a key ${when} was answered ${status} instead of ${wanted}`)
   }
   const lives = (async () => {
-    for (; !stopped; await pause(1_000)) {
+    for (let turn = 0; !stopped; await pause(1_000)) {
+      turn += 1
       await guarded(async () => {
         const made = await manage(target.gateway, '/key/generate', {
-          ...{ key_alias: `soak-life-${done.keys}`, team_id: target.teams.exact, max_budget: 1, rpm_limit: 100 },
+          ...{ key_alias: `soak-life-${turn}`, team_id: target.teams.exact, max_budget: 1, rpm_limit: 100 },
         })
         const key = String(made['key'])
         await expect(key, 200, 'just made')
-        await manage(target.gateway, '/key/update', { key, max_budget: 2, metadata: { turn: done.keys } })
+        await manage(target.gateway, '/key/update', { key, max_budget: 2, metadata: { turn } })
         await expect(key, 200, 'just changed')
         await manage(target.gateway, '/key/delete', { keys: [key] })
         await pause(HEARD)

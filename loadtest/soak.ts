@@ -26,6 +26,8 @@ const PROBE = { rate: 100, duration: 8_000 }
 const QUIET = 20_000
 /** Milliseconds after the load in which everything must have ended. */
 const END_LIMIT = 90_000
+/** Milliseconds after that in which all must be booked. */
+const BOOK_LIMIT = 30_000
 const HELD_STREAMS = 50
 
 const { values } = parseArgs({
@@ -101,12 +103,16 @@ async function measured(name: string, target: Target, provider: { url: string; p
   const changes = changeThings(target, Math.min(2 * MINUTE, (minutes * MINUTE) / 3))
   const stop = watchAlong(name, watch)
   loads.push(await runMix(target, wanted, minutes * MINUTE))
+  say(name, 'the load has ended; waiting until everything has')
   await stop()
   await changes.stop()
   held.release()
 
   const after = await settled(watch, gateway, stats)
   const now = await stats()
+  say(name, `left: ${JSON.stringify(after)}`)
+  const warnings = readWarnings(gateway.logFile)
+  const agreed = await books(target, loads, changes.done, before, now)
   const failed = failures(loads)
   for (const [reason, count] of Object.entries(held.failed)) failed[`held: ${reason}`] = count
   const facts: SoakFacts = {
@@ -114,7 +120,7 @@ async function measured(name: string, target: Target, provider: { url: string; p
     failed,
     problems: [...changes.done.problems, ...watch.problems],
     left: { ...after, 'slots and holds still taken, by key': await takenSlots(target) },
-    books: await books(target, loads, changes.done, before, now),
+    books: agreed,
   }
   const findings = judge(facts)
   await watch.close()
@@ -132,7 +138,7 @@ async function measured(name: string, target: Target, provider: { url: string; p
       ]),
     ),
     changes: { keys: changes.done.keys, reloads: changes.done.reloads },
-    warnings: readWarnings(gateway.logFile),
+    warnings,
     processes: watch.series,
     samples: watch.samples,
   }
@@ -242,19 +248,27 @@ async function books(
 ): Promise<SoakFacts['books']> {
   const { prompt, completion } = now.usage
   const due = (prompt - before.usage.prompt) * PRICES.input + (completion - before.usage.completion) * PRICES.output
-  const count = (exact: boolean): number =>
-    total(loads, ({ calls, errors }, part) => (part.exact === exact ? calls + sumOf(errors) : 0))
-  const wanted = { exact: count(true) + changes.calls, estimated: count(false) + HELD_STREAMS }
+  // What a router refuses because it is behind is in no book; such a call counts as failed already.
+  const count = (exact: boolean, all: boolean): number =>
+    total(loads, ({ calls, errors }, part) => (part.exact === exact ? calls + sumOf(errors, all ? null : part.provoked) : 0))
+  const exact = { least: count(true, false) + changes.calls, most: count(true, true) + changes.calls }
+  const estimated = { least: count(false, false) + HELD_STREAMS, most: count(false, true) + HELD_STREAMS }
   const read = async () => ({ exact: await booked(gateway, teams.exact), estimated: await booked(gateway, teams.estimated) })
   let found = await read()
-  for (const deadline = performance.now() + END_LIMIT; performance.now() < deadline; await wait(1_000)) {
-    if (found.exact.calls >= wanted.exact && found.estimated.calls >= wanted.estimated) break
+  for (const deadline = performance.now() + BOOK_LIMIT; performance.now() < deadline; await wait(1_000)) {
+    if (found.exact.calls >= exact.least && found.estimated.calls >= estimated.least && round(found.exact.spend) >= round(due))
+      break
     found = await read()
   }
+  const within = ({ least, most }: { least: number; most: number }, booked: number): number =>
+    Math.min(most, Math.max(least, booked))
+  const left = total(loads, ({ calls }, part) => (part.abortAfter > 0 ? calls : 0)) + HELD_STREAMS
   return [
     { what: 'dollars of calls with stated usage', provider: round(due), ledger: round(found.exact.spend) },
-    { what: 'calls with stated usage', provider: wanted.exact, ledger: found.exact.calls },
-    { what: 'calls left or broken', provider: wanted.estimated, ledger: found.estimated.calls },
+    { what: 'calls with stated usage', provider: within(exact, found.exact.calls), ledger: found.exact.calls },
+    { what: 'calls left or broken', provider: within(estimated, found.estimated.calls), ledger: found.estimated.calls },
+    // More than clients left means calls that the gateway gave up and began anew; what those cost is an estimate, among the dollars above.
+    { what: 'calls left, as the provider saw them', provider: now.aborted - before.aborted, ledger: left },
   ]
 }
 
@@ -285,8 +299,9 @@ function total(loads: Map<Part, LoadResult>[], read: (result: LoadResult, part: 
   return loads.reduce((sum, load) => sum + [...load].reduce((part, [of, result]) => part + read(result, of), 0), 0)
 }
 
-function sumOf(counts: Record<string, number>): number {
-  return Object.values(counts).reduce((sum, count) => sum + count, 0)
+/** Of these reasons alone; of all when null. */
+function sumOf(counts: Record<string, number>, reasons: readonly string[] | null): number {
+  return Object.entries(counts).reduce((sum, [reason, count]) => sum + (reasons?.includes(reason) === false ? 0 : count), 0)
 }
 
 /** To nano-dollars. */

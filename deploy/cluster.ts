@@ -72,6 +72,7 @@ export interface Cluster {
 
 const ROOT = resolve(import.meta.dirname, '..')
 const MAIN = { edge: 'edge/main.ts', router: 'router-svc/main.ts', accounting: 'accounting-svc/main.ts' } as const
+const STRIP_CACHE = join(ROOT, 'deploy/strip-cache.mjs')
 const READY_LIMIT = 30_000
 const STOP_LIMIT = 5_000
 
@@ -250,7 +251,7 @@ class Process implements ClusterMember {
     if (this.alive) return
     this.#expected = false
     // Its own process group: Ctrl-C reaches us alone, and we stop the processes in order.
-    const child = spawn(process.execPath, [join(ROOT, MAIN[this.role])], {
+    const child = spawn(process.execPath, ['--import', STRIP_CACHE, join(ROOT, MAIN[this.role])], {
       cwd: ROOT,
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

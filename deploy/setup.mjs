@@ -115,8 +115,12 @@ function findNode() {
 
 /** Runs one program with this terminal; resolves to its exit code. */
 function run(program, args) {
+  const loading = args[0].endsWith('.ts') ? ['--import', './deploy/strip-cache.mjs'] : []
   return new Promise((done) => {
-    const child = spawn(program, args, { cwd: ROOT, stdio: gateway ? ['inherit', 'inherit', 'inherit', 'ipc'] : 'inherit' })
+    const child = spawn(program, [...loading, ...args], {
+      cwd: ROOT,
+      stdio: gateway ? ['inherit', 'inherit', 'inherit', 'ipc'] : 'inherit',
+    })
     // Ctrl-C reaches a tool from the terminal by itself, and tools read a second one as "at once". The gateway knows better.
     const signals = gateway ? ['SIGINT', 'SIGTERM', 'SIGHUP'] : ['SIGTERM', 'SIGHUP']
     const forward = (signal) => child.kill(signal)

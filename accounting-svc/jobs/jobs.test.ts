@@ -286,6 +286,55 @@ describe('rebuild-counters', () => {
     await close()
   })
 
+  it('waits for what had ended when it began, not for the calls that go on', async () => {
+    const { deps, counters, hub, clock, close } = await fresh()
+    const routers = [hub.join('router'), hub.join('router')]
+    let booked = 0
+    const bus: typeof deps.bus = Object.create(deps.bus, {
+      fleet: { value: () => deps.bus.fleet() },
+      announce: { value: () => undefined },
+      appended: { value: async () => 7 },
+      // Something is always under way.
+      consumed: { value: async (_name: string, before?: number) => before !== undefined && booked >= before },
+    })
+    for (const router of routers) router.beat({ spool: 1 })
+    await turn()
+    const from = clock.monotonic()
+    let over = false
+    const running = rebuildCounters({ ...deps, bus })
+      .run()
+      .then(() => {
+        over = true
+      })
+    const pass = async (): Promise<void> => {
+      for (let time = 0; time < 10; time += 1) {
+        await turn()
+        clock.advance(100)
+      }
+    }
+    await pass()
+    // Never both at once.
+    routers[0]?.beat({ spool: 0 })
+    routers[1]?.beat({ spool: 1 })
+    await pass()
+    routers[0]?.beat({ spool: 2 })
+    routers[1]?.beat({ spool: 0 })
+    await pass()
+    expect(over).toBe(false)
+    booked = 7
+    routers[1]?.beat({ spool: 3 })
+    // The database answers in its own time.
+    while (!over) {
+      await turn()
+      clock.advance(10)
+    }
+    await running
+    expect(clock.monotonic() - from).toBeLessThan(30_000)
+    expect(counters.ready).toBe(true)
+    await counters.close()
+    await close()
+  })
+
   it('goes ahead after half a minute with a router whose events never come', async () => {
     const { deps, counters, hub, clock, close } = await fresh()
     hub.join('router').beat({ spool: 3 })

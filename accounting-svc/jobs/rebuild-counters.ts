@@ -55,12 +55,28 @@ export async function rebuildAtStart(deps: RebuildDeps): Promise<void> {
   }
 }
 
-/** Whether every call that ended is in the ledger, within PATIENCE: what the ledger does not know the rebuilt counters would not. */
+/**
+ * Whether every call that had ended when this began is in the ledger, within PATIENCE: what the ledger does not know the rebuilt counters would
+ * not. Calls without limits go on meanwhile, so something waits at every moment: each router's spool must have been empty once, and after
+ * that what was on the bus then must be booked.
+ */
 async function everythingBooked(deps: RebuildDeps): Promise<boolean> {
-  const { clock } = deps
-  const until = clock.monotonic() + PATIENCE
-  while (clock.monotonic() < until) {
-    if (await nothingWaits(deps).catch(() => false)) return true
+  const { bus, clock } = deps
+  const from = clock.monotonic()
+  const delivered = new Set<string>()
+  let mark: number | null = null
+  while (clock.monotonic() - from < PATIENCE) {
+    const routers = bus.fleet().filter(({ role }) => role === 'router')
+    for (const { id, age, fields } of routers) {
+      if (age < clock.monotonic() - from && Number(fields['spool'] ?? 0) === 0) delivered.add(id)
+    }
+    try {
+      if (await nothingWaits(deps)) return true
+      if (mark === null && routers.every(({ id }) => delivered.has(id))) mark = await bus.appended()
+      if (mark !== null && (await bus.consumed('ledger', mark))) return true
+    } catch {
+      // The bus cannot say just now.
+    }
     await new Promise<void>((resolve) => clock.after(LOOK, resolve))
   }
   return false

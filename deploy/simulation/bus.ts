@@ -1,4 +1,4 @@
-import { BEAT_INTERVAL, BODY_INLINE_MAX, type FrameKind, type OpenMessage } from '../../proto/frames.ts'
+import { BEAT_INTERVAL, BODY_INLINE_MAX, FRAME, type FrameKind, type OpenMessage } from '../../proto/frames.ts'
 import { type ChangeKind, type Role, type Subjects, subjects } from '../../proto/subjects.ts'
 import type {
   Bucket,
@@ -12,7 +12,7 @@ import type {
   StreamHandler,
 } from '../../shared/bus/bus.ts'
 import { type Codec, createCodec, isOpenMessage } from '../../shared/bus/codec.ts'
-import { SWEEP_INTERVAL } from '../../shared/bus/fleet.ts'
+import { SERVES, SWEEP_INTERVAL } from '../../shared/bus/fleet.ts'
 import { Mirror, type Stored } from '../../shared/bus/mirror.ts'
 import { type Address, type Link, Streams } from '../../shared/bus/stream.ts'
 import { type Clock, DeadlineWheel } from '../../shared/clock.ts'
@@ -29,6 +29,9 @@ const APPEND_TRIES = 2
 const MIRROR_INTERVAL = 10_000
 const NOBODY_PAUSE = 100
 const NOBODY_LIMIT = 1_000
+/** Subject of cancels for whoever has a stream; those and offers arrive in the order they were sent, as over one NATS connection. */
+const CANCELS = 'cancels'
+const OFFERS = 'offers'
 
 /** What the bus does to messages, as the plan of a run has it. */
 export interface BusFaults {
@@ -125,9 +128,9 @@ class Hub implements SimulatedBus {
   }
 
   /** To every subscriber of a subject, or to one of a queue group. False = nobody listens. */
-  publish(from: Member, subject: string, bytes: Uint8Array, reply: Reply | null, what: string): void {
+  publish(from: Member, subject: string, bytes: Uint8Array, reply: Reply | null, what: string, order = subject): void {
     if (!from.connected) {
-      from.outbox.push(() => this.publish(from, subject, bytes, reply, what))
+      from.outbox.push(() => this.publish(from, subject, bytes, reply, what, order))
       return
     }
     const all = this.subscriptions.filter((entry) => entry.subject === subject)
@@ -135,10 +138,10 @@ class Hub implements SimulatedBus {
     if (groups.length > 0) {
       this.#turn += 1
       const chosen = groups[this.#random.between(0, groups.length - 1)] as Subscription
-      this.carry(from, chosen.member, subject, what, () => chosen.onMessage(bytes, reply))
+      this.carry(from, chosen.member, order, what, () => chosen.onMessage(bytes, reply))
     }
     for (const entry of all) {
-      if (!entry.queue) this.carry(from, entry.member, subject, what, () => entry.onMessage(bytes, reply))
+      if (!entry.queue) this.carry(from, entry.member, order, what, () => entry.onMessage(bytes, reply))
     }
     if (all.length === 0 && reply !== null) {
       this.carry(from, from, `nobody ${subject}`, `nobody ${what}`, () => reply(from, null), true)
@@ -146,13 +149,13 @@ class Hub implements SimulatedBus {
   }
 
   /** One message on its way. In order between two processes on one subject; lost when either loses its connection meanwhile. */
-  carry(from: Member, to: Member, subject: string, what: string, run: () => void, safe = false): void {
+  carry(from: Member, to: Member, order: string, what: string, run: () => void, safe = false): void {
     if (!safe && this.faults.loss > 0 && this.#random.chance(this.faults.loss)) {
       this.counts.lost += 1
       this.world.note(`lost ${what}`)
       return
     }
-    const key = `${from.id}>${to.id}>${subject}`
+    const key = `${from.id}>${to.id}>${order}`
     const at = Math.max(this.world.now + this.#latency(), this.#last.get(key) ?? 0)
     this.#last.set(key, at)
     const [sender, receiver] = [from.epoch, to.epoch]
@@ -254,6 +257,7 @@ class Member implements Bus, Link {
   readonly #timers
   readonly #mine = new Set<Subscription>()
   readonly #mirrors = new Set<Mirror>()
+  readonly #served = new Set<string>()
   readonly #consumers = new Set<Service>()
   #fields: Record<string, number | string | boolean> = {}
   #closed = false
@@ -269,6 +273,11 @@ class Member implements Bus, Link {
     this.wheel = new DeadlineWheel(process.clock)
     this.streams = new Streams(this)
     this.#listen('beats', (bytes) => this.#onBeat(bytes))
+    this.#listen(CANCELS, (message) => {
+      const { streamId, bytes } = this.#codec.decode(message) as { streamId: string; bytes: Uint8Array }
+      const { kind, seq, payload } = this.#codec.decodeFrame(bytes)
+      this.streams.forServer(streamId, kind as FrameKind, seq, payload)
+    })
     this.#timers = [
       this.clock.every(BEAT_INTERVAL, () => this.#sendBeat(this.#fields)),
       this.clock.every(SWEEP_INTERVAL, () => this.streams.sweep()),
@@ -319,10 +328,20 @@ class Member implements Bus, Link {
   }
 
   serve(subject: string, _queue: string, handler: StreamHandler): Service {
-    return this.#join(subject, (bytes) => {
+    const onMessage = (bytes: Uint8Array): void => {
       const offer = this.#codec.decode(bytes)
       if (isOpenMessage(offer)) this.streams.offered(offer, handler)
-    })
+    }
+    const group = this.#join(subject, onMessage)
+    const alone = this.#join(this.subjects.member(subject, this.id), onMessage)
+    this.#served.add(subject)
+    this.#sendBeat(this.#fields)
+    return {
+      stop: async () => {
+        this.#served.delete(subject)
+        await Promise.all([group.stop(), alone.stop()])
+      },
+    }
   }
 
   async request(subject: string, payload: unknown, { timeout }: { timeout: number }): Promise<unknown> {
@@ -376,8 +395,17 @@ class Member implements Bus, Link {
     return consumer
   }
 
-  consumed(_name: string): Promise<boolean> {
-    return this.#hub.ask(this, 'consumed', () => this.#hub.durable.empty)
+  consumed(_name: string, before?: number): Promise<boolean> {
+    return this.#hub.ask(this, 'consumed', () => this.#hub.durable.consumed(before))
+  }
+
+  appended(): Promise<number> {
+    return this.#hub.ask(this, 'appended', () => this.#hub.durable.mark)
+  }
+
+  /** `consumed` waits for everything here, whatever the mark. */
+  async appended(): Promise<number> {
+    return 0
   }
 
   async bucket(name: string): Promise<Bucket> {
@@ -430,18 +458,25 @@ class Member implements Bus, Link {
     this.#hub.members.delete(this.id)
   }
 
-  offer(subject: string, message: OpenMessage): boolean {
+  offer(subject: string, message: OpenMessage, member: string | null): boolean {
     const bytes = this.#codec.encode(message)
     this.#hub.publish(
       this,
-      subject,
+      member === null ? subject : this.subjects.member(subject, member),
       bytes,
       (_, answer) => {
         if (answer === null) this.streams.nobody(message.id)
       },
       `offer ${message.openedBy}`,
+      OFFERS,
     )
     return true
+  }
+
+  cancelAnywhere(streamId: string, reason: string): void {
+    const bytes = this.#codec.encodeFrame(FRAME.cancel, 0, reason)
+    const frame = this.#codec.encode({ streamId, bytes })
+    if (!this.#closed) this.#hub.publish(this, CANCELS, frame, null, `cancel anywhere ${this.id}`, OFFERS)
   }
 
   toOpener(address: Address, kind: FrameKind, seq: number, payload: unknown): void {
@@ -449,6 +484,9 @@ class Member implements Bus, Link {
       to.streams.forOpener(address.id, frame.kind as FrameKind, frame.seq, frame.payload),
     )
   }
+
+  /** What is taken late is told so when it is accepted. */
+  cancelAnywhere(): void {}
 
   toServer(servedBy: string, streamId: string, kind: FrameKind, seq: number, payload: unknown): void {
     this.#frame(servedBy, this.subjects.router(servedBy, streamId), kind, seq, payload, (to, frame) =>
@@ -492,7 +530,9 @@ class Member implements Bus, Link {
   }
 
   #sendBeat(fields: Record<string, number | string | boolean> | null): void {
-    if (this.connected) this.#send('beats', this.#codec.encode({ role: this.role, id: this.id, fields }), `beat ${this.id}`)
+    if (!this.connected) return
+    const all = fields === null || this.#served.size === 0 ? fields : { ...fields, [SERVES]: ` ${[...this.#served].join(' ')} ` }
+    this.#send('beats', this.#codec.encode({ role: this.role, id: this.id, fields: all }), `beat ${this.id}`)
   }
 
   #send(subject: string, bytes: Uint8Array, what: string): void {

@@ -12,6 +12,8 @@ export interface BusHarness {
   join(role: Role): Promise<Bus>
   /** Stops a process as SIGSTOP does; what is sent to it waits. */
   freeze(bus: Bus): void
+  /** `consumed` heeds its mark; else it waits for everything. */
+  marks?: boolean
   thaw(bus: Bus): void
   /** Ends a process without a word. */
   kill(bus: Bus): void
@@ -832,6 +834,36 @@ export function busSuite(name: string, make: () => Promise<BusHarness>): void {
         await until(
           (async () => {
             while (!(await router.consumed('ledger'))) await turn()
+          })(),
+        )
+      })
+
+      it('are consumed up to a mark when those before it were handled, whatever came since', async () => {
+        const turn = () => new Promise<void>((resolve) => setTimeout(resolve, 5))
+        const [release, handled] = [later(), later()]
+        const first = edge.append('0', [{ id: 1 }])
+        router.consume('ledger', { batch: 1, wait: 1 }, async ([event]) => {
+          if ((event as { id: number }).id === 2) await release.promise
+          else handled.resolve()
+        })
+        await until(handled.promise)
+        await until(first)
+        const mark = await until(router.appended())
+        const second = edge.append('0', [{ id: 2 }])
+        if (harness.marks) {
+          await until(
+            (async () => {
+              while (await router.consumed('ledger')) await turn()
+              while (!(await router.consumed('ledger', mark))) await turn()
+            })(),
+          )
+          expect(await until(router.consumed('ledger'))).toBe(false)
+        }
+        release.resolve()
+        await until(second)
+        await until(
+          (async () => {
+            while (!(await router.consumed('ledger', mark))) await turn()
           })(),
         )
       })

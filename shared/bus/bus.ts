@@ -41,10 +41,12 @@ export interface Bus {
    */
   consume(name: string, options: ConsumeOptions, handle: (events: unknown[]) => Promise<void>): Service
   /**
-   * Whether nothing that was appended still waits for the consumers of this name or is being handled by one. Rejects with GatewayError
-   * while the bus cannot say.
+   * Whether nothing that was appended (with `before`: until that mark was taken) still waits for the consumers of this name or is being handled
+   * by one. Rejects with GatewayError while the bus cannot say.
    */
-  consumed(name: string): Promise<boolean>
+  consumed(name: string, before?: number): Promise<boolean>
+  /** A mark after everything appended so far. Under load something always waits, but not what came before a mark. Rejects as `consumed` does. */
+  appended(): Promise<number>
 
   /** A key-value bucket; values are small enough to hold in memory everywhere. */
   bucket(name: string): Promise<Bucket>

@@ -306,8 +306,13 @@ class Member implements Bus, Link {
     return this.#service(this.#hub.queue.consume(options, handle))
   }
 
+  /** Of everything, whatever the mark: this queue does not know what of it was handled first. */
   async consumed(): Promise<boolean> {
     return this.#hub.queue.empty
+  }
+
+  async appended(): Promise<number> {
+    return 0
   }
 
   async bucket(name: string): Promise<Bucket> {

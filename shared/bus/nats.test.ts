@@ -102,6 +102,7 @@ async function harness(): Promise<BusHarness> {
       gates.set(bus, gate)
       return bus
     },
+    marks: true,
     freeze: (bus) => gates.get(bus)?.pause(),
     thaw: (bus) => gates.get(bus)?.resume(),
     kill: (bus) => gates.get(bus)?.cut(),

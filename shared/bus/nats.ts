@@ -70,6 +70,8 @@ export interface NatsBusOptions {
 
 /** Milliseconds between tries to reach the server again. */
 const RECONNECT_PAUSE = 250
+/** Characters of a foreign subject in a log line. */
+const SHOWN = 200
 /** Milliseconds between pings of the connection; two unanswered ones end it. */
 const PING_INTERVAL = 4_000
 /** Milliseconds held back for an answer that makes `accept` needless: it saves a message of each quick call. */
@@ -328,12 +330,21 @@ class NatsBus implements Bus, Link {
     return service
   }
 
-  async consumed(name: string): Promise<boolean> {
+  async appended(): Promise<number> {
+    try {
+      return (await this.#manager.streams.info(this.subjects.usageStream)).state.last_seq
+    } catch (thrown) {
+      throw toGatewayError(thrown)
+    }
+  }
+
+  async consumed(name: string, before?: number): Promise<boolean> {
     const stream = this.subjects.usageStream
     try {
       await ensureConsumer(this.#manager, stream, name)
-      const { num_pending, num_ack_pending } = await this.#manager.consumers.info(stream, name)
-      return num_pending + num_ack_pending === 0
+      const { num_pending, num_ack_pending, ack_floor } = await this.#manager.consumers.info(stream, name)
+      // Everything up to the floor was acknowledged.
+      return num_pending + num_ack_pending === 0 || (before !== undefined && ack_floor.stream_seq >= before)
     } catch (thrown) {
       throw toGatewayError(thrown)
     }
@@ -417,7 +428,12 @@ class NatsBus implements Bus, Link {
     this.#outbox = []
     if (this.#connection.isClosed()) return
     for (const { subject, bytes, reply } of outbox) {
-      this.#connection.publish(subject, bytes, reply === undefined ? undefined : { reply })
+      // The client refuses addresses that are no subjects, which somebody else may have named: one of those must not take the others along.
+      try {
+        this.#connection.publish(subject, bytes, reply === undefined ? undefined : { reply })
+      } catch (thrown) {
+        this.log.error({ err: thrown, subject: subject.slice(0, SHOWN) }, 'A bus message was not sent.')
+      }
     }
   }
 

@@ -46,6 +46,10 @@ describe('codec', () => {
     expect(codec.decodeLarge(codec.encodeLarge({ small: true }))).toEqual({ small: true })
   })
 
+  it('refuses what begins like a deflated value and is none', () => {
+    expect(() => codec.decodeLarge(Uint8Array.of(0xc1, 0xff, 0xff, 1))).toThrow(expect.objectContaining({ code: 'internal' }))
+  })
+
   it('keeps amounts of money exact up to the largest safe integer', () => {
     for (const amount of [0, 1, -1, 2 ** 31, 2 ** 32 + 1, 2 ** 53 - 1, -(2 ** 53 - 1)]) {
       expect(codec.decode(codec.encode({ amount }))).toEqual({ amount })

@@ -18,6 +18,7 @@ export interface Codec {
   decode(bytes: Uint8Array): unknown
   /** Like `encode`, deflated when that is worth it: for configuration, which shrinks tenfold and may outgrow a message. */
   encodeLarge(value: unknown): Uint8Array
+  /** Throws as `decode` does. */
   decodeLarge(bytes: Uint8Array): unknown
   /** Throws as `encode` does. */
   encodeFrame(kind: FrameKind, seq: number, payload: unknown): Uint8Array
@@ -33,6 +34,8 @@ const BIN_32 = 0xc6
 /** Bytes from which a large value is deflated, and the first byte that says so: msgpack never uses 0xc1. */
 const DEFLATE_FROM = 32 * 1024
 const DEFLATED = 0xc1
+/** Bytes a message may unpack to: a thousandfold is what deflate can do. */
+const INFLATED_MAX = 256 * 1024 * 1024
 
 /** A codec. It holds msgpackr's buffers, so make one per bus. */
 export function createCodec(): Codec {
@@ -53,6 +56,14 @@ export function createCodec(): Codec {
     }
   }
 
+  function inflate(bytes: Uint8Array): Uint8Array {
+    try {
+      return inflateRawSync(bytes, { maxOutputLength: INFLATED_MAX })
+    } catch (cause) {
+      throw new GatewayError('internal', 'A bus message is not deflated, or larger than any of ours.', { cause })
+    }
+  }
+
   return {
     encode,
     decode,
@@ -63,7 +74,7 @@ export function createCodec(): Codec {
         throw new GatewayError('internal', `A value of ${plain.length} bytes is too large to store.`)
       return bytes
     },
-    decodeLarge: (bytes) => decode(bytes[0] === DEFLATED ? inflateRawSync(bytes.subarray(1)) : bytes),
+    decodeLarge: (bytes) => decode(bytes[0] === DEFLATED ? inflate(bytes.subarray(1)) : bytes),
     encodeFrame(kind, seq, payload) {
       if (isHot(kind) && payload instanceof Uint8Array) return encodeData(kind, seq, payload)
       return encode([kind, seq, payload])

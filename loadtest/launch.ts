@@ -10,8 +10,8 @@ import { processTree, readProcess } from './cpu.ts'
 export class Missing extends Error {}
 
 export const ROOT = resolve(import.meta.dirname, '..')
-/** Milliseconds: the first start of a data folder makes a database, and the first of a Python program compiles some thousand files. */
-const START_LIMIT = 180_000
+/** Milliseconds: the first start of a data folder makes a database. */
+const START_LIMIT = 60_000
 const STOP_LIMIT = 15_000
 
 export interface Launched {
@@ -21,8 +21,13 @@ export interface Launched {
   until(test: () => Promise<boolean>): Promise<void>
 }
 
-/** Starts a program whose output goes to the file `log`. */
-export function launch(command: string, args: string[], options: { cwd: string; env: NodeJS.ProcessEnv; log: string }): Launched {
+/** Starts a program whose output goes to the file `log`. `limit`: milliseconds in which it must be ready, default a minute. */
+export function launch(
+  command: string,
+  args: string[],
+  options: { cwd: string; env: NodeJS.ProcessEnv; log: string; limit?: number },
+): Launched {
+  const { limit = START_LIMIT } = options
   const log = openSync(options.log, 'w')
   const child = spawn(command, args, { cwd: options.cwd, env: options.env, stdio: ['ignore', log, log] })
   closeSync(log)
@@ -35,13 +40,13 @@ export function launch(command: string, args: string[], options: { cwd: string; 
     child,
     pid: child.pid as number,
     until: async (test) => {
-      for (const deadline = performance.now() + START_LIMIT; performance.now() < deadline; ) {
+      for (const deadline = performance.now() + limit; performance.now() < deadline; ) {
         if (child.exitCode !== null || child.signalCode !== null)
           throw new Missing(`it ended with ${child.exitCode ?? child.signalCode}: ${said()}`)
         if (await test().catch(() => false)) return
         await new Promise((done) => setTimeout(done, 50))
       }
-      throw new Missing(`not ready within ${START_LIMIT / 1000} s: ${said()}`)
+      throw new Missing(`not ready within ${limit / 1000} s: ${said()}`)
     },
   }
 }

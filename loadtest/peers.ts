@@ -103,6 +103,8 @@ async function installPortkey(folder: string): Promise<void> {
 }
 
 const LITELLM = '1.106.2'
+/** Milliseconds: three processes that each import for ten seconds of CPU time, the first time some thousand files uncompiled. */
+const LITELLM_START = 600_000
 /** Versions of Python that it runs on, best first. */
 const PYTHONS = ['python3.13', 'python3.12', 'python3.11', 'python3.10', 'python3']
 
@@ -132,7 +134,7 @@ const litellm: Peer = {
       ...patience,
     ]
     const env = { ...cleanEnvironment(), ...LITELLM_PRODUCTION }
-    const launched = launch(program, args, { cwd: directory, env, log: join(directory, 'log') })
+    const launched = launch(program, args, { cwd: directory, env, log: join(directory, 'log'), limit: LITELLM_START })
     const origin = `http://127.0.0.1:${port}`
     const headers = { authorization: `Bearer ${masterKey}` }
     const stop = async (): Promise<void> => {

@@ -172,7 +172,8 @@ export class Tally {
     const seconds = Math.max(0, this.#last - this.#from) / 1_000
     const result: LoadResult = {
       calls: this.#calls,
-      errors: this.#errors,
+      // A copy: calls that were left give up much later.
+      errors: { ...this.#errors },
       seconds,
       perSecond: seconds === 0 ? 0 : this.#calls / seconds,
       bytes: this.#bytes,

@@ -11,8 +11,8 @@ export interface SimulatedCounters {
   /** Share of commands that are done and whose answer is lost. */
   replyLoss: number
   readonly counts: { commands: number; refused: number; lost: number }
-  /** For sabotage: leaves out what is named. */
-  skip: 'settle' | 'book' | null
+  /** For sabotage: budgets are not asked, or bookings not told. */
+  skip: 'budgets' | 'book' | null
   /** What is in the store, at once. */
   look(): Promise<{ leases: number; held: number }>
   lookAt(scopes: readonly string[]): Promise<ScopeState[]>
@@ -77,10 +77,10 @@ export function createSimulatedCounters(world: World, store: Counters, random: R
     look: () => store.totals(),
     lookAt: (scopes) => store.peek(scopes),
     connect: (process) => ({
-      admit: (request: AdmitRequest): Promise<Admission> => ask(process, 'admit', () => store.admit(request)),
+      admit: (request: AdmitRequest): Promise<Admission> =>
+        ask(process, 'admit', () => store.admit(simulated.skip === 'budgets' ? unbudgeted(request) : request)),
       extend: (lease, hold) => ask(process, 'extend', () => store.extend(lease, hold)),
-      settle: (lease, outcome) =>
-        ask(process, 'settle', () => (simulated.skip === 'settle' ? undefined : store.settle(lease, outcome))),
+      settle: (lease, outcome) => ask(process, 'settle', () => store.settle(lease, outcome)),
       release: (lease) => ask(process, 'release', () => store.release(lease)),
       renew: (leases: readonly RunningLease[]) => ask(process, 'renew', () => store.renew(leases)),
       peek: (scopes): Promise<ScopeState[]> => ask(process, 'peek', () => store.peek(scopes)),
@@ -108,4 +108,8 @@ export function createSimulatedCounters(world: World, store: Counters, random: R
     }),
   }
   return simulated
+}
+
+function unbudgeted(request: AdmitRequest): AdmitRequest {
+  return { ...request, scopes: request.scopes.map((scope) => ({ ...scope, budget: null })) }
 }

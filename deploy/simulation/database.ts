@@ -37,6 +37,10 @@ interface Session {
 
 /** Milliseconds to and from the server, most. */
 const LATENCY = 2
+/** Statements that may ask for the time, by a default of a column too. */
+const TIMED = /now\(|clock_timestamp|insert|create/i
+/** Milliseconds that SQL's clock may be behind outside of transactions, as that of another machine may be. */
+const SKEW = 1_000
 /** Milliseconds until a client notices that the server is away. */
 const AWAY_DELAY = 50
 
@@ -53,12 +57,16 @@ export function createSimulatedDatabase(world: World, real: Database, random: Ra
   /** A statement on the one connection, at this moment of virtual time. */
   async function execute<Row>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]> {
     counts.statements += 1
-    const now = Math.floor(world.now)
-    if (told !== now) {
-      told = now
-      await real.query(`set simulated.now = '${start + now}'`)
-    }
+    if (TIMED.test(text)) await tellTime()
     return real.query<Row>(text, values, name)
+  }
+
+  /** What SQL's clock says from here on. */
+  async function tellTime(): Promise<void> {
+    const now = Math.floor(world.now)
+    if (told >= 0 && now - told < SKEW) return
+    told = now
+    await real.query(`set simulated.now = '${start + now}'`)
   }
 
   function pump(): void {
@@ -137,12 +145,18 @@ export function createSimulatedDatabase(world: World, real: Database, random: Ra
         session,
         async run() {
           if (!session.open) return
-          await execute('rollback')
-          leave(session)
+          await rollBack(session)
         },
       })
       pump()
     })
+  }
+
+  async function rollBack(session: Session): Promise<void> {
+    await execute('rollback')
+    // With it goes what was set.
+    told = -1
+    leave(session)
   }
 
   function leave(session: Session): void {
@@ -191,7 +205,9 @@ export function createSimulatedDatabase(world: World, real: Database, random: Ra
               session.open = true
               open += 1
               counts.transactions += 1
-              return execute('begin')
+              counts.statements += 1
+              told = Math.floor(world.now)
+              return real.query(`begin; set simulated.now = '${start + told}'`)
             })
             const result = await work({
               query: (text, values, name) => run(name ?? text.slice(0, 40), () => execute(text, values, name)),
@@ -213,8 +229,7 @@ export function createSimulatedDatabase(world: World, real: Database, random: Ra
               session.over = true
               await ask(process, session, 'rollback', async () => {
                 if (!session.open) return
-                await execute('rollback')
-                leave(session)
+                await rollBack(session)
               }).catch(() => {
                 session.over = false
                 abandon(session)

@@ -40,6 +40,9 @@ export interface Durable {
   consume(process: SimulatedProcess, options: ConsumeOptions, handle: (events: unknown[]) => Promise<void>): Service
   /** Nothing waits and nothing is being handled. */
   readonly empty: boolean
+  /** After everything stored so far, and whether all before such a mark is acknowledged; without one: all there is. */
+  readonly mark: number
+  consumed(before?: number): boolean
   /** Messages delivered more than once. */
   readonly redelivered: number
   /** For sabotage: every stored message is delivered to consumers as this says. */
@@ -152,6 +155,10 @@ export function createDurable(world: World, path: Path): Durable {
     get empty() {
       return messages.length === 0
     },
+    get mark() {
+      return sequence + 1
+    },
+    consumed: (before = Number.POSITIVE_INFINITY) => messages.every((message) => message.sequence >= before),
     get redelivered() {
       return redelivered
     },

@@ -1,5 +1,6 @@
 import { hashKey } from '../../shared/config/secrets.ts'
-import { INPUT_NANO, OUTPUT_NANO } from './plan.ts'
+import { LEASE_TTL } from '../../shared/counters/counters.ts'
+import { CALL_NANO, INPUT_NANO, OUTPUT_NANO } from './plan.ts'
 import type { Scene } from './run.ts'
 import type { Served } from './upstream.ts'
 
@@ -10,6 +11,7 @@ interface Row {
   attempt: number
   entry: 'settled' | 'unsettled' | 'reversal'
   started: number
+  booked: number
   key_hash: string
   tag: string | null
   deployment: string | null
@@ -22,7 +24,7 @@ interface Row {
 }
 
 const LEDGER = `select call_id, take, attempt, entry, key_hash, end_user as tag, deployment_id as deployment, outcome, status,
-  (extract(epoch from attempt_started_at) * 1000)::bigint as started, input_tokens as input, output_tokens as output, estimated,
+  (extract(epoch from attempt_started_at) * 1000)::bigint as started, (extract(epoch from booked_at) * 1000)::bigint as booked, input_tokens as input, output_tokens as output, estimated,
   cost_nano as cost from ledger order by end_user, call_id, take, attempt, entry`
 
 /** What must hold once everything has come to rest. */
@@ -33,7 +35,7 @@ export async function checkRun(scene: Scene, atRest: boolean): Promise<void> {
     const routers = cluster.slots.filter(({ role }) => role === 'router')
     const spooled = routers.map(({ service }) => (service as { spoolPending?: number } | null)?.spoolPending)
     violations.push(
-      `rest: ${JSON.stringify({ ...totals, events: !bus.durable.empty, spooled, transactions: database.open, exchanges: clients.open, ready: cluster.ready })}`,
+      `rest: ${JSON.stringify({ ...totals, events: !bus.durable.empty, spooled, transactions: database.open, exchanges: clients.open, upstream: scene.upstream.open.length, streams: bus.open.streams, ready: cluster.ready })}`,
     )
   }
   const rows = await database.look<Row>(LEDGER)
@@ -156,11 +158,28 @@ async function checkSpent({ plan, database, counters, violations }: Scene, rows:
     const kept = spent.find((row) => row.scope === scope)?.spent ?? 0
     if (kept !== sum) violations.push(`sums: ${name} spent ${sum} by the ledger and ${kept} by its sum`)
     if (budget === null) continue
-    if (sum > budget) violations.push(`budget: ${name} spent ${sum} of ${budget}`)
+    const beyond = beyondHolds(rows.filter((row) => row.key_hash === hash))
+    if (sum > budget + beyond) violations.push(`budget: ${name} spent ${sum} of ${budget}, ${beyond} of it beyond its holds`)
     const [state] = await counters.lookAt([scope])
     if (state !== undefined && state.revision > 0 && state.spent !== sum)
       violations.push(`counters: ${name} spent ${sum} by the ledger and ${state.spent} by the counters`)
   }
+}
+
+/**
+ * What a key's calls cost that no hold covered, nano-dollars: further attempts of a call, when the first was billed too, and calls whose lease
+ * ran out before anybody could report them.
+ */
+function beyondHolds(rows: readonly Row[]): number {
+  const calls = new Map<string, { cost: number; late: boolean }>()
+  for (const row of rows) {
+    const id = `${row.call_id} ${row.take}`
+    const call = calls.get(id) ?? { cost: 0, late: false }
+    calls.set(id, { cost: call.cost + row.cost, late: call.late || row.booked - row.started > LEASE_TTL })
+  }
+  let sum = 0
+  for (const { cost, late } of calls.values()) sum += late ? cost : Math.max(0, cost - CALL_NANO)
+  return sum
 }
 
 /** What must be gone after everything was stopped. */
@@ -169,6 +188,7 @@ export function checkLeaks({ world, bus, clients, upstream, database, violations
   const { streams, subscriptions } = bus.open
   if (streams + subscriptions > 0) violations.push(`left: ${streams} streams, ${subscriptions} subscriptions on the bus`)
   if (clients.open > 0) violations.push(`left: ${clients.open} exchanges`)
-  if (upstream.open > 0) violations.push(`left: ${upstream.open} upstream requests`)
+  for (const { index, tag, play, process } of upstream.open)
+    violations.push(`left: request ${index} of ${tag} (${play}) by ${process}`)
   if (database.open > 0) violations.push(`left: ${database.open} transactions`)
 }

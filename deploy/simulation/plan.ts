@@ -50,6 +50,8 @@ export interface Plan {
 /** A dollar's thousand-millionth part; what one token costs in the simulation. */
 export const INPUT_NANO = 1_000
 export const OUTPUT_NANO = 2_000
+/** What a call costs that is answered by its first attempt. */
+export const CALL_NANO = 5 * INPUT_NANO + 10 * OUTPUT_NANO
 
 export function planOf(seed: number): Plan {
   const random = createRandom(seed)
@@ -95,12 +97,11 @@ export function calmPlan(seed: number): Plan {
 }
 
 function keysOf(random: Random): PlannedKey[] {
-  const cost = 5 * INPUT_NANO + 10 * OUTPUT_NANO
   return [
     { name: 'sk-simulated-free-0001', budget: null, rpm: null, parallel: null },
     { name: 'sk-simulated-wide-0002', budget: 1_000_000_000, rpm: null, parallel: null },
-    { name: 'sk-simulated-tiny-0003', budget: cost * random.between(2, 8), rpm: null, parallel: null },
-    { name: 'sk-simulated-slim-0004', budget: cost * random.between(2, 8), rpm: null, parallel: random.between(1, 3) },
+    { name: 'sk-simulated-tiny-0003', budget: CALL_NANO * random.between(2, 8), rpm: null, parallel: null },
+    { name: 'sk-simulated-slim-0004', budget: CALL_NANO * random.between(2, 8), rpm: null, parallel: random.between(1, 3) },
     { name: 'sk-simulated-rate-0005', budget: null, rpm: random.between(2, 6), parallel: null },
   ]
 }

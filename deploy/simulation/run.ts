@@ -283,13 +283,15 @@ function calm({ world, cluster, bus, counters, database }: Scene): void {
 }
 
 /** Waits until nothing is held, spooled or on its way. */
-async function rest({ world, cluster, bus, counters, clients, database }: Scene): Promise<boolean> {
+async function rest({ world, cluster, bus, counters, clients, database, upstream }: Scene): Promise<boolean> {
   const observer = counters.look
   let totals = { leases: 1, held: 1 }
   const quiet = (): boolean =>
     totals.leases === 0 &&
     totals.held === 0 &&
     clients.open === 0 &&
+    upstream.open.length === 0 &&
+    bus.open.streams === 0 &&
     database.open === 0 &&
     bus.durable.empty &&
     cluster.ready &&

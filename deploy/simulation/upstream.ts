@@ -43,7 +43,7 @@ export interface SimulatedUpstream {
   connect(process: SimulatedProcess): HttpClient
   readonly served: readonly Served[]
   /** Answers under way. */
-  readonly open: number
+  readonly open: readonly Served[]
   faults: UpstreamFaults
   readonly counts: Record<Play, number>
 }
@@ -57,19 +57,16 @@ const STATUSES = [429, 500, 503, 529, 400, 401] as const
 export function createSimulatedUpstream(world: World, random: Random, faults: UpstreamFaults): SimulatedUpstream {
   const served: Served[] = []
   const counts: Record<Play, number> = { whole: 0, status: 0, refused: 0, closes: 0, breaks: 0, stalls: 0, error: 0 }
-  let open = 0
+  const open = new Set<Served>()
   const upstream: SimulatedUpstream = {
     served,
     counts,
     faults,
     get open() {
-      return open
+      return [...open]
     },
     connect: (process) => ({
-      send(request, sink) {
-        open += 1
-        return exchange(process, request, sink)
-      },
+      send: (request, sink) => exchange(process, request, sink),
       async close() {},
     }),
   }
@@ -84,6 +81,7 @@ export function createSimulatedUpstream(world: World, random: Random, faults: Up
   }
 
   function exchange(process: SimulatedProcess, request: OutgoingRequest, sink: ResponseSink) {
+    request.leaving?.()
     const body = JSON.parse(Buffer.from(request.body ?? '{}').toString()) as {
       stream?: boolean
       max_tokens?: number
@@ -109,6 +107,7 @@ export function createSimulatedUpstream(world: World, random: Random, faults: Up
       aborted: false,
     }
     served.push(entry)
+    open.add(entry)
     let over = false
     let paused = false
     let waiting: (() => void)[] = []
@@ -126,7 +125,7 @@ export function createSimulatedUpstream(world: World, random: Random, faults: Up
     function rest(): void {
       if (over) return
       over = true
-      open -= 1
+      open.delete(entry)
       timer?.cancel()
     }
     function fail(code: 'provider_timeout' | 'provider_truncated' | 'provider_connection', reason: string): void {
@@ -312,23 +311,30 @@ export function createSimulatedUpstream(world: World, random: Random, faults: Up
       end()
     }
 
-    world.after(LATENCY * random.next(), null, `upstream ${index} arrives`, () => {
-      if (over || process.dead) return
-      if (entry.play === 'refused') {
-        counts.refused += 1
-        world.after(LATENCY * random.next(), process, `upstream ${index} refused`, () =>
-          fail('provider_connection', 'Could not reach the upstream: the connection was refused.'),
-        )
-        return
-      }
-      counts[entry.play] += 1
-      entry.arrived = true
-      next()
+    let left = false
+    // A turn of the event loop later, as undici does.
+    world.after(0, process, `upstream ${index} leaves`, () => {
+      if (over) return
+      left = true
+      request.leaving?.()
+      world.after(LATENCY * random.next(), null, `upstream ${index} arrives ${entry.tag} ${entry.play}`, () => {
+        if (over || process.dead) return
+        if (entry.play === 'refused') {
+          counts.refused += 1
+          world.after(LATENCY * random.next(), process, `upstream ${index} refused`, () =>
+            fail('provider_connection', 'Could not reach the upstream: the connection was refused.'),
+          )
+          return
+        }
+        counts[entry.play] += 1
+        entry.arrived = true
+        next()
+      })
     })
     process.onKill(() => {
       if (over) return
       over = true
-      open -= 1
+      open.delete(entry)
       entry.aborted = true
     })
 
@@ -352,7 +358,7 @@ export function createSimulatedUpstream(world: World, random: Random, faults: Up
         rest()
       },
       get sent() {
-        return true
+        return left
       },
     }
   }

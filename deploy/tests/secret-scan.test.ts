@@ -36,6 +36,13 @@ describe('the search for secrets', () => {
     }
   })
 
+  it('lets the greeting of a first start show the key it made, and nothing else in its words', () => {
+    const key = `sk-${randomBytes(18).toString('base64url')}aA1`
+    const curl = `  curl -N http://127.0.0.1:4000/v1/chat/completions -H "Authorization: Bearer ${key}" -d '{}'`
+    expect(written(`  master key     ${key}  (kept in /x/master-key)\n${curl}\n`)).toEqual([])
+    expect(written(`{"msg":"  master key     ${key}  (kept in /x)"}\nmaster key ${key}\n${curl} ${key}`)).toHaveLength(2)
+  })
+
   it('lets pass what only resembles one', () => {
     const text =
       'sk-...0001 sk-ant-names-of-tests postgres://127.0.0.1/x postgres://turnpike:***@127.0.0.1 task-management-for-all'
@@ -52,7 +59,8 @@ describe('the search for secrets', () => {
     const marks = ['log', 'out', 'err', 'fd'].map((where) => `scan-${where}-${randomBytes(6).toString('hex')}`)
     silentLog.info({ where: marks[0] }, 'a line')
     const code = `console.log('${marks[1]}'); console.error('${marks[2]}'); require('fs').writeSync(1, '${marks[3]}')`
-    await promisify(execFile)(process.execPath, ['-e', code], { env: { PATH: process.env['PATH'] } })
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, ['-e', code], { env: { PATH: process.env['PATH'] } })
+    expect([stdout, stderr]).toEqual([`${marks[1]}\n${marks[3]}`, `${marks[2]}\n`])
     const all = readdirSync(run).map((name) => readFileSync(join(run, name), 'utf8'))
     expect(marks.filter((mark) => !all.some((text) => text.includes(mark)))).toEqual([])
   })

@@ -4,6 +4,7 @@ import childProcess from 'node:child_process'
 import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 
 const directory = process.env['TURNPIKE_TEST_OUTPUT']
 
@@ -36,12 +37,12 @@ if (directory !== undefined && fs.existsSync(directory)) {
   // A child that is given an environment of its own is watched too.
   const passedOn = { NODE_OPTIONS: process.env['NODE_OPTIONS'], TURNPIKE_TEST_OUTPUT: directory }
   const isOptions = (value) => typeof value === 'object' && value !== null && typeof value.env === 'object' && value.env !== null
+  const watched = (all) => all.map((value) => (isOptions(value) ? { ...value, env: { ...value.env, ...passedOn } } : value))
   for (const name of ['spawn', 'fork', 'execFile', 'spawnSync', 'execFileSync']) {
     const own = childProcess[name]
-    childProcess[name] = Object.assign(
-      (...all) => own(...all.map((value) => (isOptions(value) ? { ...value, env: { ...value.env, ...passedOn } } : value))),
-      own,
-    )
+    childProcess[name] = (...all) => own(...watched(all))
+    const promising = own[promisify.custom]
+    if (promising !== undefined) childProcess[name][promisify.custom] = (...all) => promising(...watched(all))
   }
   syncBuiltinESMExports()
 }

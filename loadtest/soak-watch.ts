@@ -56,7 +56,8 @@ export async function watchGateway(gateway: Gateway) {
       const now = held()
       for (const [name, { anonymous, files }] of now) {
         const kept = of(name, files)
-        kept.anonymous.push({ minute, value: anonymous })
+        // Of Node's only after a collection, below: what garbage holds until then comes and goes.
+        if (!inspectors.has(name)) kept.anonymous.push({ minute, value: anonymous })
         kept.files.most = Math.max(kept.files.most, files)
         kept.files.after = files
       }
@@ -76,6 +77,9 @@ export async function watchGateway(gateway: Gateway) {
         } catch (error) {
           problems.push(`${name}: ${(error as Error).message}`)
         }
+      }
+      for (const [name, { anonymous, files }] of held()) {
+        if (inspectors.has(name)) of(name, files).anonymous.push({ minute, value: anonymous })
       }
     },
     servers: () => servers.read(),

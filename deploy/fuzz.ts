@@ -1,7 +1,8 @@
 import process from 'node:process'
 import { parseArgs } from 'node:util'
-import { type FuzzResult, fuzz } from './fuzz/engine.ts'
+import { createTools, type FuzzResult, fuzz } from './fuzz/engine.ts'
 import { TARGETS } from './fuzz/index.ts'
+import { save } from './fuzz/report.ts'
 
 const USAGE = `Usage: npm run fuzz -- [options]
 
@@ -32,19 +33,26 @@ async function main(): Promise<boolean> {
   }
   console.log(`seed ${seed}`)
   const results: FuzzResult[] = []
-  for (const target of TARGETS.filter(({ name }) => names.includes(name))) {
-    const result = await fuzz(target, {
-      seed,
-      cases: Number.POSITIVE_INFINITY,
-      duration: seconds * 1000,
-      keeps: true,
-      note: (text) => console.log(`  ✗ ${text}`),
-    })
-    results.push(result)
-    console.log(
-      `${target.name.padEnd(12)} ${String(result.cases).padStart(9)} cases, ${Math.round(result.perSecond)}/s, ${result.kept} kept, ${(result.growth / 1024 / 1024).toFixed(1)} MB grown, ${result.findings.length} findings`,
-    )
+  const tools = createTools(null)
+  try {
+    for (const target of TARGETS.filter(({ name }) => names.includes(name))) {
+      const result = await fuzz(target, tools, {
+        seed,
+        cases: Number.POSITIVE_INFINITY,
+        duration: seconds * 1000,
+        keeps: true,
+        replays: true,
+        note: (text) => console.log(`  ✗ ${text}`),
+      })
+      results.push(result)
+      console.log(
+        `${target.name.padEnd(12)} ${String(result.cases).padStart(9)} cases, ${Math.round(result.perSecond)}/s, ${result.kept} kept, ${(result.growth / 1024 / 1024).toFixed(1)} MB grown, ${result.findings.length} findings`,
+      )
+    }
+  } finally {
+    await tools.close()
   }
+  if (values.save) save(results, new Date())
   return results.every(({ findings }) => findings.length === 0)
 }
 

@@ -1,6 +1,7 @@
 import { keepCase, keptCases } from './corpus.ts'
+import { type FuzzedGateway, startFuzzedGateway } from './gateway.ts'
 import { createRandom } from './mutate.ts'
-import type { Case, Session, Target } from './target.ts'
+import type { Case, Session, Target, Tools } from './target.ts'
 import { createWatchdog } from './watchdog.ts'
 
 export interface FuzzOptions {
@@ -8,6 +9,8 @@ export interface FuzzOptions {
   /** A run ends after so many new cases, or so many milliseconds, whichever comes first. */
   cases: number
   duration: number
+  /** Whether what is kept is tried first. */
+  replays: boolean
   /** Whether cases that fail are kept in the corpus. */
   keeps: boolean
   /** Told of each finding as it is made. */
@@ -34,14 +37,30 @@ export interface FuzzResult {
 
 /** Findings after which a run has nothing more to say. */
 const FINDINGS_MAX = 12
-/** Tries at making one failing case smaller. */
+/** Tries at making one failing case smaller, and milliseconds for all of them. */
 const SHRINKS_MAX = 150
+const SHRINK_TIME = 10_000
+
+/** Tools for some runs; `close` stops what was started for them. */
+export function createTools(databaseUrl: string | null): Tools & { close(): Promise<void> } {
+  let gateway: Promise<FuzzedGateway> | null = null
+  return {
+    databaseUrl,
+    gateway() {
+      gateway ??= startFuzzedGateway(databaseUrl)
+      return gateway
+    },
+    async close() {
+      await (await gateway)?.stop()
+    },
+  }
+}
 
 /** Replays what is kept of a target, then feeds it new cases. Whatever fails is made smaller and kept. */
-export async function fuzz(target: Target, options: FuzzOptions): Promise<FuzzResult> {
+export async function fuzz(target: Target, tools: Tools, options: FuzzOptions): Promise<FuzzResult> {
   const { seed, keeps, note } = options
   const watchdog = target.inProcess ? createWatchdog(target) : null
-  const session = await target.open()
+  const session = await target.open(tools)
   const findings: Finding[] = []
   const seen = new Set<string>()
   const found = (what: string, where: string | null): void => {
@@ -53,7 +72,7 @@ export async function fuzz(target: Target, options: FuzzOptions): Promise<FuzzRe
       watchdog?.begin(one)
       return tried(session, one, target.deadline).finally(() => watchdog?.end())
     }
-    const kept = keptCases(target.name)
+    const kept = options.replays ? keptCases(target.name) : []
     for (const { name, one } of kept) {
       const what = await attempt(one)
       if (what !== null) found(what, `corpus/${target.name}/${name}`)
@@ -72,6 +91,7 @@ export async function fuzz(target: Target, options: FuzzOptions): Promise<FuzzRe
       const what = await attempt(one)
       if (what === null || seen.has(kindOf(what))) continue
       seen.add(kindOf(what))
+      note(`${target.name}: ${what}`)
       const small = await shrink(one, what, attempt)
       found(what, keeps ? `corpus/${target.name}/${keepCase(target.name, small)}` : `seed ${seed}, case ${cases}`)
     }
@@ -111,8 +131,9 @@ function kindOf(what: string): string {
 async function shrink(one: Case, what: string, attempt: (one: Case) => Promise<string | null>): Promise<Case> {
   let small = one
   let tries = 0
+  const until = performance.now() + SHRINK_TIME
   for (let size = Math.ceil(small.body.length / 2); size >= 1 && tries < SHRINKS_MAX; size = Math.floor(size / 2)) {
-    for (let at = 0; at < small.body.length && tries < SHRINKS_MAX; tries += 1) {
+    for (let at = 0; at < small.body.length && tries < SHRINKS_MAX && performance.now() < until; tries += 1) {
       const body = Buffer.concat([small.body.subarray(0, at), small.body.subarray(at + size)])
       const again = await attempt({ head: small.head, body })
       if (again !== null && kindOf(again) === kindOf(what)) small = { head: small.head, body }

@@ -28,7 +28,7 @@ interface Head {
 export const framing: Target = {
   name: 'framing',
   about: "every adapter's answer and stream decoders, and the framings below them: SSE, lines, AWS's event streams",
-  deadline: 3000,
+  deadline: 10_000,
   inProcess: true,
   memoryLimit: 64 * 1024 * 1024,
   async open(): Promise<Session> {

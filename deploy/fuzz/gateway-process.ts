@@ -38,6 +38,7 @@ process.once('message', async (told: Told) => {
     await gateway.stop()
     process.exit(0)
   })
-  process.on('disconnect', () => process.exit(1))
+  // Its PostgreSQL would outlive it.
+  process.on('disconnect', () => void gateway.stop().finally(() => process.exit(1)))
   send({ url: gateway.url, masterKey: gateway.masterKey })
 })

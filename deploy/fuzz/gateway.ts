@@ -35,6 +35,8 @@ export interface FuzzedGateway {
   readonly secrets: readonly string[]
   /** What is wrong with a text that a client got; null when nothing is. */
   leak(text: string): string | null
+  /** A request to a path; once more where the connection it was to use had just been closed for its silence. */
+  ask(path: string, init?: RequestInit): Promise<Response>
   memory(): Promise<number>
   /** Whether it is there and answers a plain call; else what is wrong. */
   answers(): Promise<string | null>
@@ -45,8 +47,8 @@ export interface FuzzedGateway {
 const INSIDES =
   /\bat [\w.<>]+ \(?(?:file:|\/)|node_modules|\.ts:\d+|is not a function|Cannot (?:read|set|convert|destructure|mix)|is not iterable|undefined \(|\[object Object\]|is not defined|Maximum call stack|\b(?:SELECT|INSERT INTO|UPDATE|DELETE FROM)\b .*\$1|relation "|invalid input syntax|violates .* constraint|duplicate key value|out of range for type|invalid byte sequence/
 
-/** Starts one. `more`: lines of its configuration beside the models. */
-export async function startFuzzedGateway(): Promise<FuzzedGateway> {
+/** Starts one. `databaseUrl`: null = with a PostgreSQL of its own. */
+export async function startFuzzedGateway(databaseUrl: string | null): Promise<FuzzedGateway> {
   const directory = mkdtempSync(join(tmpdir(), 'turnpike-fuzz-'))
   chmodSync(directory, 0o711)
   const provider = await startRefusing()
@@ -54,7 +56,7 @@ export async function startFuzzedGateway(): Promise<FuzzedGateway> {
   writeFileSync(configFile, configOf(provider.url))
   const child = fork(new URL('gateway-process.ts', import.meta.url), { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })
   const log = watchLog(child)
-  child.send({ configFile, dataDirectory: join(directory, 'data'), databaseUrl: null })
+  child.send({ configFile, dataDirectory: join(directory, 'data'), databaseUrl })
   const stop = async (): Promise<void> => {
     if (child.exitCode === null && child.signalCode === null) {
       const gone = once(child, 'exit')
@@ -92,6 +94,7 @@ export async function startFuzzedGateway(): Promise<FuzzedGateway> {
       const inside = INSIDES.exec(text)
       return inside === null ? null : `it tells of our insides: ${inside[0]}`
     },
+    ask: (path, init) => ask(`${url}${path}`, init),
     async memory() {
       child.send('memory')
       const [{ held }] = (await once(child, 'message')) as [{ held: number; rss: number }]
@@ -99,7 +102,7 @@ export async function startFuzzedGateway(): Promise<FuzzedGateway> {
     },
     async answers() {
       if (child.exitCode !== null || child.signalCode !== null) return `it ended with ${child.signalCode ?? child.exitCode}`
-      const response = await fetch(`${url}/v1/chat/completions`, {
+      const response = await ask(`${url}/v1/chat/completions`, {
         method: 'POST',
         headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
         body: JSON.stringify({ model: MOCKED, messages: [{ role: 'user', content: 'Still there?' }] }),
@@ -110,6 +113,16 @@ export async function startFuzzedGateway(): Promise<FuzzedGateway> {
       return response.status === 200 ? null : `a plain call is answered ${response.status}: ${text.slice(0, 200)}`
     },
     stop,
+  }
+}
+
+async function ask(url: string, init: RequestInit = {}): Promise<Response> {
+  try {
+    return await fetch(url, init)
+  } catch (error) {
+    const cause = (error as Error).cause as { code?: string } | undefined
+    if (cause?.code !== 'UND_ERR_SOCKET' && cause?.code !== 'ECONNRESET') throw error
+    return fetch(url, init)
   }
 }
 
@@ -128,6 +141,7 @@ function configOf(provider: string): string {
   - {model_name: to-mistral, litellm_params: {model: mistral/mistral-large-latest, ${at}}}
   - {model_name: to-ollama, litellm_params: {model: ollama_chat/llama3.2, api_base: ${provider}}}
 router_settings: {num_retries: 0, disable_cooldowns: true}
+litellm_settings: {cache: true, cache_params: {type: local}}
 `
 }
 

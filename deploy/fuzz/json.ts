@@ -1,6 +1,6 @@
 import { type DialectName, ENDPOINTS, type Endpoint } from '../../proto/endpoints.ts'
 import { BODIES } from './bodies.ts'
-import { type FuzzedGateway, MOCKED, startFuzzedGateway, TRANSLATED } from './gateway.ts'
+import { type FuzzedGateway, MOCKED, TRANSLATED } from './gateway.ts'
 import { mutateBytes, mutateJson, type Random } from './mutate.ts'
 import type { Case, Session, Target } from './target.ts'
 
@@ -18,8 +18,8 @@ export const json: Target = {
   deadline: DEADLINE,
   inProcess: false,
   memoryLimit: 48 * 1024 * 1024,
-  async open(): Promise<Session> {
-    const gateway = await startFuzzedGateway()
+  async open({ gateway: started }): Promise<Session> {
+    const gateway = await started()
     return {
       make: makeCase,
       run: (one) => send(gateway, one),
@@ -28,7 +28,7 @@ export const json: Target = {
         const dead = await gateway.answers()
         return [...gateway.complaints(), ...(dead === null ? [] : [dead])]
       },
-      close: () => gateway.stop(),
+      close: async () => undefined,
     }
   },
 }
@@ -90,7 +90,7 @@ function formOf(fields: Readonly<Record<string, unknown>>, random: Random): Uint
 async function send(gateway: FuzzedGateway, { head, body }: Case): Promise<string | null> {
   const { endpoint, path, type } = head as { endpoint: string; path: string; type: string }
   const { dialect } = ROWS.find(({ name }) => name === endpoint) as Endpoint
-  const response = await fetch(`${gateway.url}${path}`, {
+  const response = await gateway.ask(path, {
     method: 'POST',
     headers: { 'content-type': type, authorization: `Bearer ${gateway.key}` },
     body: body as Uint8Array<ArrayBuffer>,

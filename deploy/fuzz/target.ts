@@ -1,3 +1,4 @@
+import type { FuzzedGateway } from './gateway.ts'
 import type { Random } from './mutate.ts'
 
 /** One input: what it is, in a line of JSON, and its bytes. A file of the corpus is the line, a line feed and the bytes. */
@@ -17,7 +18,15 @@ export interface Target {
   readonly inProcess: boolean
   /** Bytes that may be held after a run beyond what was held after its warm-up. */
   readonly memoryLimit: number
-  open(): Promise<Session>
+  open(tools: Tools): Promise<Session>
+}
+
+/** What targets share. */
+export interface Tools {
+  /** The one gateway all strike that strike one, started when first asked for. */
+  gateway(): Promise<FuzzedGateway>
+  /** PostgreSQL to use; null = one is started. */
+  readonly databaseUrl: string | null
 }
 
 /** A target that is up. */

@@ -188,7 +188,10 @@ async function bodyOf(request: Request, limit: number): Promise<unknown> {
 function refuseUnstorable(value: unknown, path: string): void {
   if (typeof value === 'string') {
     if (!value.includes('\0') && value.isWellFormed()) return
-    throw new GatewayError('bad_request', `${path || 'The request'} holds a character that cannot be kept: NUL, or half of a surrogate pair.`)
+    throw new GatewayError(
+      'bad_request',
+      `${path || 'The request'} holds a character that cannot be kept: NUL, or half of a surrogate pair.`,
+    )
   }
   if (typeof value !== 'object' || value === null) return
   for (const [name, member] of Object.entries(value)) {

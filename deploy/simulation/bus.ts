@@ -403,11 +403,6 @@ class Member implements Bus, Link {
     return this.#hub.ask(this, 'appended', () => this.#hub.durable.mark)
   }
 
-  /** `consumed` waits for everything here, whatever the mark. */
-  async appended(): Promise<number> {
-    return 0
-  }
-
   async bucket(name: string): Promise<Bucket> {
     const stored = this.#hub.buckets.get(name) ?? new Map<string, Stored>()
     this.#hub.buckets.set(name, stored)
@@ -484,9 +479,6 @@ class Member implements Bus, Link {
       to.streams.forOpener(address.id, frame.kind as FrameKind, frame.seq, frame.payload),
     )
   }
-
-  /** What is taken late is told so when it is accepted. */
-  cancelAnywhere(): void {}
 
   toServer(servedBy: string, streamId: string, kind: FrameKind, seq: number, payload: unknown): void {
     this.#frame(servedBy, this.subjects.router(servedBy, streamId), kind, seq, payload, (to, frame) =>

@@ -28,6 +28,7 @@ const COMMANDS = {
   fuzz: { gateway: true, steps: [['deploy/fuzz.ts']] },
   prove: { gateway: true, steps: [['deploy/prove.ts']] },
   chaos: { gateway: true, steps: [['deploy/chaos.ts']] },
+  simulate: { gateway: true, steps: [['deploy/simulate.ts']] },
   build: { gateway: false, tools: true, steps: [['deploy/build.ts']] },
   bench: { gateway: true, steps: [['loadtest/run.ts']] },
   soak: { gateway: true, steps: [['loadtest/soak.ts']] },

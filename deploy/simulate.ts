@@ -54,6 +54,14 @@ async function main(): Promise<number> {
     directory: join(directory, 'postgres'),
     settings: { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off', autovacuum: 'off', max_wal_size: '256MB' },
   })
+  const leave = (): void => {
+    void postgres.stop().finally(() => {
+      rmSync(directory, { recursive: true, force: true })
+      process.exit(130)
+    })
+  }
+  process.once('SIGINT', leave)
+  process.once('SIGTERM', leave)
   try {
     if (values.seed !== undefined) return await one(postgres.url, Number(values.seed), values.trace)
     return await many(postgres.url, values)

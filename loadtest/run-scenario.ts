@@ -141,7 +141,9 @@ function drive(bench: Bench, scenario: Scenario, options: LoadOptions): Promise<
 
 function loadFigures(scenario: Scenario, load: LoadResult): Figures {
   if (scenario.stream) return streamFigures(load)
-  const figures: Figures = { perSecond: load.perSecond, p50: load.latency.p50, p99: load.latency.p99 }
+  const figures: Figures = { perSecond: load.perSecond }
+  // Where every call failed there is no latency, and none of 0.
+  if (load.latency.count > 0) Object.assign(figures, { p50: load.latency.p50, p99: load.latency.p99 })
   if (load.late !== undefined) figures['lateP99'] = load.late.p99
   return figures
 }

@@ -21,7 +21,10 @@ const names = ({ config }: LoadedConfig): string[] => config.model_list.map((ent
 
 describe('the setups of a measured gateway', () => {
   it('are configurations that Turnpike reads without a warning', () => {
-    for (const setup of SETUPS) expect(load(configText('http://127.0.0.1:9000', setup)).warnings, setup).toEqual([])
+    // Most setups differ in who calls, not in what is read.
+    const texts = new Set(SETUPS.map((setup) => configText('http://127.0.0.1:9000', setup)))
+    expect(texts.size).toBe(3)
+    for (const text of texts) expect(load(text).warnings).toEqual([])
   })
 
   it('have the groups that the scenarios call', () => {

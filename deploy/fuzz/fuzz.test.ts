@@ -7,8 +7,8 @@ import { createRandom, mutateBytes, mutateJson } from './mutate.ts'
 import { decodeCase, encodeCase } from './target.ts'
 
 /** Cases of each target under one seed, and milliseconds for them: `npm run fuzz` is for more. */
-const CASES = 120
-const DURATION = 1500
+const CASES = 80
+const DURATION = 1000
 const FIXED = 1
 /** What starts a whole cluster is for the command; its readers of messages are tried below. */
 const HERE = TARGETS.filter(({ name }) => name !== 'bus')

@@ -49,6 +49,22 @@ describe('the runtime', () => {
     return (await (await bus.bucket(bus.subjects.runtimeBucket)).get('runtime')) as RuntimeSnapshot
   }
 
+  it('is published again when the bus has lost it, under a revision nobody has seen', async () => {
+    const fixture = await start({ config: CONFIG })
+    const bus = fixture.hub.join('router')
+    const bucket = await bus.bucket(bus.subjects.runtimeBucket)
+    const before = (await bucket.get('runtime')) as RuntimeSnapshot
+    await bucket.delete('runtime')
+    const again = new Promise<RuntimeSnapshot>((resolve) => {
+      void bucket.mirror('runtime', (value) => {
+        if (value !== undefined) resolve(value as RuntimeSnapshot)
+      })
+    })
+    const after = await again
+    expect(after.revision).toBeGreaterThan(before.revision)
+    expect(after.deployments.map(({ id }) => id)).toEqual(before.deployments.map(({ id }) => id))
+  }, 20_000)
+
   it('is published at the start, with provider keys sealed', async () => {
     const snapshot = await read(await start({ config: CONFIG }))
     expect(snapshot).toMatchObject({

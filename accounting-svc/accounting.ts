@@ -29,6 +29,7 @@ import { serveLimits } from './identity/serve-limits.ts'
 import { createUsers } from './identity/users.ts'
 import { watchImports } from './import/watch-imports.ts'
 import { startJobs } from './jobs/jobs.ts'
+import { keepRuntime } from './jobs/keep-runtime.ts'
 import { listModels } from './jobs/list-models.ts'
 import { makePartitions } from './jobs/partitions.ts'
 import { rebuildAtStart } from './jobs/rebuild-counters.ts'
@@ -214,6 +215,7 @@ export async function createAccounting(deps: AccountingDeps): Promise<Accounting
     others: [
       watchImports({ db, bus }),
       sweepBatches({ db, clock, files }),
+      keepRuntime({ runtime, log }),
       listModels({ bus, clock, config, runtime, log }),
       settleObjects({ bus, db, clock, log, every: (config().general_settings.proxy_batch_polling_interval ?? 3_600) * 1_000 }),
       ...(rotation === null ? [] : [rotation]),

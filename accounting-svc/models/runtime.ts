@@ -34,6 +34,8 @@ export interface Runtime {
   listed(lists: ReadonlyMap<string, readonly string[]>): Promise<void>
   /** Publishes again when customers or tags came to be limited, or no longer are. */
   recheckLimits(): Promise<void>
+  /** Publishes again when the bucket has lost what was published: the bus came back without its files. Whether it had. */
+  restore(): Promise<boolean>
 }
 
 /** What routers and edges serve by: compiled here, published in the runtime bucket, mirrored by them. */
@@ -61,12 +63,14 @@ export async function createRuntime(deps: {
   let configured: Deployment[] = []
   let beside: readonly Deployment[] = []
   let turn: Promise<unknown> = Promise.resolve()
+  let published = 0
   /** Models by the provider's own list, of deployments whose provider was asked. */
   let live: ReadonlyMap<string, readonly string[]> = new Map()
 
   async function publish(built: Pick<RuntimeSnapshot, 'deployments' | 'settings' | 'services' | 'providers'>): Promise<void> {
     const present = (await bucket.get(RUNTIME)) as RuntimeSnapshot | undefined
-    const revision = (present?.revision ?? 0) + 1
+    const revision = Math.max(present?.revision ?? 0, published) + 1
+    published = revision
     const snapshot: RuntimeSnapshot = {
       v: WIRE_VERSION,
       revision,
@@ -134,6 +138,14 @@ export async function createRuntime(deps: {
     },
     deployment: (id) => byId.get(id),
     use: (next) => inTurn(() => use(next)),
+    async restore() {
+      let lost = false
+      await inTurn(async () => {
+        lost = (await bucket.get(RUNTIME)) === undefined
+        if (lost) await use(config)
+      })
+      return lost
+    },
     follow: (next) => inTurn(() => follow(next)),
     reprice: (elsewhere = false) =>
       inTurn(async () => {

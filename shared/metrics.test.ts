@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import { createMetrics } from './metrics.ts'
 
@@ -22,6 +24,22 @@ describe('metrics', () => {
     for (let index = 1; index < 500; index++) metrics.requests.with({ model: `m${index}` }).add()
     first.add(7)
     expect(await metrics.text()).toMatch(/litellm_requests_metric_total\{.*model="m0".*\} 7\n/)
+  })
+
+  it('keep nothing of the message a label was cut from', () => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const metrics = createMetrics()
+    collect()
+    const before = process.memoryUsage().heapUsed
+    for (let index = 0; index < 400; index++) {
+      const message = Buffer.alloc(64 * 1024, `a model's name in a message ${index} `).toString('latin1')
+      metrics.requests.with({ model: message.slice(0, 32) + index }).add()
+      metrics.requests.with({ model: message.slice(2, 32) }).add()
+    }
+    collect()
+    // 400 messages are 25 MB.
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(5_000_000)
   })
 
   it('put an observation into every bucket at or above it, with sum and count', async () => {

@@ -212,6 +212,19 @@ describe('sweep-leases', () => {
     await close()
   })
 
+  it('tells what calls cost whose hold ran out although they were booked', async () => {
+    const { deps, counters, clock, close } = await start()
+    const ledger = createLedger({ db: test.db, price: () => ({ cost: 7, rateVersion: 'test' }), log: silentLog })
+    const scope = { scope: `key|${KEY}`, requests: null, tokens: null, parallel: 1, budget: 100, spent: 0, revision: 0 }
+    await counters.admit({ lease: 'unsettled', scopes: [scope], tokens: 0, hold: 50 })
+    await ledger.book([event({ callId: 'unsettled', startedAt: Date.now() })])
+    clock.advance(30_001)
+    await sweepLeases(deps).run()
+    expect(await counters.totals()).toEqual({ leases: 0, held: 0 })
+    expect((await counters.peek([`key|${KEY}`]))[0]).toMatchObject({ spent: 7, held: 0 })
+    await close()
+  })
+
   it('releases the holds of calls whose router is gone', async () => {
     const { deps, counters, clock, close } = await start()
     const scope = { scope: 'team|t', requests: null, tokens: null, parallel: 1, budget: 100, spent: 0, revision: 0 }

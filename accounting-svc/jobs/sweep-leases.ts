@@ -20,12 +20,21 @@ const SETTLED_AGE = 60_000
  */
 export function sweepLeases(deps: { counters: Counters; projection: Projection; db: Database; log: Log }): Job {
   const { counters, projection, db, log } = deps
+  /** Released, and the ledger not yet asked about. */
+  let released: string[] = []
 
+  /**
+   * A lease may expire though its call ended well: its router could not settle it while the counters were away, and whoever booked it died
+   * before it could tell them.
+   */
   async function expired(): Promise<void> {
     for (;;) {
       const leases = await counters.sweep(BATCH)
       if (leases.length > 0)
         log.warn({ leases: leases.length, first: leases[0] }, 'holds of calls whose router is gone were released')
+      released.push(...leases)
+      if (released.length > 0) await tellBooked(released)
+      released = []
       if (leases.length < BATCH) return
     }
   }

@@ -14,6 +14,8 @@ const CALL_EVERY = 20
 const CALL_LIMIT = 4000
 const TRIES = 4
 const PAGE = 4096
+/** Milliseconds the server may take to have read what it was sent. */
+const SETTLE_LIMIT = 3000
 /** Messages overheard that are kept to be changed. */
 const HEARD_MAX = 400
 
@@ -201,6 +203,8 @@ async function connectNats(address: string): Promise<NatsClient> {
     placed: (subject) => subject.replace(/(?<=^tp\.(edge|router)\.)[^.]+/, (id, role) => ids.get(role) ?? id),
     settled() {
       return new Promise((resolve) => {
+        // The server may have ended this connection for what was sent on it, and answers no more.
+        setTimeout(resolve, SETTLE_LIMIT).unref()
         waiting.push(resolve)
         socket.write('PING\r\n')
       })

@@ -10,7 +10,8 @@ export interface SimulatedCounters {
   away: boolean
   /** Share of commands that are done and whose answer is lost. */
   replyLoss: number
-  readonly counts: { commands: number; refused: number; lost: number }
+  /** `releases`: of `lost`, those whose answer named leases that are gone since. */
+  readonly counts: { commands: number; refused: number; lost: number; releases: number }
   /** For sabotage: budgets are not asked, or bookings not told. */
   skip: 'budgets' | 'book' | null
   /** What is in the store, at once. */
@@ -23,7 +24,7 @@ const LATENCY = 1
 const PATIENCE = 1_000
 
 export function createSimulatedCounters(world: World, store: Counters, random: Random): SimulatedCounters {
-  const counts = { commands: 0, refused: 0, lost: 0 }
+  const counts = { commands: 0, refused: 0, lost: 0, releases: 0 }
   const latency = (): number => LATENCY * (0.1 + 0.9 * random.next())
 
   function ask<Result>(process: SimulatedProcess, what: string, work: () => Result | Promise<Result>): Promise<Result> {
@@ -52,13 +53,13 @@ export function createSimulatedCounters(world: World, store: Counters, random: R
           .then(
             (result) => {
               if (lost) {
-                counts.lost += 1
+                lose(what)
                 fail(PATIENCE)
                 return
               }
               world.after(latency(), process, `counters ${what} done`, () => {
                 if (simulated.away) {
-                  counts.lost += 1
+                  lose(what)
                   reject(new GatewayError('counters_away', undefined, { retryAfter: 1_000 }))
                 } else resolve(result)
               })
@@ -67,6 +68,11 @@ export function createSimulatedCounters(world: World, store: Counters, random: R
           )
       })
     })
+  }
+
+  function lose(what: string): void {
+    counts.lost += 1
+    if (what === 'sweep') counts.releases += 1
   }
 
   const simulated: SimulatedCounters = {

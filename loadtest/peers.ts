@@ -22,7 +22,7 @@ export interface Peer {
 /** Looked for and not to be had; told in every result. */
 export const NOT_TO_BE_HAD: Record<string, string> = {
   bifrost:
-    'the Go module proxy has no version of github.com/maximhq/bifrost, and its npm package only downloads a program from elsewhere (looked for 2026-11-22)',
+    'the Go module proxy has no version of github.com/maximhq/bifrost, and its npm package 1.6.3 fetches the program from downloads.getmaxim.ai, which cannot be reached here (looked for 2026-11-22)',
   helicone: 'npm has no @helicone/ai-gateway (looked for 2026-11-22)',
 }
 

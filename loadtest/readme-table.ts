@@ -51,6 +51,9 @@ export function readmeTable(result: Result): string {
   const setup = [
     `Measured ${result.at.slice(0, 10)} at commit ${result.commit} on ${cores} cores of ${cpu}, ${figure(memory / 2 ** 30)} GB, Linux ${kernel}, Node ${node}, load ${figure(load)} at begin.`,
     'Client, provider and gateway share the machine; the provider answers at once. Memory is PSS of all processes, with NATS, Redis and PostgreSQL.',
+    ...(columns.includes('floor')
+      ? ['floor: our HTTP server and HTTP client in one process with nothing between them, what the rest stands on.']
+      : []),
     ...columns.map((name) => `${name}: ${ours(name) ? `commit ${result.topologies[name]}` : result.topologies[name]}.`),
     ...Object.entries(result.topologies)
       .filter(([, version]) => version.startsWith('missing: '))
@@ -60,7 +63,7 @@ export function readmeTable(result: Result): string {
 }
 
 function ours(name: string): boolean {
-  return name === 'embedded' || name === 'cluster'
+  return name === 'embedded' || name === 'cluster' || name === 'floor'
 }
 
 /** Puts the table between the markers of a text. Throws when it has no markers. */

@@ -9,12 +9,12 @@ import { describeRun, machine, type Result, save, savedResults, table } from './
 import { calibrate, optionsOf, runScenario } from './run-scenario.ts'
 import type { Running } from './running.ts'
 import { SCENARIOS, type Scenario, SETUPS, type Setup } from './scenarios.ts'
-import { commit, direct, PRICES, PROFILES, startProvider, turnpike } from './topologies.ts'
+import { commit, direct, floor, PRICES, PROFILES, startProvider, turnpike } from './topologies.ts'
 import { keepPartial, partialOf } from './unfinished.ts'
 import type { UpstreamStats } from './upstream.ts'
 
 /**
- * `npm run bench`: the same loads on the provider alone, on one process, on a cluster and on peers; one table, one line of JSON. Plain, it
+ * `npm run bench`: the same loads on the provider alone, on our HTTP server and client with nothing between (`floor`), on one process, on a cluster and on peers; one table, one line of JSON. Plain, it
  * takes about nine minutes; `--quick` two, without LiteLLM's long start: the few that matter most; `--all` nineteen: every scenario.
  * `--only embedded,cluster` and `--scenario unary-32,held` choose; `--no-save` only looks; `--resume` goes on with a run that was cut off,
  * on the same commit; `--profile` leaves CPU profiles of the gateway's processes (its figures are then not worth keeping and are not saved);
@@ -63,6 +63,7 @@ async function bench(): Promise<void> {
   }
   const makers: Record<string, (setup: Setup) => Running | Promise<Running>> = {
     direct: (setup) => (setup === 'plain' || setup === 'fresh' ? direct(provider) : absent('it has none')),
+    floor: (setup) => (setup === 'plain' || setup === 'fresh' ? floor(provider) : absent('it has none')),
     embedded: (setup) => (setup.startsWith('routers-') ? absent('it is one process') : ours('start', setup)),
     cluster: (setup) => ours('cluster', setup),
   }

@@ -44,6 +44,30 @@ export function direct(provider: { url: string; pid: number }): Running {
   }
 }
 
+/** Our HTTP server and client with nothing between (deploy/tools/floor.ts): what these parts cost just then. */
+export async function floor(provider: { url: string }): Promise<Running> {
+  const directory = mkdtempSync(join(tmpdir(), 'turnpike-floor-'))
+  const port = await freePort()
+  const args = ['deploy/tools/floor.ts', '--port', String(port), '--provider', provider.url]
+  const launched = launch(process.execPath, args, { cwd: ROOT, env: cleanEnvironment(), log: join(directory, 'log') })
+  const origin = `http://127.0.0.1:${port}`
+  await launched.until(async () => (await once({ origin, path: '/', method: 'GET' }, TRY_LIMIT)).status === 200)
+  const chat = { path: CHAT, model: 'bench', headers: {}, dialect: 'openai' as const }
+  return {
+    name: 'floor',
+    version: commit(),
+    origin,
+    target: { chat, translated: null, messages: null },
+    pids: [launched.pid],
+    nameOf: () => 'floor',
+    spend: null,
+    stop: async () => {
+      await end(launched.child)
+      rmSync(directory, { recursive: true, force: true })
+    },
+  }
+}
+
 /** Where `--profile` leaves a `.cpuprofile` for each process, for a browser's developer tools. */
 export const PROFILES = join(ROOT, '.turnpike/profiles')
 

@@ -54,6 +54,9 @@ export const BROKEN = ['connection *', 'stream cut by the connection'] as const
 /** What a stream sees when what served it is gone: an error event, and no more. */
 export const TOLD = 'stream ended by an error event'
 
+/** What calls with a budget or a limit are told while nobody can count. */
+export const UNCOUNTED = '503 service_unavailable'
+
 /** Resolves after so many milliseconds. */
 export function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds))

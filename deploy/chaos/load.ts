@@ -49,6 +49,7 @@ const GIVE_UP = 60_000
 const PROBE_EVERY = 250
 const PROBE_LIMIT = 1_000
 const SIZE = 24
+const TICK = 10
 
 export interface Load {
   /** From here on calls are on these keys and counted under this label; through the proxies of the edges, or past them. */
@@ -59,7 +60,8 @@ export interface Load {
   seen(label: string): SeenCall[]
   /** Resolves when no call of a label runs any more. */
   ended(label: string): Promise<void>
-  running(label: string): number
+  /** The longest time, in milliseconds, that this process itself stood still under a label: what happened then says little. */
+  stalled(label: string): number
   stop(): void
 }
 
@@ -68,6 +70,7 @@ export function createLoad(world: World, next: () => number): Load {
   const balancer = createBalancer(world)
   const calls = new Map<string, SeenCall[]>()
   const running = new Map<string, number>()
+  const stalls = new Map<string, number>()
   let waiters: { label: string; done: () => void }[] = []
   let aimed: { label: string; keys: readonly ClientKey[]; rates: Rates } | null = null
   let sequence = 0
@@ -79,10 +82,11 @@ export function createLoad(world: World, next: () => number): Load {
     const passed = (now - before) / 1000
     before = now
     if (aimed === null) return
+    stalls.set(aimed.label, Math.max(stalls.get(aimed.label) ?? 0, passed * 1000 - TICK))
     due = { whole: due.whole + passed * aimed.rates.whole, streams: due.streams + passed * aimed.rates.streams }
     for (; due.whole >= 1; due.whole -= 1) begin(false)
     for (; due.streams >= 1; due.streams -= 1) begin(true)
-  }, 10)
+  }, TICK)
 
   function begin(stream: boolean): void {
     if (aimed === null) return
@@ -125,7 +129,7 @@ export function createLoad(world: World, next: () => number): Load {
       aimed = null
     },
     seen: (label) => calls.get(label) ?? [],
-    running: (label) => running.get(label) ?? 0,
+    stalled: (label) => stalls.get(label) ?? 0,
     ended: (label) =>
       (running.get(label) ?? 0) === 0 ? Promise.resolve() : new Promise((done) => waiters.push({ label, done })),
     stop() {

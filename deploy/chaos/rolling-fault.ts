@@ -6,10 +6,10 @@ export const rollingFault: Fault = {
   title: 'rolling restart of every process, each drained',
   allows: { endings: [], gap: 2_000, recovers: 0 },
   load: 'long-streams',
-  async run({ cluster }) {
-    for (const { role, index } of cluster.members()) {
-      await cluster.kill(role, index, 'SIGTERM')
-      await cluster.restart(role, index)
+  async run(world) {
+    for (const { role, index } of world.cluster.members()) {
+      await world.cluster.kill(role, index, 'SIGTERM')
+      await world.start(role, index)
     }
   },
 }

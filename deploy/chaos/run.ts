@@ -44,14 +44,19 @@ export function createRunner(world: World, { next, told = () => undefined }: Run
         proxied: fault.proxied === true,
       })
       await pause(BEFORE)
-      await fault.run(world, span)
+      // What could not be done, as a process that does not come up, is a failure of the fault and no end of the run.
+      const stopped = await fault.run(world, span).then(
+        () => null,
+        (error: unknown) => String(error),
+      )
+      if (stopped !== null) await world.mend()
       const over = performance.now()
       await quiet(load, label)
       load.rest()
       const ended = performance.now()
       await load.ended(label)
       const { name, title, allows } = fault
-      const seen = { name, title, allows, calls: load.seen(label), begun, over, ended }
+      const seen = { name, title, allows, calls: load.seen(label), begun, over, ended, stalled: load.stalled(label), stopped }
       const closed = closeBooks(world, keys, seen).then((last) => ({
         observed: { ...seen, audit: last, booked: performance.now() - ended },
         keys,

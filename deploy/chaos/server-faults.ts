@@ -1,10 +1,8 @@
-import { BROKEN, type Fault, pause, SERVERS, TOLD } from './fault.ts'
+import { BROKEN, type Fault, pause, SERVERS, TOLD, UNCOUNTED } from './fault.ts'
 import type { ServerName } from './world.ts'
 
 const NAMES = { nats: 'NATS', redis: 'Redis', postgres: 'PostgreSQL' } as const
 
-/** What calls with a budget or a limit are told while nobody can count. */
-export const UNCOUNTED = '503 service_unavailable'
 /** Calls and streams that are under way while the bus is away: their frames are lost, and they say so. */
 export const BUSLESS: readonly string[] = [TOLD, '503 *', '502 *', '408 *']
 
@@ -29,7 +27,7 @@ function killed(name: ServerName): Fault {
     name: `kill-${name}`,
     title: `SIGKILL of ${NAMES[name]}, started again after 2 s`,
     random: true,
-    allows: { ...AWAY[name], recovers: 8_000 },
+    allows: { ...AWAY[name], recovers: 15_000 },
     async run({ servers }) {
       await servers[name].kill()
       await pause(2_000)
@@ -57,7 +55,7 @@ function restarted(name: ServerName): Fault {
     name: `restart-${name}`,
     title: `${NAMES[name]} stopped and started again with what it kept`,
     random: true,
-    allows: { ...AWAY[name], recovers: 8_000 },
+    allows: { ...AWAY[name], recovers: 15_000 },
     async run({ servers }) {
       await servers[name].stop()
       await servers[name].start()

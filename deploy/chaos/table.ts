@@ -1,6 +1,6 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { seconds, type Verdict } from './verdict.ts'
+import { STALL, seconds, type Verdict } from './verdict.ts'
 
 /** One run, one line of `chaos.jsonl`. */
 export interface ChaosResult {
@@ -27,7 +27,7 @@ export function markdown({ at, commit, machine, quick, seed, verdicts }: ChaosRe
       String(one.calls),
       failed.length === 0 ? 'none' : failed.join(', '),
       ...[one.gap, one.slowest, one.recovery].map(seconds),
-      `${one.served} / ${one.entries}${one.again === 0 ? '' : `, ${one.again} of them once more`}${booked}`,
+      `${one.served} / ${one.entries}${one.again === 0 ? '' : `, ${one.again} of them once more`}${booked}${one.stalled > STALL ? `; the clients themselves stood still for ${seconds(one.stalled)}` : ''}`,
     ]
     return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
   })

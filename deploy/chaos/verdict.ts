@@ -3,6 +3,9 @@ import { type Ending, FOREIGN, HUNG, SPENT, WHOLE } from './endings.ts'
 import type { Allows } from './fault.ts'
 import type { SeenCall } from './load.ts'
 
+/** Milliseconds from which it is told. */
+export const STALL = 1_000
+
 /** What happened around one fault, and whether it may. Times are milliseconds. */
 export interface Verdict {
   name: string
@@ -26,6 +29,8 @@ export interface Verdict {
   presumed: number
   /** Milliseconds from the end of the load until the books were closed. */
   booked: number
+  /** The longest time that client, provider and proxies, which are one process, stood still themselves: on a machine that is too busy. */
+  stalled: number
   /** Requests of calls that reached the provider more than once, beyond the first. */
   again: number
   /** What the first failing call of each ending was told. */
@@ -43,9 +48,12 @@ export interface Observed {
   ended: number
   audit: Audit
   booked: number
+  stalled: number
+  /** Why the fault could not be carried out, or taken back; null = it was. */
+  stopped: string | null
 }
 
-export function judge({ name, title, allows, calls, begun, over, ended, audit, booked }: Observed): Verdict {
+export function judge({ name, title, allows, calls, begun, over, ended, audit, booked, stalled, stopped }: Observed): Verdict {
   const endings: Record<Ending, number> = {}
   for (const { ending } of calls) if (!isFine(ending)) endings[ending] = (endings[ending] ?? 0) + 1
   const failed = calls.filter(({ ending }) => !isFine(ending))
@@ -54,6 +62,7 @@ export function judge({ name, title, allows, calls, begun, over, ended, audit, b
   const failures = Object.entries(endings)
     .filter(([ending]) => ending === FOREIGN || ending === HUNG || !allows.endings.some((one) => matches(one, ending)))
     .map(([ending, count]) => `${count} × ${ending}`)
+  if (stopped !== null) failures.unshift(stopped)
   if (calls.length === 0) failures.push('no call was made')
   if (gap > allows.gap) failures.push(`no call succeeded for ${seconds(gap)}, allowed are ${seconds(allows.gap)}`)
   if (recovery > allows.recovers) {
@@ -76,6 +85,7 @@ export function judge({ name, title, allows, calls, begun, over, ended, audit, b
     lost: audit.lost.length,
     twice: audit.twice.length,
     presumed: audit.presumed,
+    stalled: Math.round(stalled),
     again: audit.again,
     samples: Object.keys(endings).map((ending) => {
       const first = calls.find((call) => call.ending === ending)
@@ -132,6 +142,7 @@ export function line(verdict: Verdict): string {
     `recovered in ${seconds(recovery)}`,
     `${served} served, ${verdict.again} of them again, ${entries} booked${presumed > 0 ? ` (${presumed} presumed)` : ''} within ${seconds(booked)}`,
   ]
+  if (verdict.stalled > STALL) parts.push(`the clients themselves stood still for ${seconds(verdict.stalled)}`)
   const head = `${passed ? 'ok  ' : 'FAIL'} ${name.padEnd(22)} ${parts.join('; ')}`
   const why = passed ? [] : [...verdict.failures, ...verdict.samples]
   return [head, ...why.map((one) => `       ${one}`)].join('\n')

@@ -35,6 +35,8 @@ export interface World {
   /** A new key with such limits, and its hash. */
   key(fields: Record<string, unknown>): Promise<{ key: string; hash: string }>
   kill(role: Role, index: number): Promise<void>
+  /** Starts a process that ended, and again when it ends before it is ready, as whoever watches over processes does. */
+  start(role: Role, index: number): Promise<void>
   /** Starts whatever is not running. */
   mend(): Promise<void>
   /** Sets the wall clock of every process of ours so many milliseconds off. */
@@ -138,14 +140,28 @@ export async function openWorld(options: WorldOptions): Promise<World> {
         return { key, hash: createHash('sha256').update(key).digest('hex') }
       },
       kill: (role, index) => cluster.kill(role, index),
+      start: (role, index) => startedAgain(cluster, role, index),
       async mend() {
-        for (const { role, index, alive } of cluster.members()) if (!alive) await cluster.restart(role, index)
+        for (const { role, index, alive } of cluster.members()) if (!alive) await startedAgain(cluster, role, index)
       },
       stepClock: (offset) => writeFileSync(clockFile, String(offset)),
     }
   } catch (error) {
     await stop()
     throw error
+  }
+}
+
+async function startedAgain(cluster: Cluster, role: Role, index: number): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await cluster.restart(role, index)
+      return
+    } catch (error) {
+      if (attempt === 3) throw error
+      await cluster.kill(role, index)
+      await pause(500)
+    }
   }
 }
 

@@ -33,7 +33,8 @@ export function takeBody(exchange: Exchange, inlineMax: number): Promise<Uint8Ar
     let size = 0
     /** Where parts go once the body has proved to be large. */
     let large: LargeBody | null = null
-    exchange.onAbort = () => reject(new GatewayError('cancelled'))
+    const left = (): void => reject(new GatewayError('cancelled'))
+    exchange.onAbort = left
     exchange.onBody((bytes, last) => {
       if (large !== null) {
         large.add(bytes, last)

@@ -57,12 +57,14 @@ export class Relay implements ReplySink {
   /** Ties the relay to its stream. The bus tells the sink nothing before. */
   attach(stream: OutgoingStream): void {
     this.#stream = stream
-    this.#exchange.onDrain = (buffered) => this.#drained(buffered)
-    this.#exchange.onAbort = () => {
+    const drained = (buffered: number): void => this.#drained(buffered)
+    const left = (): void => {
       stream.cancel('client closed the connection')
       this.#finish(499, null)
     }
-    if (this.#exchange.closed) this.#exchange.onAbort()
+    this.#exchange.onDrain = drained
+    this.#exchange.onAbort = left
+    if (this.#exchange.closed) left()
   }
 
   start(head: StartHead): void {

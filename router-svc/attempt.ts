@@ -140,8 +140,7 @@ class Try implements ResponseSink {
 
   /** Sends once the credential's headers are there. Nothing is sent for a call that was stopped meanwhile. */
   prove(credential: Credential, sent: Sent): void {
-    this.#call.stop = () => this.#cancel()
-    this.#call.end = (error) => this.#fail(error)
+    this.#listen()
     Promise.resolve()
       .then(() => credential.headers(sent.upstream, this.#deps.clock.now()))
       .then(
@@ -156,17 +155,17 @@ class Try implements ResponseSink {
   send(sent: Sent): void {
     this.#sent = sent
     const { upstream } = sent
-    this.#call.stop = () => this.#cancel()
-    this.#call.end = (error) => this.#fail(error)
+    this.#listen()
     this.#watch()
     // No time was left for it.
     if (this.#settled) return
-    this.#call.incoming.onWritable = () => {
+    const writable = (): void => {
       // Silence that we asked for is not the provider's.
       this.#heard = this.#deps.clock.monotonic()
       this.#paused = false
       this.#http?.resume()
     }
+    this.#call.incoming.onWritable = writable
     this.#http = this.#deps.http.send(
       {
         method: upstream.method,
@@ -230,6 +229,14 @@ class Try implements ResponseSink {
 
   failed(error: GatewayError): void {
     this.#fail(error)
+  }
+
+  /** Hears of it when the call is stopped, or ended with an error of ours. */
+  #listen(): void {
+    const stop = (): void => this.#cancel()
+    const end = (error: GatewayError): void => this.#fail(error)
+    this.#call.stop = stop
+    this.#call.end = end
   }
 
   /**

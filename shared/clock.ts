@@ -81,7 +81,7 @@ export function testClock(start = 1_700_000_000_000): TestClock {
 export class DeadlineWheel {
   readonly #clock: Clock
   readonly #tick: number
-  readonly #slots = new Map<number, Set<Deadline>>()
+  readonly #slots = new Map<number, Slot>()
   #timer: Timer | null = null
   #current: number
 
@@ -94,31 +94,33 @@ export class DeadlineWheel {
   /** Runs `run` once, `delay` milliseconds from now (up to two ticks later). */
   set(delay: number, run: () => void): Timer {
     const slot = this.#slot(this.#clock.monotonic() + Math.max(0, delay)) + 1
-    const deadline: Deadline = { run }
-    let entries = this.#slots.get(slot)
-    if (entries === undefined) {
-      entries = new Set()
-      this.#slots.set(slot, entries)
+    let deadlines = this.#slots.get(slot)
+    if (deadlines === undefined) {
+      deadlines = new Slot()
+      this.#slots.set(slot, deadlines)
     }
-    entries.add(deadline)
+    const deadline = new Deadline(this, slot, run)
+    deadlines.add(deadline)
     if (this.#timer === null) {
       this.#current = this.#slot(this.#clock.monotonic())
       this.#timer = this.#clock.every(this.#tick, () => this.#turn())
     }
-    const home = entries
-    return {
-      cancel: () => {
-        home.delete(deadline)
-        if (home.size === 0) this.#slots.delete(slot)
-        this.#rest()
-      },
-    }
+    return deadline
+  }
+
+  /** Called by a deadline that is cancelled before it ran. */
+  drop(deadline: Deadline, slot: number): void {
+    const deadlines = this.#slots.get(slot)
+    if (deadlines === undefined) return
+    deadlines.remove(deadline)
+    if (deadlines.count === 0) this.#slots.delete(slot)
+    this.#rest()
   }
 
   /** Deadlines not yet run. */
   get pending(): number {
     let count = 0
-    for (const entries of this.#slots.values()) count += entries.size
+    for (const deadlines of this.#slots.values()) count += deadlines.count
     return count
   }
 
@@ -130,10 +132,13 @@ export class DeadlineWheel {
     const now = this.#slot(this.#clock.monotonic())
     while (this.#current < now) {
       this.#current += 1
-      const entries = this.#slots.get(this.#current)
-      if (entries === undefined) continue
+      const deadlines = this.#slots.get(this.#current)
+      if (deadlines === undefined) continue
+      for (let next = deadlines.first; next !== null; next = deadlines.first) {
+        deadlines.remove(next)
+        next.fall()
+      }
       this.#slots.delete(this.#current)
-      for (const deadline of entries) deadline.run()
     }
     this.#rest()
   }
@@ -145,6 +150,61 @@ export class DeadlineWheel {
   }
 }
 
-interface Deadline {
-  run: () => void
+/**
+ * One deadline. What is over lets go of everything: garbage that has grown old would keep what is young alive (a set's outgrown table did, and
+ * with it whole calls), and each collection would copy it.
+ */
+class Deadline implements Timer {
+  before: Deadline | null = null
+  after: Deadline | null = null
+  #wheel: DeadlineWheel | null
+  #run: (() => void) | null
+  readonly #slot: number
+
+  constructor(wheel: DeadlineWheel, slot: number, run: () => void) {
+    this.#wheel = wheel
+    this.#slot = slot
+    this.#run = run
+  }
+
+  cancel(): void {
+    const wheel = this.#wheel
+    this.#wheel = null
+    this.#run = null
+    wheel?.drop(this, this.#slot)
+  }
+
+  /** Its time has come. */
+  fall(): void {
+    const run = this.#run
+    this.#wheel = null
+    this.#run = null
+    run?.()
+  }
+}
+
+/** The deadlines of one tick, in the order they were set. */
+class Slot {
+  first: Deadline | null = null
+  #last: Deadline | null = null
+  count = 0
+
+  add(deadline: Deadline): void {
+    deadline.before = this.#last
+    if (this.#last === null) this.first = deadline
+    else this.#last.after = deadline
+    this.#last = deadline
+    this.count += 1
+  }
+
+  remove(deadline: Deadline): void {
+    const { before, after } = deadline
+    if (before === null) this.first = after
+    else before.after = after
+    if (after === null) this.#last = before
+    else after.before = before
+    deadline.before = null
+    deadline.after = null
+    this.count -= 1
+  }
 }

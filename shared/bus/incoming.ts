@@ -44,7 +44,7 @@ export class Incoming implements IncomingStream {
   readonly #streams: Streams
   readonly #link: Link
   readonly #address: Address
-  readonly #collector: BodyCollector | null
+  #collector: BodyCollector | null
   readonly #queue: Uint8Array[] = []
   readonly #timer: Timer
   #state: State = 'offered'
@@ -156,10 +156,12 @@ export class Incoming implements IncomingStream {
   abort(reason: string, error: WireError | null): void {
     if (this.#state === 'over') return
     const told = this.#state === 'finishing'
+    const { onCancel } = this
+    const collector = this.#collector
     if (error !== null) this.#send(FRAME.error, error)
     this.#finish()
-    this.#collector?.fail(new GatewayError(reason === 'stream_gap' ? 'stream_gap' : 'cancelled', reason))
-    if (!told) this.onCancel?.(reason)
+    collector?.fail(new GatewayError(reason === 'stream_gap' ? 'stream_gap' : 'cancelled', reason))
+    if (!told) onCancel?.(reason)
   }
 
   /** Ends without telling anybody. */
@@ -246,10 +248,14 @@ export class Incoming implements IncomingStream {
     this.#idle = 0
   }
 
+  /** Lets go of the call, as `Outgoing` does. */
   #finish(): void {
     this.#state = 'over'
     this.#queue.length = 0
     this.#timer.cancel()
+    this.#collector = null
+    this.onWritable = null
+    this.onCancel = null
     this.#streams.served(this.id)
   }
 }

@@ -60,7 +60,7 @@ export class Outgoing implements OutgoingStream {
   readonly #streams: Streams
   readonly #link: Link
   readonly #subject: string
-  readonly #sink: ReplySink
+  #sink: ReplySink
   readonly #window: Window
   readonly #deadlineAt: number
   readonly #acceptLimit: number
@@ -125,8 +125,7 @@ export class Outgoing implements OutgoingStream {
   fail(error: WireError): void {
     if (this.#state === 'over') return
     this.#sendCancel(error.code)
-    this.#finish()
-    this.#sink.error(error)
+    this.#finish().error(error)
   }
 
   /** Ends without telling anybody. */
@@ -190,8 +189,7 @@ export class Outgoing implements OutgoingStream {
         this.#onStart(payload as StartHead)
         break
       case FRAME.end:
-        this.#finish()
-        this.#sink.end(payload as EndPayload)
+        this.#finish().end(payload as EndPayload)
         break
       case FRAME.error:
         this.#onError(payload as WireError)
@@ -246,10 +244,10 @@ export class Outgoing implements OutgoingStream {
       this.#failWith('internal')
       return
     }
-    this.#finish()
-    this.#sink.start(head)
-    if (bytes.length > 0) this.#sink.data(bytes)
-    this.#sink.end(end)
+    const sink = this.#finish()
+    sink.start(head)
+    if (bytes.length > 0) sink.data(bytes)
+    sink.end(end)
   }
 
   #onError({ refusedBy, ...error }: WireError): void {
@@ -260,8 +258,7 @@ export class Outgoing implements OutgoingStream {
     }
     const mayMove = refused ? REFUSALS : GIVEN_UP
     if (mayMove.has(error.code) && this.#again(null)) return
-    this.#finish()
-    this.#sink.error(error)
+    this.#finish().error(error)
   }
 
   /** Frames sent before the previous beat came must be in this one's count: beats are seconds apart. */
@@ -363,16 +360,27 @@ export class Outgoing implements OutgoingStream {
     return this.#state === 'over'
   }
 
-  #finish(): void {
+  /**
+   * Lets go of the call, and returns who is to be told of its end. The tables of a map that it outgrew keep what stood in them, and an old one
+   * all that came after it: whole calls were copied by every collection of young garbage, 13 KB of 45 that a call makes.
+   */
+  #finish(): ReplySink {
+    const sink = this.#sink
     this.#state = 'over'
     this.#timer?.cancel()
     this.#timer = null
     this.#body?.stop()
+    this.#body = null
     this.#options = null
+    this.#sink = NOBODY
     this.#window.close()
     this.#streams.forget(this.#wireId)
+    return sink
   }
 }
+
+/** In the place of a sink that has heard all. */
+const NOBODY: ReplySink = { start() {}, data() {}, end() {}, error() {} }
 
 /** The message of a further take: the same, but for its number, so that work done for several is booked for all. */
 function nextTake(head: unknown, take: number): unknown {

@@ -14,6 +14,7 @@ import {
   sizeStreams,
   zipf,
 } from './capacity-model.ts'
+import { markdown } from './report.ts'
 
 const RATES = [1_000, 10_000, 100_000, 1_000_000]
 const STREAMS = [1_000, 10_000, 100_000, 1_000_000]
@@ -236,7 +237,7 @@ function missing(inputs: Inputs): string {
 }
 
 function table(head: string[], rows: string[][]): string {
-  return [head, head.map((_, index) => (index === 0 ? ':--' : '--:')), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')
+  return markdown([head, ...rows], 1)
 }
 
 function where({ file, line, at, note }: Source): string {

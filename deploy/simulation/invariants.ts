@@ -110,7 +110,8 @@ function said(text: string, type: string): string {
 }
 
 /** Every attempt that the upstream served is in the ledger once, at the price of its tokens. */
-function checkBooked({ upstream, violations }: Scene, rows: readonly Row[]): void {
+function checkBooked({ upstream, violations, world }: Scene, rows: readonly Row[]): void {
+  const alive = new Set(world.processes.map(({ name }) => name))
   const keyOf = (tag: string | null, deployment: string | null, at: number): string => `${tag} at ${deployment} from ${at}`
   const booked = new Map<string, Row[]>()
   for (const row of rows) {
@@ -128,9 +129,7 @@ function checkBooked({ upstream, violations }: Scene, rows: readonly Row[]): voi
   for (const [key, entries] of sent) {
     const found = booked.get(key) ?? []
     const net = found.reduce((sum, row) => sum + sign(row), 0)
-    const served = entries.filter(
-      ({ arrived, status, said, complete }) => arrived && status === 200 && (said > 0 || complete),
-    ).length
+    const served = entries.filter((entry) => isServed(entry, alive)).length
     // Two takes of a call may begin in the same millisecond.
     if (net < served || net > entries.length)
       violations.push(`booked: ${key} was served ${served} times and has ${net} entries: ${JSON.stringify(found)}`)
@@ -140,6 +139,14 @@ function checkBooked({ upstream, violations }: Scene, rows: readonly Row[]): voi
     if (!sent.has(key) && billed > 0 && found.some(({ entry }) => entry === 'settled'))
       violations.push(`booked: ${key} was never sent: ${JSON.stringify(found)}`)
   }
+}
+
+/**
+ * Whether an attempt must be booked. One that its router gave up on before it read a word of the answer is a failure that costs nothing, even if
+ * words were on the way: the router had been frozen past the limit. One whose router died is booked by whoever finds its intent.
+ */
+function isServed({ arrived, status, said, heard, process }: Served, alive: ReadonlySet<string>): boolean {
+  return arrived && status === 200 && (heard > 0 || (said > 0 && !alive.has(process)))
 }
 
 function sign(row: Row): 1 | -1 {

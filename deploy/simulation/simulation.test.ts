@@ -13,6 +13,7 @@ const PART = 20
 const KEPT: readonly [seed: number, what: string][] = [
   [63, 'the counters were away when a call was settled, and who booked it died before it could tell them'],
   [61, 'the connection of a stream that was complete while its client was behind stayed paused for ever'],
+  [189, 'a router sleeps past the limit of an attempt and gives it up unread'],
   [141, 'a call that is continued elsewhere costs more than its hold covers'],
 ]
 

@@ -33,6 +33,8 @@ export interface Served {
   /** What it will say; what of it has left the upstream. */
   words: readonly string[]
   said: number
+  /** How many of these reached the router. */
+  heard: number
   /** The answer left whole, its usage told. */
   complete: boolean
   usage: { input: number; output: number }
@@ -102,6 +104,7 @@ export function createSimulatedUpstream(world: World, random: Random, faults: Up
       status: 200,
       words: Array.from({ length: random.between(1, 8) }, (_, n) => `<${index}.${n}>`),
       said: 0,
+      heard: 0,
       complete: false,
       usage: { input: 5, output },
       aborted: false,
@@ -173,8 +176,10 @@ export function createSimulatedUpstream(world: World, random: Random, faults: Up
       })
     }
     function data(text: string): void {
+      const { said } = entry
       send('data', () => {
         heard()
+        entry.heard = said
         sink.data(Buffer.from(text))
       })
     }

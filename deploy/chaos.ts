@@ -4,7 +4,7 @@ import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { machine } from '../loadtest/report.ts'
 import { commit } from '../loadtest/topologies.ts'
-import type { Span } from './chaos/fault.ts'
+import { type Span, titleOf } from './chaos/fault.ts'
 import { FAULTS } from './chaos/index.ts'
 import { randomFault, seeded } from './chaos/random-fault.ts'
 import { createRunner } from './chaos/run.ts'
@@ -34,7 +34,9 @@ async function main(): Promise<boolean> {
     console.log(
       values.help
         ? USAGE
-        : [...FAULTS, { name: 'random', title: 'all of them' }].map(({ name, title }) => `${name.padEnd(20)}${title}`).join('\n'),
+        : [...FAULTS, { name: 'random', title: 'all of them' }]
+            .map(({ name, title }) => `${name.padEnd(20)}${titleOf({ title }, values.quick ? QUICK : FULL)}`)
+            .join('\n'),
     )
     return true
   }

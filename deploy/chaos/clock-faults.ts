@@ -11,7 +11,7 @@ export const clockFaults: readonly Fault[] = [
 function stepped(name: string, how: string, offset: number): Fault {
   return {
     name,
-    title: `the wall clock of every process ${how} for 5 s, and right again`,
+    title: `the wall clock of every process ${how} for {half}, and right again`,
     random: true,
     allows: { endings: [], gap: 1_000, recovers: 0 },
     async run(world, { hold }) {

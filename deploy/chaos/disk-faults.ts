@@ -8,7 +8,7 @@ import { type Fault, pause } from './fault.ts'
 export const diskFaults: readonly Fault[] = [
   {
     name: 'disk-full',
-    title: 'one of two routers cannot write its spool for 5 s (RLIMIT_FSIZE 0)',
+    title: 'one of two routers cannot write its spool for {half} (RLIMIT_FSIZE 0)',
     random: true,
     allows: { endings: [], gap: 2_000, recovers: 1_000 },
     async run({ cluster }, { hold }) {
@@ -20,7 +20,7 @@ export const diskFaults: readonly Fault[] = [
   },
   {
     name: 'disks-full',
-    title: 'no router can write its spool for 5 s',
+    title: 'no router can write its spool for {half}',
     random: true,
     allows: { endings: ['503 *'], gap: 8_000, recovers: 2_000 },
     async run({ cluster }, { hold }) {

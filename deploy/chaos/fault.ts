@@ -8,7 +8,7 @@ import type { ServerName, World } from './world.ts'
 export interface Fault {
   /** As `--only` takes it. */
   name: string
-  /** In the words of the table: what is done. */
+  /** In the words of the table: what is done. `{hold}`, `{half}` of it, `{outage}`, `{streams}` and `{lasts}` are of the span. */
   title: string
   allows: Allows
   /** Does it, waits as long as it lasts, and takes it back: when this resolves everything is as it was, and recovery begins. */
@@ -30,6 +30,18 @@ export interface Span {
   /** Long streams open at once, and how long each lasts. */
   streams: number
   streamLasts: number
+}
+
+/** The words with the times of this run. */
+export function titleOf({ title }: Pick<Fault, 'title'>, span: Span): string {
+  const words: Record<string, string> = {
+    hold: `${span.hold / 1000} s`,
+    half: `${span.hold / 2000} s`,
+    outage: `${span.outage / 1000} s`,
+    streams: span.streams.toLocaleString('en-US'),
+    lasts: `${span.streamLasts / 1000} s`,
+  }
+  return title.replace(/\{(\w+)\}/g, (whole, name: string) => words[name] ?? whole)
 }
 
 /** How a call may end, beside whole or refused for its budget. Made from what a client saw, in `endings.ts`. */

@@ -22,7 +22,7 @@ function killed(role: Role): Fault {
 function frozen(role: Role): Fault {
   return {
     name: `freeze-${role}`,
-    title: `SIGSTOP of ${nameOf(role)} for 10 s`,
+    title: `SIGSTOP of ${nameOf(role)} for {hold}`,
     random: true,
     // A stream whose router is silent for 6 s is told so; a call goes to another. What the router asked the counters before is too late when it wakes.
     allows: { endings: role === 'router' ? [TOLD, UNCOUNTED] : [], gap: 4_000, recovers: 1_000 },

@@ -1,6 +1,6 @@
 import { type Audit, audit, isClosed, readBooks, type Served } from './books.ts'
 import { SPENT, WHOLE } from './endings.ts'
-import { type Fault, pause, type Span } from './fault.ts'
+import { type Fault, pause, type Span, titleOf } from './fault.ts'
 import { type ClientKey, createLoad, type KeyKind, type Load, STEADY } from './load.ts'
 import { judge, type Observed, type Verdict } from './verdict.ts'
 import type { World } from './world.ts'
@@ -55,7 +55,8 @@ export function createRunner(world: World, { next, told = () => undefined }: Run
       load.rest()
       const ended = performance.now()
       await load.ended(label)
-      const { name, title, allows } = fault
+      const { name, allows } = fault
+      const title = titleOf(fault, span)
       const seen = { name, title, allows, calls: load.seen(label), begun, over, ended, stalled: load.stalled(label), stopped }
       const closed = closeBooks(world, keys, seen).then((last) => ({
         observed: { ...seen, audit: last, booked: performance.now() - ended },

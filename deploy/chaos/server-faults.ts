@@ -39,7 +39,7 @@ function killed(name: ServerName): Fault {
 function frozen(name: ServerName): Fault {
   return {
     name: `freeze-${name}`,
-    title: `SIGSTOP of ${NAMES[name]} for 10 s`,
+    title: `SIGSTOP of ${NAMES[name]} for {hold}`,
     random: true,
     allows: { ...AWAY[name], gap: name === 'nats' ? 16_000 : AWAY[name].gap, recovers: 8_000 },
     async run({ servers }, { hold }) {
@@ -108,7 +108,7 @@ export const connectionFaults: readonly Fault[] = [
   },
   {
     name: 'silence-provider',
-    title: 'the provider accepts and answers nothing for 10 s',
+    title: 'the provider accepts and answers nothing for {hold}',
     random: true,
     allows: { endings: [], gap: 12_000, recovers: 0 },
     async run({ proxies }, { hold }) {

@@ -5,7 +5,7 @@ import { BUSLESS } from './server-faults.ts'
 export const storeFaults: readonly Fault[] = [
   {
     name: 'postgres-refuses',
-    title: 'PostgreSQL refuses connections',
+    title: 'PostgreSQL refuses connections for {outage}',
     allows: { endings: [], gap: 2_000, recovers: 0 },
     async run({ proxies }, { outage }) {
       await proxies.postgres.refuse(true)

@@ -119,6 +119,8 @@ export function createSimulatedClients(world: World, random: Random): SimulatedC
       }
       const exchange = new SimulatedExchange(world, random, door, request, answer, end)
       world.after(LATENCY * random.next(), door.process, `request ${request.tag}`, () => {
+        // Its client left while it was on its way.
+        if (exchange.closed) return
         if (!door.listening) {
           exchange.cut()
           return

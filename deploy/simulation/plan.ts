@@ -4,7 +4,8 @@ import type { UpstreamFaults } from './upstream.ts'
 
 /** What befalls a cluster; times are virtual milliseconds after the first call may begin. */
 export type Fault =
-  | { kind: 'kill' | 'freeze' | 'disconnect' | 'restart'; slot: string; at: number; for: number }
+  /** `kill-at-write`: when it is about to write what a turn of its event loop gathered. */
+  | { kind: 'kill' | 'kill-at-write' | 'freeze' | 'disconnect' | 'restart'; slot: string; at: number; for: number }
   /** At its next commit: rolled back, or committed and never told. */
   | { kind: 'kill-at-commit'; slot: string; at: number; for: number; done: boolean }
   | { kind: 'bus-away' | 'database-away' | 'counters-away'; at: number; for: number }
@@ -150,7 +151,9 @@ function faultsOf(random: Random, plan: Plan, count: number): Fault[] {
     if (kind === 'kill-at-commit')
       return { kind, slot: `accounting${random.between(1, plan.accountings)}`, at, for: long, done: random.chance(0.5) }
     if (kind === 'bus-away' || kind === 'database-away' || kind === 'counters-away') return { kind, at, for: long }
-    return { kind, slot: random.pick(slots), at, for: long }
+    const slot = random.pick(slots)
+    const isAtWrite = kind === 'kill' && slot.startsWith('router') && random.fork(`${at}`).chance(0.4)
+    return { kind: isAtWrite ? 'kill-at-write' : kind, slot, at, for: long }
   })
 }
 

@@ -217,10 +217,16 @@ function befall(scene: Scene, fault: Fault): void {
   const later = (what: string, run: () => void): void => void world.after(fault.for, null, what, run)
   switch (fault.kind) {
     case 'kill':
+    case 'kill-at-write': {
       if (slot === null || process === null) return
-      cluster.kill(slot)
-      later(`start ${slot.name}`, () => cluster.start(slot))
+      const kill = (): void => {
+        cluster.kill(slot)
+        later(`start ${slot.name}`, () => cluster.start(slot))
+      }
+      if (fault.kind === 'kill') kill()
+      else process.beforeImmediate = kill
       return
+    }
     case 'restart':
       if (slot === null || process === null || slot.service === null) return
       void cluster.stop(slot, 15_000).then(() => {
@@ -276,6 +282,7 @@ function calm({ world, cluster, bus, counters, database }: Scene): void {
   database.away = false
   database.onCommit = null
   for (const process of [...world.processes]) {
+    process.beforeImmediate = null
     process.thaw()
     bus.connect(process.name)
   }

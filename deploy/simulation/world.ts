@@ -42,6 +42,8 @@ export interface SimulatedProcess {
   freeze(): void
   /** SIGCONT. */
   thaw(): void
+  /** Runs once before the next thing it put off to the end of its turn: what it was about to write may be lost. */
+  beforeImmediate: (() => void) | null
   /** Runs once when it is killed, after it is dead. */
   onKill(run: () => void): void
 }
@@ -122,6 +124,7 @@ export function createWorld({ start, trace }: WorldOptions): World {
     dead = false
     frozen = false
     timers = 0
+    beforeImmediate: (() => void) | null = null
     held: Event[] = []
     readonly #ends: (() => void)[] = []
 
@@ -181,6 +184,11 @@ export function createWorld({ start, trace }: WorldOptions): World {
         const due = immediates
         immediates = []
         for (const { process, run } of due) {
+          const first = process?.beforeImmediate
+          if (process !== null && first != null) {
+            process.beforeImmediate = null
+            first()
+          }
           if (process?.dead === true) continue
           guarded(run)
           // Node empties the microtask queue between two immediates.

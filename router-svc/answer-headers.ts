@@ -26,6 +26,38 @@ const NOT_COPIED = new Set([
   'report-to',
 ])
 
+/** What headers of providers are called when passed on: a name made anew for each answer must be hashed and looked up to become a property's. */
+const PASSED_ON: ReadonlyMap<string, string> = new Map(
+  [
+    'content-type',
+    'cache-control',
+    'vary',
+    'via',
+    'x-request-id',
+    'request-id',
+    'x-content-type-options',
+    'access-control-expose-headers',
+    'cf-cache-status',
+    'cf-ray',
+    'openai-organization',
+    'openai-processing-ms',
+    'openai-project',
+    'openai-version',
+    'x-envoy-upstream-service-time',
+    ...['limit', 'remaining', 'reset'].flatMap((kind) => [
+      `x-ratelimit-${kind}-requests`,
+      `x-ratelimit-${kind}-tokens`,
+      `anthropic-ratelimit-requests-${kind}`,
+      `anthropic-ratelimit-tokens-${kind}`,
+      `anthropic-ratelimit-input-tokens-${kind}`,
+      `anthropic-ratelimit-output-tokens-${kind}`,
+    ]),
+    'anthropic-organization-id',
+    'apim-request-id',
+    'x-ms-region',
+  ].map((name) => [name, `llm_provider-${name}`]),
+)
+
 /** OpenAI's own limit headers are also passed on under their names (surface reference §3.6). */
 const RATE_LIMIT_PREFIX = 'x-ratelimit-'
 
@@ -40,7 +72,7 @@ export function answerHeaders(call: Call, route: Route | null, upstream: Headers
     for (const name in upstream) {
       if (NOT_COPIED.has(name)) continue
       const value = upstream[name] as string
-      headers[`llm_provider-${name}`] = value
+      headers[PASSED_ON.get(name) ?? `llm_provider-${name}`] = value
       if (name.startsWith(RATE_LIMIT_PREFIX)) headers[name] = value
     }
   }

@@ -162,6 +162,7 @@ export function make(
       enter: async () => null,
       leave() {},
       rehold: () => true,
+      again: () => true,
       settle() {},
       running: 0,
       stop: async () => {},

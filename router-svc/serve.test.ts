@@ -107,6 +107,7 @@ describe('fallbacks', () => {
           ...own.admission,
           admit: () => new Ticket(nothing),
           rehold: ({ request }, _runtime, { group }) => held.push([group, request['max_tokens'], request['seed']]) > 1,
+          again: () => true,
         },
       }),
     )
@@ -122,6 +123,22 @@ describe('fallbacks', () => {
     expect(hosts(sent)).toEqual(['one', 'three'])
     const body = JSON.parse(Buffer.from(sent[1]?.request.body as Uint8Array).toString()) as Record<string, unknown>
     expect([body['max_tokens'], body['seed']]).toEqual([5, undefined])
+  })
+
+  it('and retries end where no budget has room for one more attempt; the client is told why the last one failed', async () => {
+    const nothing = { lease: 'l', limits: [], scopes: [], tokens: 0, output: 0, bounded: true, metered: false, costOf: null }
+    let asked = 0
+    const { sent, call } = make([deployment('one'), deployment('two'), deployment('three')], { numRetries: 3 }, (_, own) => ({
+      admission: { ...own.admission, admit: () => new Ticket(nothing), again: () => ++asked < 2 },
+    }))
+    const client = call(chat)
+    fail(sent[0], 500)
+    await settled()
+    fail(sent[1], 503, { message: 'gone' })
+    await client.done
+    expect([sent.length, asked]).toEqual([2, 2])
+    expect(client.head?.status).toBe(503)
+    expect(client.text).toContain('gone')
   })
 
   it('that fail too leave the error of the group asked for, with what was tried in its text', async () => {

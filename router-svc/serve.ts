@@ -115,7 +115,10 @@ async function nextTarget(
       call.request = { ...request, ...target.overrides }
       call.inputTokens = null
     }
-    if (call.ticket !== null && !(await deps.admission.rehold(call, runtime, found))) {
+    if (
+      call.ticket !== null &&
+      !((await deps.admission.rehold(call, runtime, found)) && (await deps.admission.again(call, runtime)))
+    ) {
       call.request = request
       call.inputTokens = inputTokens
       continue
@@ -277,6 +280,7 @@ async function serveTier(
     call.retries += 1
     if (decision.delay > 0) await pause(deps, call, decision.delay)
     if (call.cancelled !== null) return served
+    if (call.ticket !== null && !(await deps.admission.again(call, runtime))) return served
   }
 }
 

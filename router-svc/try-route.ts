@@ -27,7 +27,7 @@ export interface TryDeps extends AttemptDeps {
   codec: Codec
   spool: Pick<Spool<UsageEvent>, 'intend'>
   tokens: TokenCounter
-  admission: Pick<Admission, 'enter' | 'leave' | 'rehold'>
+  admission: Pick<Admission, 'enter' | 'leave' | 'rehold' | 'again'>
   selector: Selector
   affinity: Pick<Affinity, 'learn'>
   observe: Observer
@@ -137,7 +137,7 @@ export async function tryHedged(
       after,
       async second() {
         const route = another()
-        if (route === null) return null
+        if (route === null || !(await deps.admission.again(call, runtime, true))) return null
         if (mustEnter(call, route) && (await deps.admission.enter(call, runtime, route)) !== null) return null
         const running = unsettled(call, openAttempt(first, call.attempts.length, deps.clock.now()))
         await note(deps, { ...call, attempts: [...call.attempts, running] }, route)

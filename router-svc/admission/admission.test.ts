@@ -74,6 +74,7 @@ function call(
     inputTokens: null,
     ticket: null,
     refusedFor: 0,
+    attempts: [],
     end: null,
   } as unknown as Call
 }
@@ -424,5 +425,59 @@ describe('a fallback to dearer models', () => {
     expect(admission.rehold(call([]), within, dear)).toBe(true)
     const counted = await admit(admission, call([limit({ requests: 10 })]))
     expect(admission.rehold(counted, within, dear)).toBe(true)
+  })
+})
+
+describe('another attempt', () => {
+  const within = { settings, anyFree: false }
+  const cent = DOLLAR / 100
+  const failedFor = (cost: number): Call['attempts'][number] => ({ cost }) as Call['attempts'][number]
+
+  it('is held for beside what the attempts before it cost, so that no number of them passes the budget', async () => {
+    const { admission, counters } = await scene()
+    const one = await admit(admission, call([limit({ budget: 2.5 * cent })]))
+    one.attempts = [failedFor(cent)]
+    expect(await admission.again(one, within)).toBe(true)
+    expect((await counters.peek(['key|k']))[0]?.held).toBe(2 * cent)
+    one.attempts = [failedFor(cent), failedFor(cent / 2)]
+    expect(await admission.again(one, within)).toBe(true)
+    expect((await counters.peek(['key|k']))[0]?.held).toBe(2.5 * cent)
+    one.attempts = [failedFor(cent), failedFor(cent / 2), failedFor(1)]
+    expect(await admission.again(one, within)).toBe(false)
+    expect((await counters.peek(['key|k']))[0]?.held).toBe(2.5 * cent)
+    admission.settle(one, 1.5 * cent, 0)
+  })
+
+  it('that runs beside the first holds as much again', async () => {
+    const { admission, counters } = await scene()
+    const one = await admit(admission, call([limit({ budget: 1.5 * cent })]))
+    expect(await admission.again(one, within, true)).toBe(false)
+    const rich = await admit(admission, call([limit({ scope: 'key|r', owner: 'r', budget: DOLLAR })]))
+    expect(await admission.again(rich, within, true)).toBe(true)
+    expect((await counters.peek(['key|r']))[0]?.held).toBe(2 * cent)
+  })
+
+  it('keeps what is held beside it when it goes to a dearer group, or to a provider with a budget', async () => {
+    const { admission, counters } = await scene()
+    const one = await admit(admission, call([limit({ budget: DOLLAR })]))
+    one.attempts = [failedFor(cent)]
+    await admission.again(one, within)
+    expect(await admission.rehold(one, within, resolution(route({ perRequest: 10 * cent })))).toBe(true)
+    expect((await counters.peek(['key|k']))[0]?.held).toBe(11 * cent)
+    const other = await admit(admission, call([limit({ scope: 'key|o', owner: 'o', budget: DOLLAR })]))
+    other.attempts = [failedFor(cent)]
+    await admission.again(other, within)
+    const budgets = [limit({ kind: 'provider', scope: 'provider|openai', owner: 'openai', budget: DOLLAR })]
+    const budgeted = route(undefined, 'openai', { limits: { budgets, rates: [], here: null } })
+    expect(await admission.enter(other, within, budgeted)).toBeNull()
+    expect(await counters.peek(['provider|openai', 'key|o'])).toMatchObject([{ held: 2 * cent }, { held: 2 * cent }])
+  })
+
+  it('after attempts that cost nothing asks nobody', async () => {
+    const { admission } = await scene()
+    const one = await admit(admission, call([limit({ budget: cent })]))
+    one.attempts = [failedFor(0), {} as Call['attempts'][number]]
+    expect(admission.again(one, within)).toBe(true)
+    expect(admission.again(call([]), within)).toBe(true)
   })
 })

@@ -44,6 +44,11 @@ export interface Admission {
    * for that.
    */
   rehold(call: Call, runtime: AdmissionRuntime, resolution: Resolution): boolean | Promise<boolean>
+  /**
+   * Another attempt follows ones that cost something, or `beside` one that still runs: holds for those too. False = a budget has no room for
+   * that. Without it a call that is tried three times could cost three times what it holds.
+   */
+  again(call: Call, runtime: AdmissionRuntime, beside?: boolean): boolean | Promise<boolean>
   /** The call is over; nano-dollars and tokens of all its attempts. Never throws: what fails here the ledger's projection mends. */
   settle(call: Call, cost: number, tokens: number): void
   /** Calls running under a lease. */
@@ -260,6 +265,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     ticket.base = base
     // What failed attempts cost belongs to the budgets they were made under.
     ticket.past = before?.extraScopes ?? []
+    ticket.keepBeside(before?.beside ?? 0)
     try {
       const admitted = await tryAdmit(call, runtime, ticket)
       if (admitted === null) return null
@@ -289,16 +295,35 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     if (!ticket.budgeted) return admitAnew(call, runtime, resolution, ticket)
     const size = sizeOf(call, runtime.settings, resolution.routes)
     const raise = ticket.dearer(dearest(resolution.routes, size), size)
-    const done = (granted: boolean): boolean => {
-      if (granted) ticket.raise(raise)
-      return granted
+    return held(ticket, raise.hold, runtime.settings.countersAway, () => ticket.raise(raise))
+  }
+
+  function again(call: Call, runtime: AdmissionRuntime, beside = false): boolean | Promise<boolean> {
+    const { ticket } = call
+    if (ticket === null || !ticket.budgeted) return true
+    let more = beside ? ticket.single : 0
+    for (const { cost } of call.attempts) more += cost ?? 0
+    if (more <= ticket.beside) return true
+    return held(ticket, ticket.single + more, runtime.settings.countersAway, () => ticket.keepBeside(more))
+  }
+
+  /** Whether every budget of the ticket has room for so much; `granted` runs when it has. */
+  function held(
+    ticket: Ticket,
+    hold: number,
+    whenAway: RuntimeSettings['countersAway'],
+    granted: () => void,
+  ): boolean | Promise<boolean> {
+    const done = (fits: boolean): boolean => {
+      if (fits) granted()
+      return fits
     }
-    if (raise.hold <= ticket.request.hold) return done(true)
-    const extended = counters.extend(ticket.request.lease, raise.hold)
+    if (hold <= ticket.request.hold) return done(true)
     const away = (err: unknown): boolean => {
-      warn(err, 'a hold could not be raised for a fallback')
-      return runtime.settings.countersAway === 'allow'
+      warn(err, 'a hold could not be raised for another attempt')
+      return whenAway === 'allow'
     }
+    const extended = counters.extend(ticket.request.lease, hold)
     return extended instanceof Promise ? extended.then(done, away) : done(extended)
   }
 
@@ -358,6 +383,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     enter,
     leave: attempts.leave,
     rehold,
+    again,
     settle,
     get running() {
       return running.size

@@ -54,6 +54,7 @@ export class Ticket {
   #costOf: ((outputTokens: number) => number) | null
   #request: AdmitRequest
   #reserved = 0
+  #beside = 0
   /** Output tokens the call may have, and whether it says so itself; a fallback that replaces its limit may change both. */
   #output: number
   #bounded: boolean
@@ -102,6 +103,22 @@ export class Ticket {
     return this.#reserved
   }
 
+  /** Nano-dollars held beside what the running attempt may cost: what those before it did cost, and what one that runs beside it may. */
+  get beside(): number {
+    return this.#beside
+  }
+
+  /** What one attempt holds, in nano-dollars. */
+  get single(): number {
+    return this.#costOf?.(this.#reserved) ?? 0
+  }
+
+  /** The counters hold so much beside now, or are about to be asked for it. */
+  keepBeside(nano: number): void {
+    this.#beside = nano
+    this.#request = { ...this.#request, hold: this.#cost(this.#reserved) }
+  }
+
   /** Sets the hold for at most `output` tokens. */
   reserve(output: number): void {
     this.#reserved = Math.min(output, this.#output)
@@ -116,7 +133,7 @@ export class Ticket {
     const output = Math.max(this.#output, size.outputTokens)
     // A stream asks for more as it grows.
     const reserved = this.metered ? this.#reserved : output
-    return { costOf: dearest, hold: dearest(reserved), reserved, output, bounded: this.#bounded && size.bounded }
+    return { costOf: dearest, hold: dearest(reserved) + this.#beside, reserved, output, bounded: this.#bounded && size.bounded }
   }
 
   /** The counters hold it now. */
@@ -160,7 +177,7 @@ export class Ticket {
   }
 
   #cost(output: number): number {
-    return this.#costOf?.(output) ?? 0
+    return this.#costOf === null ? 0 : this.#costOf(output) + this.#beside
   }
 
   #grow(output: number): void {

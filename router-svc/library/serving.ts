@@ -108,6 +108,7 @@ const noAdmission: Admission = {
   enter: async () => null,
   leave() {},
   rehold: () => true,
+  again: () => true,
   settle() {},
   running: 0,
   stop: async () => {},

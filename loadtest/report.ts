@@ -62,7 +62,7 @@ export function markdown(rows: string[][], left: number): string {
   const line = (row: string[]): string =>
     `| ${row.map((cell, column) => (column < left ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join(' | ')} |`
   // As the formatter of this repository writes it.
-  const rule = `| ${widths.map((width, column) => (column < left ? `:${'-'.repeat(width - 1)}` : `${'-'.repeat(width - 1)}:`)).join(' | ')} |`
+  const rule = `| ${widths.map((width, column) => (column < left ? (left === (rows[0] ?? []).length ? '-'.repeat(width) : `:${'-'.repeat(width - 1)}`) : `${'-'.repeat(width - 1)}:`)).join(' | ')} |`
   return [line(rows[0] ?? []), rule, ...rows.slice(1).map(line)].join('\n')
 }
 

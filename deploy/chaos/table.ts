@@ -1,5 +1,6 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { markdown as markdownTable } from '../../loadtest/report.ts'
 import { STALL, seconds, type Verdict } from './verdict.ts'
 
 /** One run, one line of `chaos.jsonl`. */
@@ -17,6 +18,16 @@ const RESULTS = join(ROOT, 'loadtest/results/chaos.jsonl')
 const README = join(ROOT, 'README.md')
 const BLOCK = /(<!-- chaos -->\n)[\s\S]*?(\n<!-- \/chaos -->)/
 
+const HEAD = [
+  'what was done',
+  'calls',
+  'failed',
+  'longest without a success',
+  'slowest answer',
+  'last failure after its end',
+  'served / booked',
+]
+
 /** The table of the README. */
 export function markdown({ at, commit, machine, quick, seed, verdicts }: ChaosResult): string {
   const rows = verdicts.map((one) => {
@@ -29,14 +40,12 @@ export function markdown({ at, commit, machine, quick, seed, verdicts }: ChaosRe
       ...[one.gap, one.slowest, one.recovery].map(seconds),
       `${one.served} / ${one.entries}${one.again === 0 ? '' : `, ${one.again} of them once more`}${booked}${one.stalled > STALL ? `; the clients themselves stood still for ${seconds(one.stalled)}` : ''}`,
     ]
-    return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
+    return cells.map((cell) => cell.replaceAll('|', '\\|'))
   })
   return [
     `${at.slice(0, 10)}, commit ${commit}, ${machine}${quick ? ', `--quick`' : ''}, seed ${seed}:`,
     '',
-    '| what was done | calls | failed | longest without a success | slowest answer | last failure after its end | served / booked |',
-    '| --- | --- | --- | --- | --- | --- | --- |',
-    ...rows,
+    markdownTable([HEAD, ...rows], HEAD.length),
   ].join('\n')
 }
 

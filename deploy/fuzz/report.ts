@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
+import { markdown } from '../../loadtest/report.ts'
 import type { FuzzResult } from './engine.ts'
 import { TARGETS } from './index.ts'
 
@@ -40,13 +41,8 @@ function tableOf(runs: readonly SavedRun[]): string {
     if (run === undefined || result === undefined) return []
     const { cases, kept, perSecond, growth, findings, seed } = result
     const grown = `${(growth / 1024 / 1024).toFixed(1)} MB`
-    return [
-      `| \`${name}\` | ${about} | ${cases} + ${kept} | ${Math.round(perSecond)} | ${grown} | ${findings.length} | ${run.at.slice(0, 10)}, ${run.commit}, seed ${seed} |`,
-    ]
+    const when = `${run.at.slice(0, 10)}, ${run.commit}, seed ${seed}`
+    return [[`\`${name}\``, about, `${cases} + ${kept}`, `${Math.round(perSecond)}`, grown, `${findings.length}`, when]]
   })
-  return [
-    '| target | what it is fed | cases (new + kept) | cases/s | memory grown | findings | when |',
-    '|---|---|--:|--:|--:|--:|---|',
-    ...rows,
-  ].join('\n')
+  return markdown([['target', 'what it is fed', 'cases (new + kept)', 'cases/s', 'memory grown', 'findings', 'when'], ...rows], 7)
 }

@@ -1,6 +1,6 @@
 import { hashKey } from '../../shared/config/secrets.ts'
 import { LEASE_TTL } from '../../shared/counters/counters.ts'
-import { CALL_NANO, INPUT_NANO, OUTPUT_NANO } from './plan.ts'
+import { INPUT_NANO, OUTPUT_NANO } from './plan.ts'
 import type { Scene } from './run.ts'
 import type { Served } from './upstream.ts'
 
@@ -175,10 +175,7 @@ async function checkSpent({ plan, database, counters, violations }: Scene, rows:
   }
 }
 
-/**
- * What a key's calls cost that no hold covered, nano-dollars: further attempts of a call, when the first was billed too, and calls whose lease
- * ran out before anybody could report them.
- */
+/** What a key's calls cost that no hold covered, nano-dollars: those whose lease ran out before anybody could report them. */
 function beyondHolds(rows: readonly Row[]): number {
   const calls = new Map<string, { cost: number; late: boolean }>()
   for (const row of rows) {
@@ -187,7 +184,7 @@ function beyondHolds(rows: readonly Row[]): number {
     calls.set(id, { cost: call.cost + row.cost, late: call.late || row.booked - row.started > LEASE_TTL })
   }
   let sum = 0
-  for (const { cost, late } of calls.values()) sum += late ? cost : Math.max(0, cost - CALL_NANO)
+  for (const { cost, late } of calls.values()) if (late) sum += cost
   return sum
 }
 

@@ -83,7 +83,6 @@ export function createSimulatedUpstream(world: World, random: Random, faults: Up
   }
 
   function exchange(process: SimulatedProcess, request: OutgoingRequest, sink: ResponseSink) {
-    request.leaving?.()
     const body = JSON.parse(Buffer.from(request.body ?? '{}').toString()) as {
       stream?: boolean
       max_tokens?: number

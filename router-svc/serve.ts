@@ -117,7 +117,7 @@ async function nextTarget(
     }
     if (
       call.ticket !== null &&
-      !((await deps.admission.rehold(call, runtime, found)) && (await deps.admission.again(call, runtime)))
+      !((await deps.admission.rehold(call, runtime, found)) && (await deps.admission.again(call, runtime, found.routes)))
     ) {
       call.request = request
       call.inputTokens = inputTokens
@@ -280,7 +280,7 @@ async function serveTier(
     call.retries += 1
     if (decision.delay > 0) await pause(deps, call, decision.delay)
     if (call.cancelled !== null) return served
-    if (call.ticket !== null && !(await deps.admission.again(call, runtime))) return served
+    if (call.ticket !== null && !(await deps.admission.again(call, runtime, tier))) return served
   }
 }
 

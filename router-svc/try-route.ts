@@ -137,7 +137,7 @@ export async function tryHedged(
       after,
       async second() {
         const route = another()
-        if (route === null || !(await deps.admission.again(call, runtime, true))) return null
+        if (route === null || !(await deps.admission.again(call, runtime, [route], true))) return null
         if (mustEnter(call, route) && (await deps.admission.enter(call, runtime, route)) !== null) return null
         const running = unsettled(call, openAttempt(first, call.attempts.length, deps.clock.now()))
         await note(deps, { ...call, attempts: [...call.attempts, running] }, route)

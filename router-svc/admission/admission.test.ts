@@ -75,6 +75,7 @@ function call(
     ticket: null,
     refusedFor: 0,
     attempts: [],
+    resume: null,
     end: null,
   } as unknown as Call
 }
@@ -431,19 +432,20 @@ describe('a fallback to dearer models', () => {
 describe('another attempt', () => {
   const within = { settings, anyFree: false }
   const cent = DOLLAR / 100
+  const { routes } = resolution()
   const failedFor = (cost: number): Call['attempts'][number] => ({ cost }) as Call['attempts'][number]
 
   it('is held for beside what the attempts before it cost, so that no number of them passes the budget', async () => {
     const { admission, counters } = await scene()
     const one = await admit(admission, call([limit({ budget: 2.5 * cent })]))
     one.attempts = [failedFor(cent)]
-    expect(await admission.again(one, within)).toBe(true)
+    expect(await admission.again(one, within, routes)).toBe(true)
     expect((await counters.peek(['key|k']))[0]?.held).toBe(2 * cent)
     one.attempts = [failedFor(cent), failedFor(cent / 2)]
-    expect(await admission.again(one, within)).toBe(true)
+    expect(await admission.again(one, within, routes)).toBe(true)
     expect((await counters.peek(['key|k']))[0]?.held).toBe(2.5 * cent)
     one.attempts = [failedFor(cent), failedFor(cent / 2), failedFor(1)]
-    expect(await admission.again(one, within)).toBe(false)
+    expect(await admission.again(one, within, routes)).toBe(false)
     expect((await counters.peek(['key|k']))[0]?.held).toBe(2.5 * cent)
     admission.settle(one, 1.5 * cent, 0)
   })
@@ -451,9 +453,9 @@ describe('another attempt', () => {
   it('that runs beside the first holds as much again', async () => {
     const { admission, counters } = await scene()
     const one = await admit(admission, call([limit({ budget: 1.5 * cent })]))
-    expect(await admission.again(one, within, true)).toBe(false)
+    expect(await admission.again(one, within, routes, true)).toBe(false)
     const rich = await admit(admission, call([limit({ scope: 'key|r', owner: 'r', budget: DOLLAR })]))
-    expect(await admission.again(rich, within, true)).toBe(true)
+    expect(await admission.again(rich, within, routes, true)).toBe(true)
     expect((await counters.peek(['key|r']))[0]?.held).toBe(2 * cent)
   })
 
@@ -461,23 +463,38 @@ describe('another attempt', () => {
     const { admission, counters } = await scene()
     const one = await admit(admission, call([limit({ budget: DOLLAR })]))
     one.attempts = [failedFor(cent)]
-    await admission.again(one, within)
+    await admission.again(one, within, routes)
     expect(await admission.rehold(one, within, resolution(route({ perRequest: 10 * cent })))).toBe(true)
     expect((await counters.peek(['key|k']))[0]?.held).toBe(11 * cent)
     const other = await admit(admission, call([limit({ scope: 'key|o', owner: 'o', budget: DOLLAR })]))
     other.attempts = [failedFor(cent)]
-    await admission.again(other, within)
+    await admission.again(other, within, routes)
     const budgets = [limit({ kind: 'provider', scope: 'provider|openai', owner: 'openai', budget: DOLLAR })]
     const budgeted = route(undefined, 'openai', { limits: { budgets, rates: [], here: null } })
     expect(await admission.enter(other, within, budgeted)).toBeNull()
     expect(await counters.peek(['provider|openai', 'key|o'])).toMatchObject([{ held: 2 * cent }, { held: 2 * cent }])
   })
 
+  it('that goes on with an answer holds for its beginning as input', async () => {
+    const { admission, counters } = await scene()
+    // A cent for 100 tokens of input: "hi" and ten tokens of answer cost little beside 3,000 characters that were said.
+    const perToken = resolution(route({ input: DOLLAR * 100, output: DOLLAR * 100 }))
+    const one = await admit(admission, call([limit({ budget: DOLLAR })]), {}, perToken)
+    const [before] = await counters.peek(['key|k'])
+    one.attempts = [failedFor(cent)]
+    one.resume = { text: 'so it went on '.repeat(215) } as Call['resume']
+    expect(await admission.again(one, within, perToken.routes)).toBe(true)
+    const [after] = await counters.peek(['key|k'])
+    expect((after?.held ?? 0) - (before?.held ?? 0)).toBeGreaterThan(cent + 7 * cent)
+    one.resume = { text: 'so it went on '.repeat(5_000) } as Call['resume']
+    expect(await admission.again(one, within, perToken.routes)).toBe(false)
+  })
+
   it('after attempts that cost nothing asks nobody', async () => {
     const { admission } = await scene()
     const one = await admit(admission, call([limit({ budget: cent })]))
     one.attempts = [failedFor(0), {} as Call['attempts'][number]]
-    expect(admission.again(one, within)).toBe(true)
-    expect(admission.again(call([]), within)).toBe(true)
+    expect(admission.again(one, within, routes)).toBe(true)
+    expect(admission.again(call([]), within, routes)).toBe(true)
   })
 })

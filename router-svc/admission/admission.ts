@@ -16,6 +16,8 @@ import { GatewayError } from '../../shared/errors.ts'
 import type { Log } from '../../shared/log.ts'
 import { nanoOf } from '../../shared/money.ts'
 import type { Call } from '../call.ts'
+import type { ChatRequest } from '../canonical/chat.ts'
+import { type Continuation, continueRequest } from '../failover/continuation.ts'
 import { isUnlimited } from '../internal-call.ts'
 import type { Resolution, Route, RouterRuntime } from '../runtime.ts'
 import { createAttemptLeases } from './attempt-leases.ts'
@@ -23,7 +25,7 @@ import { type Estimate, estimate } from './estimate.ts'
 import type { LimitSource } from './limit-source.ts'
 import { type Refused, refusal, repeatableFor } from './refusal.ts'
 import { applies, budgetOf, countsTokens, defaultModelLimit, isFreeOf, outputReserve, tokenCap } from './scopes-of-call.ts'
-import { Ticket } from './ticket.ts'
+import { type Raise, Ticket } from './ticket.ts'
 
 /**
  * Money and limits of a call, from its admission to its settlement. A call that nothing limits gets no ticket and costs no round trip.
@@ -46,9 +48,9 @@ export interface Admission {
   rehold(call: Call, runtime: AdmissionRuntime, resolution: Resolution): boolean | Promise<boolean>
   /**
    * Another attempt follows ones that cost something, or `beside` one that still runs: holds for those too. False = a budget has no room for
-   * that. Without it a call that is tried three times could cost three times what it holds.
+   * that. Without it a call that is tried three times could cost three times what it holds. `routes`: where it may go.
    */
-  again(call: Call, runtime: AdmissionRuntime, beside?: boolean): boolean | Promise<boolean>
+  again(call: Call, runtime: AdmissionRuntime, routes: readonly Route[], beside?: boolean): boolean | Promise<boolean>
   /** The call is over; nano-dollars and tokens of all its attempts. Never throws: what fails here the ledger's projection mends. */
   settle(call: Call, cost: number, tokens: number): void
   /** Calls running under a lease. */
@@ -298,13 +300,25 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     return held(ticket, raise.hold, runtime.settings.countersAway, () => ticket.raise(raise))
   }
 
-  function again(call: Call, runtime: AdmissionRuntime, beside = false): boolean | Promise<boolean> {
+  function again(call: Call, runtime: AdmissionRuntime, routes: readonly Route[], beside = false): boolean | Promise<boolean> {
     const { ticket } = call
     if (ticket === null || !ticket.budgeted) return true
-    let more = beside ? ticket.single : 0
+    const raise = call.resume === null ? null : continued(call, runtime.settings, routes, ticket)
+    const single = raise === null ? ticket.single : raise.costOf(raise.reserved)
+    let more = beside ? single : 0
     for (const { cost } of call.attempts) more += cost ?? 0
-    if (more <= ticket.beside) return true
-    return held(ticket, ticket.single + more, runtime.settings.countersAway, () => ticket.keepBeside(more))
+    if (raise === null && more <= ticket.beside) return true
+    return held(ticket, single + more, runtime.settings.countersAway, () => {
+      if (raise !== null) ticket.raise(raise)
+      ticket.keepBeside(more)
+    })
+  }
+
+  /** What an answer that goes on elsewhere needs: its beginning is input now, and some words that say so. */
+  function continued(call: Call, settings: RuntimeSettings, routes: readonly Route[], ticket: Ticket): Raise {
+    const request = continueRequest(call.request as ChatRequest, (call.resume as Continuation).text, null)
+    const size = sizeOf({ ...call, request }, settings, routes)
+    return ticket.dearer(dearest(routes, size), size)
   }
 
   /** Whether every budget of the ticket has room for so much; `granted` runs when it has. */

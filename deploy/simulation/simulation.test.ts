@@ -15,6 +15,8 @@ const KEPT: readonly [seed: number, what: string][] = [
   [61, 'the connection of a stream that was complete while its client was behind stayed paused for ever'],
   [189, 'a router sleeps past the limit of an attempt and gives it up unread'],
   [141, 'a call that is continued elsewhere costs more than its hold covers'],
+  [150, 'the beginning of an answer that goes on elsewhere is input there'],
+  [357, 'an edge books by estimate what a router that was cut off tells later'],
 ]
 
 let stage: Stage

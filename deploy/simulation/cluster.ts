@@ -11,7 +11,7 @@ import { createSealer } from '../../shared/config/secrets.ts'
 import type { Database, Transaction } from '../../shared/db/db.ts'
 import type { IdempotencyStore } from '../../shared/idempotency/store.ts'
 import { type Log, silentLog } from '../../shared/log.ts'
-import { createMetrics, type Metrics } from '../../shared/metrics.ts'
+import { createMetrics } from '../../shared/metrics.ts'
 import type { SimulatedBus } from './bus.ts'
 import type { SimulatedClients } from './clients.ts'
 import type { SimulatedCounters } from './counters.ts'
@@ -50,11 +50,10 @@ export interface Cluster {
 /** What does not depend on a run and costs time to make. */
 export interface Shared {
   catalog: Catalog
-  metrics: Metrics
 }
 
 export function createShared(): Shared {
-  return { catalog: createCatalog(), metrics: createMetrics() }
+  return { catalog: createCatalog() }
 }
 
 export interface ClusterDeps {
@@ -101,7 +100,7 @@ export function createCluster(deps: ClusterDeps): Cluster {
           bus: joined,
           clock,
           log: named,
-          metrics: shared.metrics,
+          metrics: createMetrics(),
           settings: EDGE_DEFAULTS,
           listen: deps.clients.listener(process),
         })

@@ -490,6 +490,17 @@ describe('another attempt', () => {
     expect(await admission.again(one, within, perToken.routes)).toBe(false)
   })
 
+  it('that is free needs no room beside what the ones before it cost', async () => {
+    const { admission, counters } = await scene()
+    const one = await admit(admission, call([limit({ budget: cent })]))
+    one.attempts = [failedFor(cent)]
+    expect(await admission.again(one, within, routes)).toBe(false)
+    const { routes: free } = resolution(route({ input: 0, output: 0 }))
+    expect(await admission.again(one, within, free)).toBe(true)
+    expect(await admission.again(one, within, free, true)).toBe(true)
+    expect((await counters.peek(['key|k']))[0]?.held).toBe(cent)
+  })
+
   it('after attempts that cost nothing asks nobody', async () => {
     const { admission } = await scene()
     const one = await admit(admission, call([limit({ budget: cent })]))

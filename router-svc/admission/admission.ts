@@ -48,7 +48,8 @@ export interface Admission {
   rehold(call: Call, runtime: AdmissionRuntime, resolution: Resolution): boolean | Promise<boolean>
   /**
    * Another attempt follows ones that cost something, or `beside` one that still runs: holds for those too. False = a budget has no room for
-   * that. Without it a call that is tried three times could cost three times what it holds. `routes`: where it may go.
+   * that. Without it a call that is tried three times could cost three times what it holds. `routes`: where it may go; where all of them are
+   * free, there is always room.
    */
   again(call: Call, runtime: AdmissionRuntime, routes: readonly Route[], beside?: boolean): boolean | Promise<boolean>
   /** The call is over; nano-dollars and tokens of all its attempts. Never throws: what fails here the ledger's projection mends. */
@@ -303,6 +304,8 @@ export function createAdmission(deps: AdmissionDeps): Admission {
   function again(call: Call, runtime: AdmissionRuntime, routes: readonly Route[], beside = false): boolean | Promise<boolean> {
     const { ticket } = call
     if (ticket === null || !ticket.budgeted) return true
+    // What is held covers all that was made so far, and what costs nothing needs no room beside it.
+    if (routes.every(isFreeOf)) return true
     const raise = call.resume === null ? null : continued(call, runtime.settings, routes, ticket)
     const single = raise === null ? ticket.single : raise.costOf(raise.reserved)
     let more = beside ? single : 0

@@ -31,7 +31,8 @@ export function modelList(providerUrl: string, setup: Setup): string {
   return `model_list:\n${models.join('')}`
 }
 
-function deployment(name: string, model: string, base: string): string {
+/** One entry of a `model_list`: the scripted provider at `base`, priced by PRICES. */
+export function deployment(name: string, model: string, base: string): string {
   return `  - model_name: ${name}
     litellm_params:
       model: ${model}

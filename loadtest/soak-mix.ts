@@ -1,3 +1,5 @@
+import { deployment } from './setups.ts'
+
 /** One kind of call of the mix. */
 export interface Part {
   name: string
@@ -59,24 +61,14 @@ export const HELD: Part = {
   ...{ ...PART, name: 'held', stream: true, exact: false, script: 'chunks=100000,interval=5000' },
 }
 
-/** Dollars per token of its models, so that the ledger can be held against what the provider stated. */
-export const PRICES = { input: 1e-6, output: 2e-6 }
-
 /** The part of the configuration that the bench's does not have. */
 export function soakConfig(providerUrl: string): string {
-  const deployment = (name: string, model: string, base: string): string => `  - model_name: ${name}
-    litellm_params:
-      model: ${model}
-      api_base: ${base}
-      api_key: fake
-      input_cost_per_token: ${PRICES.input}
-      output_cost_per_token: ${PRICES.output}
-`
-  return `${deployment('soak', 'openai/soak', `${providerUrl}/v1`)}${deployment('soak-failing', 'openai/soak', `${providerUrl}/v1`)}${deployment(
-    'soak-claude',
-    'anthropic/soak',
-    providerUrl,
-  )}litellm_settings:
+  const models = [
+    deployment('soak', 'openai/soak', `${providerUrl}/v1`),
+    deployment('soak-failing', 'openai/soak', `${providerUrl}/v1`),
+    deployment('soak-claude', 'anthropic/soak', providerUrl),
+  ]
+  return `${models.join('')}litellm_settings:
   cache: true
   cache_params:
     type: local

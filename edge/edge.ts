@@ -30,8 +30,6 @@ import { createServer, type ServerSettings } from './server.ts'
 export interface EdgeSettings extends ServerSettings, IdentitySettings {
   /** Most milliseconds any call may take, whatever settings or client say. */
   callLimit: number
-  /** Whether `x-forwarded-for` names the client. Only behind a proxy that sets it. */
-  trustForwardedFor: boolean
 }
 
 export const EDGE_DEFAULTS: EdgeSettings = {
@@ -50,7 +48,6 @@ export const EDGE_DEFAULTS: EdgeSettings = {
   identityCacheSize: 100_000,
   identityTimeout: 2_000,
   callLimit: 6_000_000,
-  trustForwardedFor: false,
 }
 
 /** Whose requests go on as they came. */
@@ -105,7 +102,6 @@ export async function createEdge({ bus, clock, log, metrics, settings, listen = 
     settings: runtimeSettings,
     observe,
     callLimit: settings.callLimit,
-    trustForwardedFor: settings.trustForwardedFor,
   }
   const infer = createInference(calling)
   const realtime = createRealtime(calling)

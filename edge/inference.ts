@@ -32,8 +32,6 @@ export interface InferenceDeps {
   observe: (observed: ObservedCall) => void
   /** Milliseconds a call may take when neither settings nor client say. */
   callLimit: number
-  /** Whether `x-forwarded-for` is believed. */
-  trustForwardedFor: boolean
 }
 
 /** What metrics are made of. */
@@ -174,7 +172,7 @@ export function callMessage(
     endpoint: endpoint.name,
     identity,
     headers: passedHeaders(exchange.headers, deps.settings()),
-    clientIp: clientIp(exchange, deps.trustForwardedFor || deps.settings()?.useForwardedFor === true),
+    clientIp: clientIp(exchange, deps.settings()?.useForwardedFor === true),
   }
   if (pathModel !== null) message.pathModel = pathModel
   if (exchange.query !== '') {

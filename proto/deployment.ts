@@ -3,6 +3,14 @@ import type { Mode } from './endpoints.ts'
 import type { Limit } from './limits.ts'
 import type { CacheSettings, FailurePolicy, RoutingSettings } from './routing.ts'
 
+/** Unknown keys an address may try at once, and again every second; `burst` 0 = any number. */
+export interface UnknownKeyLimit {
+  burst: number
+  perSecond: number
+}
+
+export const UNKNOWN_KEYS: UnknownKeyLimit = { burst: 50, perSecond: 1 }
+
 /** Parts of input and output that providers price apart, nano-dollars per million tokens. A missing one is "not priced", 0 is free. */
 export interface TokenPrices {
   input?: number
@@ -240,8 +248,8 @@ export interface RuntimeSettings {
   customerHeaders: string[]
   /** Headers that routing rules read (`routing.conditions`), lower case; absent = none. */
   ruleHeaders?: string[]
-  /** Unknown keys an address may try at once, and again every second; `burst` 0 = any number. Absent: 50 and 1. */
-  unknownKeys?: { burst: number; perSecond: number }
+  /** Absent: `UNKNOWN_KEYS`. */
+  unknownKeys?: UnknownKeyLimit
   /** `x-forwarded-for` names the client: a proxy in front sets it. */
   useForwardedFor?: true
   /** No master key is set: every caller is a proxy admin (surface reference §0). */

@@ -1,4 +1,4 @@
-import type { RuntimeSettings } from '../../proto/deployment.ts'
+import { type RuntimeSettings, UNKNOWN_KEYS } from '../../proto/deployment.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { Metrics } from '../../shared/metrics.ts'
@@ -24,7 +24,6 @@ export interface KeyGuesses {
 
 export type GuessSettings = Pick<RuntimeSettings, 'unknownKeys' | 'useForwardedFor'>
 
-const DEFAULT_LIMIT = { burst: 50, perSecond: 1 }
 /** Addresses held: 2 MB. The longest untouched goes first. */
 const ADDRESSES_MAX = 10_000
 const NOBODY = ''
@@ -44,7 +43,7 @@ export function createKeyGuesses(deps: {
 }): KeyGuesses {
   const { clock, metrics, addresses = ADDRESSES_MAX } = deps
   const buckets = new Map<string, Bucket>()
-  const limitOf = () => deps.settings()?.unknownKeys ?? DEFAULT_LIMIT
+  const limitOf = () => deps.settings()?.unknownKeys ?? UNKNOWN_KEYS
 
   function tokensOf(bucket: Bucket, now: number): number {
     const { burst, perSecond } = limitOf()

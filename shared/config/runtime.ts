@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Deployment, RuntimeSettings } from '../../proto/deployment.ts'
+import { type Deployment, type RuntimeSettings, UNKNOWN_KEYS } from '../../proto/deployment.ts'
 import type { Mode } from '../../proto/endpoints.ts'
 import { type Catalog, createCatalog } from '../catalog/catalog.ts'
 import { PROVIDERS } from '../catalog/providers.ts'
@@ -298,7 +298,7 @@ function addressesOf(
 ): Pick<RuntimeSettings, 'unknownKeys' | 'useForwardedFor'> {
   const isLimited = typeof burst === 'number' || typeof perSecond === 'number'
   return {
-    ...(isLimited ? { unknownKeys: { burst: burst ?? 50, perSecond: perSecond ?? 1 } } : {}),
+    ...(isLimited ? { unknownKeys: { burst: burst ?? UNKNOWN_KEYS.burst, perSecond: perSecond ?? UNKNOWN_KEYS.perSecond } } : {}),
     ...(general.use_x_forwarded_for === true ? { useForwardedFor: true as const } : {}),
   }
 }

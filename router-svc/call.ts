@@ -9,7 +9,7 @@ import type { IncomingStream } from '../shared/bus/bus.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Cost } from '../shared/cost.ts'
 import { GatewayError } from '../shared/errors.ts'
-import { isNestedDeeper, NESTING_MAX } from '../shared/nesting.ts'
+import { refuseDeepBody } from '../shared/nesting.ts'
 import type { Ticket } from './admission/ticket.ts'
 import { type AnyDialect, dialects } from './dialects/index.ts'
 import type { Continuation } from './failover/continuation.ts'
@@ -241,8 +241,7 @@ function parseObject(raw: Uint8Array): Record<string, unknown> {
     )
   }
   if (!isObject(parsed)) throw new GatewayError('invalid_json', 'The request body must be a JSON object.')
-  if (isNestedDeeper(parsed))
-    throw new GatewayError('bad_request', `The request body has more than ${NESTING_MAX} lists and objects inside one another.`)
+  refuseDeepBody(parsed)
   return parsed
 }
 

@@ -1,8 +1,16 @@
+import { GatewayError } from './errors.ts'
+
 /**
  * Levels of lists and objects that a client's document may have. Whatever reads JSON takes any number, but a few thousand are too many for what
  * walks or writes it again, which would then fail as if the fault were ours.
  */
 export const NESTING_MAX = 200
+
+/** Throws GatewayError `bad_request` when a request body has more than `NESTING_MAX` levels. */
+export function refuseDeepBody(body: unknown): void {
+  if (!isNestedDeeper(body)) return
+  throw new GatewayError('bad_request', `The request body has more than ${NESTING_MAX} lists and objects inside one another.`)
+}
 
 /** Whether a JSON value has more than `levels` lists and objects inside one another. 100,000 numbers take it 0.1 ms. */
 export function isNestedDeeper(value: unknown, levels: number = NESTING_MAX): boolean {

@@ -2,7 +2,7 @@ import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
 import type { Identity } from '../../proto/identity.ts'
 import { PRODUCT_VERSION } from '../../proto/version.ts'
 import { GatewayError, openaiErrorBody } from '../../shared/errors.ts'
-import { isNestedDeeper, NESTING_MAX } from '../../shared/nesting.ts'
+import { refuseDeepBody } from '../../shared/nesting.ts'
 import type { Access } from '../identity/access.ts'
 
 export { z }
@@ -179,8 +179,7 @@ async function bodyOf(request: Request, limit: number): Promise<unknown> {
   } catch (error) {
     throw new GatewayError('invalid_json', `The request body is not valid JSON${positionOf(error)}.`)
   }
-  if (isNestedDeeper(value))
-    throw new GatewayError('bad_request', `The request body has more than ${NESTING_MAX} lists and objects inside one another.`)
+  refuseDeepBody(value)
   return value
 }
 

@@ -1,9 +1,10 @@
-import { execFileSync } from 'node:child_process'
 import { appendFileSync, chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { parseArgs } from 'node:util'
+import { commit } from '../loadtest/commit.ts'
+import { machine } from '../loadtest/report.ts'
 import { createLog } from '../shared/log.ts'
 import { startPostgres } from './servers.ts'
 import { planOf } from './simulation/plan.ts'
@@ -104,10 +105,11 @@ async function many(url: string, values: { seeds: string; from: string; jobs: st
     told = performance.now()
     console.log(`${sum.seeds} of ${count} seeds, ${sum.violations} with a violation, ${seconds(begun)} s`)
   })
+  const { cores, cpu, node } = machine()
   const line = {
     at: new Date().toISOString(),
-    commit: commit(),
-    machine: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.versions.node}`,
+    commit: commit() || 'unknown',
+    machine: `${cores} × ${cpu}, Node ${node.replace(/^v/, '')}`,
     from,
     jobs,
     ...sum,
@@ -135,14 +137,6 @@ function tell({ seed, violations }: Result): void {
 
 function seconds(since: number): number {
   return Math.round((performance.now() - since) / 100) / 10
-}
-
-function commit(): string {
-  try {
-    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
-  } catch {
-    return 'unknown'
-  }
 }
 
 process.exitCode = await main()

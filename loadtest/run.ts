@@ -1,6 +1,7 @@
 import { loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 import { closedLoop } from './client.ts'
+import { commit } from './commit.ts'
 import { once } from './connection.ts'
 import { Missing } from './launch.ts'
 import { NOT_TO_BE_HAD, PEER_GATEWAYS } from './peers.ts'
@@ -9,7 +10,7 @@ import { describeRun, machine, type Result, save, savedResults, table } from './
 import { calibrate, optionsOf, runScenario } from './run-scenario.ts'
 import type { Running } from './running.ts'
 import { SCENARIOS, type Scenario, SETUPS, type Setup } from './scenarios.ts'
-import { commit, direct, floor, PRICES, PROFILES, startProvider, turnpike } from './topologies.ts'
+import { direct, floor, PRICES, PROFILES, startProvider, turnpike } from './topologies.ts'
 import { keepPartial, partialOf } from './unfinished.ts'
 import type { UpstreamStats } from './upstream.ts'
 

@@ -1,5 +1,6 @@
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
+import { commit } from './commit.ts'
 import { once } from './connection.ts'
 import { readProcess } from './cpu.ts'
 import { PRICES } from './setups.ts'
@@ -10,7 +11,7 @@ import { type SoakRun, saveSoak, soakText } from './soak-report.ts'
 import { FILES_SLACK, judge, type SoakFacts } from './soak-verdict.ts'
 import { type Watch, watchGateway } from './soak-watch.ts'
 import type { LoadResult } from './tally.ts'
-import { commit, startProvider, turnpike } from './topologies.ts'
+import { startProvider, turnpike } from './topologies.ts'
 import type { UpstreamStats } from './upstream.ts'
 
 /**

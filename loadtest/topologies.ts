@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { commit } from './commit.ts'
 import { once } from './connection.ts'
 import type { ProcessSample } from './cpu.ts'
 import { cleanEnvironment, end, freePort, launch, Missing, ROOT } from './launch.ts'
@@ -169,24 +170,4 @@ function partOf(sample: ProcessSample, otherwise: string): string {
     if (word.test(sample.command)) return part.replace('-server', '')
   }
   return otherwise
-}
-
-/** Short name of the checked-out commit, without asking git: the folder may be an export. */
-export function commit(): string {
-  try {
-    const head = readFileSync(join(ROOT, '.git/HEAD'), 'utf8').trim()
-    const reference = head.startsWith('ref: ') ? head.slice(5) : null
-    if (reference === null) return head.slice(0, 10)
-    const loose = join(ROOT, '.git', reference)
-    if (existsSync(loose)) return readFileSync(loose, 'utf8').slice(0, 10)
-    const packed = readFileSync(join(ROOT, '.git/packed-refs'), 'utf8')
-    return (
-      packed
-        .split('\n')
-        .find((line) => line.endsWith(` ${reference}`))
-        ?.slice(0, 10) ?? ''
-    )
-  } catch {
-    return ''
-  }
 }

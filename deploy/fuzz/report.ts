@@ -1,8 +1,7 @@
-import { execFileSync } from 'node:child_process'
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
 import { join } from 'node:path'
-import { markdown } from '../../loadtest/report.ts'
+import { commit } from '../../loadtest/commit.ts'
+import { machine, markdown } from '../../loadtest/report.ts'
 import type { FuzzResult } from './engine.ts'
 import { TARGETS } from './index.ts'
 
@@ -21,8 +20,7 @@ interface SavedRun {
 
 /** Appends a run to the results and writes the newest of each target into the README. */
 export function save(results: readonly FuzzResult[], at: Date): void {
-  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: ROOT, encoding: 'utf8' }).trim()
-  const run: SavedRun = { at: at.toISOString(), commit, cpus: cpus().length, results: [...results] }
+  const run: SavedRun = { at: at.toISOString(), commit: commit() || 'unknown', cpus: machine().cores, results: [...results] }
   appendFileSync(RESULTS, `${JSON.stringify(run)}\n`)
   const runs = readFileSync(RESULTS, 'utf8')
     .split('\n')

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Session } from './target.ts'
 
 /** Keys of the providers behind it; nowhere may they be seen. */
 const PROVIDER_KEY = 'sk-provider-c0ffee5ecret'
@@ -113,6 +114,20 @@ export async function startFuzzedGateway(databaseUrl: string | null): Promise<Fu
       return response.status === 200 ? null : `a plain call is answered ${response.status}: ${text.slice(0, 200)}`
     },
     stop,
+  }
+}
+
+/** A target that is this gateway: it stays up for the others that strike it. */
+export function sessionOn(gateway: FuzzedGateway, { make, run }: Pick<Session, 'make' | 'run'>): Session {
+  return {
+    make,
+    run,
+    memory: () => gateway.memory(),
+    async check() {
+      const dead = await gateway.answers()
+      return [...gateway.complaints(), ...(dead === null ? [] : [dead])]
+    },
+    close: async () => undefined,
   }
 }
 

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net'
-import { type FuzzedGateway, MOCKED } from './gateway.ts'
+import { type FuzzedGateway, MOCKED, sessionOn } from './gateway.ts'
 import { createRandom, cutAtRandom, mutateBytes, type Random } from './mutate.ts'
-import type { Case, Session, Target } from './target.ts'
+import type { Case, Target } from './target.ts'
 
 /** Milliseconds a connection is watched for an answer to what may not even be a whole request, and for one to what is. */
 const PATIENCE = 60
@@ -26,18 +26,9 @@ export const http: Target = {
   deadline: ANSWER_LIMIT + 2000,
   inProcess: false,
   memoryLimit: 48 * 1024 * 1024,
-  async open({ gateway: started }): Promise<Session> {
+  async open({ gateway: started }) {
     const gateway = await started()
-    return {
-      make: makeCase,
-      run: (one) => run(gateway, one),
-      memory: () => gateway.memory(),
-      async check() {
-        const dead = await gateway.answers()
-        return [...gateway.complaints(), ...(dead === null ? [] : [dead])]
-      },
-      close: async () => undefined,
-    }
+    return sessionOn(gateway, { make: makeCase, run: (one) => run(gateway, one) })
   },
 }
 

@@ -1,8 +1,8 @@
 import { type DialectName, ENDPOINTS, type Endpoint } from '../../proto/endpoints.ts'
 import { BODIES } from './bodies.ts'
-import { type FuzzedGateway, MOCKED, TRANSLATED } from './gateway.ts'
+import { type FuzzedGateway, MOCKED, sessionOn, TRANSLATED } from './gateway.ts'
 import { mutateBytes, mutateJson, type Random } from './mutate.ts'
-import type { Case, Session, Target } from './target.ts'
+import type { Case, Target } from './target.ts'
 
 const DEADLINE = 10_000
 const BOUNDARY = 'fuzzed'
@@ -18,18 +18,9 @@ export const json: Target = {
   deadline: DEADLINE,
   inProcess: false,
   memoryLimit: 48 * 1024 * 1024,
-  async open({ gateway: started }): Promise<Session> {
+  async open({ gateway: started }) {
     const gateway = await started()
-    return {
-      make: makeCase,
-      run: (one) => send(gateway, one),
-      memory: () => gateway.memory(),
-      async check() {
-        const dead = await gateway.answers()
-        return [...gateway.complaints(), ...(dead === null ? [] : [dead])]
-      },
-      close: async () => undefined,
-    }
+    return sessionOn(gateway, { make: makeCase, run: (one) => send(gateway, one) })
   },
 }
 

@@ -1,7 +1,7 @@
-import type { FuzzedGateway } from './gateway.ts'
+import { type FuzzedGateway, sessionOn } from './gateway.ts'
 import { mutateJson, type Random } from './mutate.ts'
 import { madeFor, problemsOf, type Schema } from './schema-values.ts'
-import type { Case, Session, Target } from './target.ts'
+import type { Case, Target } from './target.ts'
 
 const DEADLINE = 15_000
 /** Who asks: an administrator, nobody, somebody with a key that may only make calls. */
@@ -39,21 +39,15 @@ export const management: Target = {
   deadline: DEADLINE,
   inProcess: false,
   memoryLimit: 64 * 1024 * 1024,
-  async open({ gateway: started }): Promise<Session> {
+  async open({ gateway: started }) {
     const gateway = await started()
     const document = (await (await gateway.ask('/openapi.json')).json()) as Document
     const operations = operationsOf(document)
     const { schemas } = document.components
-    return {
+    return sessionOn(gateway, {
       make: (random) => makeCase(operations, schemas, random),
       run: (one) => send(gateway, operations, schemas, one),
-      memory: () => gateway.memory(),
-      async check() {
-        const dead = await gateway.answers()
-        return [...gateway.complaints(), ...(dead === null ? [] : [dead])]
-      },
-      close: async () => undefined,
-    }
+    })
   },
 }
 

@@ -77,7 +77,7 @@ export function planOf(seed: number): Plan {
   if (random.chance(0.25)) plan.bus.loss = random.pick([0.002, 0.01, 0.03])
   if (random.chance(0.3)) plan.bus.durableLoss = random.pick([0.02, 0.1, 0.3])
   if (random.chance(0.25)) plan.replyLoss = random.pick([0.01, 0.05])
-  for (const count of [random.chance(0.75) ? random.between(1, 5) : 0]) plan.faults = faultsOf(random, plan, count)
+  plan.faults = faultsOf(random, plan, random.chance(0.75) ? random.between(1, 5) : 0)
   return plan
 }
 

@@ -3,7 +3,7 @@ import { MEDIA } from '../../shared/catalog/media.ts'
 import type { ProviderRow } from '../../shared/catalog/providers.ts'
 import type { ChatChunk } from '../canonical/chat.ts'
 import { type Address, foundryAddress, openaiAddress } from './azure/url.ts'
-import { isFields } from './json.ts'
+import { entryOf, isFields } from './json.ts'
 import { mediaAdapters } from './openai/media.ts'
 import { type ParameterRule, parameterRule, refuseUnsupported } from './openai/parameters.ts'
 import { OPENAI_PATHS, type RequestEncoder } from './openai/request.ts'
@@ -28,7 +28,7 @@ export function azure(name: string, row: ProviderRow): Provider {
     ...(chat === undefined ? {} : { chat: withVerdicts(addressed(chat, addressOf)) }),
     ...(completion === undefined ? {} : { completion: addressed(completion, addressOf) }),
     ...(embedding === undefined ? {} : { embedding: addressed(embedding, addressOf) }),
-    ...mediaAdapters(row, MEDIA[name], rest.decodeError, (mode, encoder) => addressedEncoder(mode, encoder, addressOf)),
+    ...mediaAdapters(row, entryOf(MEDIA, name), rest.decodeError, (mode, encoder) => addressedEncoder(mode, encoder, addressOf)),
     serve: (model) => ({ provider: model.startsWith('speech/') ? spoken : null, model }),
   }
 }

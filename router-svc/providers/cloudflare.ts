@@ -3,7 +3,7 @@ import type { ErrorCode } from '../../proto/errors.ts'
 import type { ProviderRow } from '../../shared/catalog/providers.ts'
 import type { GatewayError } from '../../shared/errors.ts'
 import { cloudflareImages } from './images/cloudflare.ts'
-import { fieldsIn, isFields, sourceOf } from './json.ts'
+import { entryOf, fieldsIn, isFields, sourceOf } from './json.ts'
 import { decodeListedError, listedError } from './listed-errors.ts'
 import { chatVariant, embeddingVariant, madeProvider, reclassified, type Variant } from './openai-variant.ts'
 import type { Adapter, Provider, Target } from './provider.ts'
@@ -49,7 +49,7 @@ function addressOf({ base }: Target, mode: Mode): string {
 
 function decodeError(provider: string, status: number, headers: Readonly<Record<string, string>>, body: string): GatewayError {
   const error = decodeListedError(provider, status, headers, body)
-  const code = error.providerCode === undefined ? undefined : BY_CODE[error.providerCode]
+  const code = error.providerCode === undefined ? undefined : entryOf(BY_CODE, error.providerCode)
   return code === undefined ? error : reclassified(error, provider, code)
 }
 

@@ -1,6 +1,6 @@
 import type { ProviderRow } from '../../shared/catalog/providers.ts'
 import type { ChatRequest, Message, ToolCall } from '../canonical/chat.ts'
-import { type Fields, isFields, jsonObject, parsedInput, sourceOf, text } from './json.ts'
+import { entryOf, type Fields, isFields, jsonObject, parsedInput, sourceOf, text } from './json.ts'
 import { openai } from './openai.ts'
 import { textOf } from './prompt-text.ts'
 import type { DecodeContext, Provider } from './provider.ts'
@@ -94,7 +94,7 @@ const FINISH: Readonly<Record<string, string>> = { blacklist: 'content_filter' }
 
 function choiceOf(choice: Fields, legacy: boolean, context: DecodeContext): Fields {
   const reason = text(choice['finish_reason'])
-  const made: Fields = { ...choice, finish_reason: FINISH[reason] ?? choice['finish_reason'] }
+  const made: Fields = { ...choice, finish_reason: entryOf(FINISH, reason) ?? choice['finish_reason'] }
   if (reason === 'function_call' && !legacy) made['finish_reason'] = 'tool_calls'
   for (const member of ['message', 'delta']) {
     const said = choice[member]

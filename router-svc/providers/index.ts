@@ -31,6 +31,7 @@ import { runwayml } from './images/runwayml.ts'
 import { stability } from './images/stability.ts'
 import { topaz } from './images/topaz.ts'
 import { jina } from './jina.ts'
+import { entryOf } from './json.ts'
 import { langgraph } from './langgraph.ts'
 import { mock } from './mock.ts'
 import { nlpCloud } from './nlp-cloud.ts'
@@ -136,7 +137,7 @@ export function createProviders(own: Readonly<Record<string, ProviderRow>> = {})
 
 /** The provider of a name in the table, or undefined. Text completions go through chat where there is no endpoint for them. */
 export function providerOf(name: string, own: Readonly<Record<string, ProviderRow>> = {}): Provider | undefined {
-  const row = providerRow(name) ?? (Object.hasOwn(own, name) ? own[name] : undefined)
+  const row = providerRow(name) ?? entryOf(own, name)
   if (row === undefined) return undefined
   const provider = withLimits(name, PROTOCOLS[row.protocol](name, row))
   if (provider.completion !== undefined || provider.chat === undefined) return provider
@@ -145,7 +146,7 @@ export function providerOf(name: string, own: Readonly<Record<string, ProviderRo
 
 /** Lists of texts longer than the provider takes are split. */
 function withLimits(name: string, provider: Provider): Provider {
-  const most = EMBEDDING_LIMITS[name]
+  const most = entryOf(EMBEDDING_LIMITS, name)
   if (most === undefined || provider.embedding === undefined) return provider
   return { ...provider, embedding: batchedEmbeddings(provider.embedding, most) }
 }

@@ -1,3 +1,4 @@
+import { entryOf } from './json.ts'
 import type { Target } from './provider.ts'
 
 /** Families of objects with an API of OpenAI's shape: the first word of their paths. */
@@ -40,7 +41,7 @@ const SERVED: Readonly<Record<string, readonly ObjectFamily[]>> = {
 
 /** Whether a provider has objects of this family in OpenAI's shape. */
 export function servesObjects(provider: string, family: ObjectFamily): boolean {
-  return Object.hasOwn(SERVED, provider) && SERVED[provider]?.includes(family) === true
+  return entryOf(SERVED, provider)?.includes(family) === true
 }
 
 /** The date of Azure's API whose files, batches, assistants and vector stores are as here. */

@@ -4,6 +4,7 @@ import type { ChatChunk, ChatRequest, ChatResponse } from '../canonical/chat.ts'
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../canonical/completion.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
 import { completionOverChat } from './completion-from-chat.ts'
+import { entryOf } from './json.ts'
 import { decodeError } from './openai/error.ts'
 import { mediaAdapters } from './openai/media.ts'
 import { type RequestEncoder, requestEncoder } from './openai/request.ts'
@@ -36,7 +37,7 @@ export function openai(name: string, row: ProviderRow): Provider {
     ...(chat === undefined ? {} : { chat }),
     ...(completion === undefined ? {} : { completion }),
     ...(modes.includes('embedding') ? { embedding: embeddingAdapter(row, readError) } : {}),
-    ...mediaAdapters(row, MEDIA[name], readError),
+    ...mediaAdapters(row, entryOf(MEDIA, name), readError),
     ...(row.prefill === undefined ? {} : { prefill: ({ base }) => prefillAt(base, row) }),
     decodeError: readError,
   }

@@ -1,7 +1,7 @@
 import type { Mode } from '../../proto/endpoints.ts'
 import type { MediaRules } from '../../shared/catalog/media.ts'
 import { GatewayError } from '../../shared/errors.ts'
-import type { Fields } from './json.ts'
+import { entryOf, type Fields } from './json.ts'
 import { isAllowed, mayDrop } from './openai/parameters.ts'
 import { requestEncoder } from './openai/request.ts'
 import type { Target } from './provider.ts'
@@ -27,7 +27,8 @@ export function soundFormat<Format>(
 ): Format | null {
   const asked = request['response_format'] ?? 'mp3'
   if (typeof asked === 'string') {
-    if (Object.hasOwn(formats, asked)) return formats[asked] as Format
+    const known = entryOf(formats, asked)
+    if (known !== undefined) return known
     const own = OPENAI_FORMATS.test(asked) ? null : otherwise(asked)
     if (own !== null) return own
   }
@@ -51,6 +52,5 @@ export function voiceOf({ voice }: Readonly<Fields>, names: Readonly<Record<stri
   )
   if (found === undefined) return null
   const name = (found as string).trim()
-  const known = name.toLowerCase()
-  return Object.hasOwn(names, known) ? (names[known] as string) : name
+  return entryOf(names, name.toLowerCase()) ?? name
 }

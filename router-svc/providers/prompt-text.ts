@@ -1,6 +1,6 @@
 import { GatewayError } from '../../shared/errors.ts'
 import type { Message } from '../canonical/chat.ts'
-import { isFields, text } from './json.ts'
+import { entryOf, isFields, text } from './json.ts'
 import type { Target } from './provider.ts'
 
 /**
@@ -15,13 +15,14 @@ export function promptOf(messages: readonly Message[], { settings, provider }: T
   const end = text(settings['final_prompt_value'])
   if (isFields(roles)) {
     const framed = messages.map(({ role }, index) => {
-      const frame = isFields(roles[role]) ? roles[role] : {}
+      const given = entryOf(roles, role)
+      const frame = isFields(given) ? given : {}
       return text(frame['pre_message']) + (texts[index] as string) + text(frame['post_message'])
     })
     return begin + framed.join('') + end
   }
   if (!messages.some(({ role }) => role === 'assistant')) return begin + texts.join('\n\n') + end
-  const lines = messages.map(({ role }, index) => `${LABELS[role] ?? LABELS['user']}: ${texts[index]}`)
+  const lines = messages.map(({ role }, index) => `${entryOf(LABELS, role) ?? LABELS['user']}: ${texts[index]}`)
   const last = messages.at(-1)?.role === 'assistant' ? [] : [`${LABELS['assistant']}:`]
   return begin + [...lines, ...last].join('\n') + end
 }

@@ -1,4 +1,5 @@
 import type { ProviderRow } from '../../shared/catalog/providers.ts'
+import { entryOf } from './json.ts'
 import { openai } from './openai.ts'
 import type { Auth, Provider } from './provider.ts'
 
@@ -21,7 +22,7 @@ const SITES: Readonly<Record<string, Pick<ProviderRow, 'base' | 'keys' | 'bases'
 
 /** A service of that name, without any adapter. */
 export function siteOf(name: string): Provider | undefined {
-  const site = Object.hasOwn(SITES, name) ? SITES[name] : undefined
+  const site = entryOf(SITES, name)
   if (site === undefined) return undefined
   const { base, keys, bases = [], auth } = site
   const { decodeError } = openai(name, { protocol: 'openai', base, keys, bases })

@@ -1,4 +1,5 @@
 import type { FinishReason, ToolCall } from '../../canonical/chat.ts'
+import { entryOf } from '../json.ts'
 import { type Sanitiser, toolNames } from './names.ts'
 import { type Block, type Fields, isFields, JSON_TOOL, text } from './wire.ts'
 
@@ -37,7 +38,7 @@ export function readingOf(request: Readonly<Record<string, unknown>>, names = to
 /** `calls`: tool calls the client will see; `json`: the JSON tool was called. An unknown reason reads as `stop`. */
 export function finishReason(stopReason: string, calls: number, json: boolean): FinishReason {
   if (stopReason === 'tool_use' && json && calls === 0) return 'stop'
-  return FINISH[stopReason] ?? (calls > 0 ? 'tool_calls' : 'stop')
+  return entryOf(FINISH, stopReason) ?? (calls > 0 ? 'tool_calls' : 'stop')
 }
 
 /** A `tool_use` block as a canonical call. A call from inside other tools keeps its `caller`. */

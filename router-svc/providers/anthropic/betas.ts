@@ -1,3 +1,4 @@
+import { entryOf } from '../json.ts'
 import type { Target } from '../provider.ts'
 import { type Block, type Fields, isBlock, isFields, type MessagesRequest, text } from './wire.ts'
 
@@ -21,7 +22,7 @@ export function neededBetas(body: MessagesRequest): string[] {
   const betas: string[] = []
   const tools = body.tools ?? []
   for (const tool of tools) {
-    const beta = BY_TOOL[text(tool['type'])]
+    const beta = entryOf(BY_TOOL, text(tool['type']))
     if (beta !== undefined) betas.push(beta)
   }
   if (Array.isArray(body['mcp_servers']) && !tools.some((tool) => tool['type'] === 'mcp_toolset'))

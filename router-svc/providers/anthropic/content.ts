@@ -1,5 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ContentPart } from '../../canonical/chat.ts'
+import { entryOf } from '../json.ts'
 import { type Block, type Fields, isFields, text } from './wire.ts'
 
 /** Kinds of other protocols that no Messages model reads. */
@@ -91,7 +92,7 @@ function encodeImage(image: unknown, path: string): Block {
 
 function encodeFile(file: Fields, path: string): Block {
   const name = text(file['filename'])
-  const hint = text(file['format']) || (EXTENSIONS[name.slice(name.lastIndexOf('.') + 1).toLowerCase()] ?? '')
+  const hint = text(file['format']) || (entryOf(EXTENSIONS, name.slice(name.lastIndexOf('.') + 1).toLowerCase()) ?? '')
   const id = text(file['file_id']) || text(file['file_url'])
   const data = text(file['file_data'])
   if (data !== '') {

@@ -1,6 +1,7 @@
 import { ERRORS, type ErrorCode } from '../../../proto/errors.ts'
 import { type ErrorDetails, GatewayError } from '../../../shared/errors.ts'
 import { STATUS_CODES } from '../error-status.ts'
+import { entryOf } from '../json.ts'
 import type { Headers } from '../provider.ts'
 import { isFields, text } from './wire.ts'
 
@@ -80,7 +81,7 @@ function errorObject(body: string): Record<string, unknown> | null {
 }
 
 function classify(status: number, type: string, message: string, isError: boolean): ErrorCode {
-  const named = (Object.hasOwn(BY_TYPE, type) ? BY_TYPE[type] : undefined) ?? BY_STATUS[status] ?? byClass(status, isError)
+  const named = entryOf(BY_TYPE, type) ?? BY_STATUS[status] ?? byClass(status, isError)
   // `api_error` is what stands under any status of the servers themselves: 502 and 503 say more.
   const code = named === 'provider_error' ? (BY_STATUS[status] ?? named) : named
   if (!REFINED.has(code)) return code

@@ -1,5 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest, Message } from '../../canonical/chat.ts'
+import { entryOf } from '../json.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Traits } from './models.ts'
 import { type Fields, isFields, text } from './wire.ts'
@@ -38,7 +39,7 @@ export function encodeThinking(request: ChatRequest, traits: Traits, circumstanc
   }
   if (effort === 'none') return { thinking: { type: 'disabled' } }
   if (traits.thinking !== 'budget') return { thinking: { type: 'adaptive' }, effort: effortFor(effort, traits) }
-  const budget = fit(BUDGETS[effort] ?? LEAST_BUDGET, circumstances.maxTokens)
+  const budget = fit(entryOf(BUDGETS, effort) ?? LEAST_BUDGET, circumstances.maxTokens)
   if (budget === null || circumstances.forcedTool || lostThinking(request.messages)) return {}
   return { thinking: { type: 'enabled', budget_tokens: budget } }
 }
@@ -61,7 +62,7 @@ function explicit(
     return { thinking: { ...others, type: 'adaptive' }, ...wished }
   }
   if (type === 'adaptive' && traits.thinking === 'budget') {
-    const budget = fit(BUDGETS[effort ?? 'medium'] ?? LEAST_BUDGET, circumstances.maxTokens)
+    const budget = fit(entryOf(BUDGETS, effort ?? 'medium') ?? LEAST_BUDGET, circumstances.maxTokens)
     return budget === null ? {} : { thinking: { ...thinking, type: 'enabled', budget_tokens: budget } }
   }
   if (type === 'enabled' && circumstances.repair && lostThinking(request.messages)) return {}
@@ -74,7 +75,7 @@ function effortOf(request: ChatRequest): string | null {
   // The Responses form, `{effort, summary}`, is common in chat requests too.
   const effort = isFields(given) ? text(given['effort']) : text(given)
   if (effort === 'none' || effort === 'disable') return 'none'
-  if (effort in BUDGETS) return effort
+  if (entryOf(BUDGETS, effort) !== undefined) return effort
   throw new GatewayError(
     'bad_request',
     `litellm.BadRequestError: reasoning_effort must be none or one of ${Object.keys(BUDGETS).join(', ')}.`,

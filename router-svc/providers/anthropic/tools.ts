@@ -1,5 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest, Tool } from '../../canonical/chat.ts'
+import { entryOf } from '../json.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Traits } from './models.ts'
 import { type Sanitiser, toolName } from './names.ts'
@@ -111,7 +112,7 @@ function nativeTool(tool: Fields, names: Sanitiser): Fields {
 
 function searchTool(options: Fields): Fields {
   const tool: Fields = { type: 'web_search_20250305', name: 'web_search' }
-  const uses = SEARCHES[text(options['search_context_size'])]
+  const uses = entryOf(SEARCHES, text(options['search_context_size']))
   if (uses !== undefined) tool['max_uses'] = uses
   const location = options['user_location']
   if (isFields(location))

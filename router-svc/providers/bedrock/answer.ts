@@ -1,4 +1,5 @@
 import type { FinishReason, ThinkingBlock } from '../../canonical/chat.ts'
+import { entryOf } from '../json.ts'
 import { type Fields, isFields, text } from './wire.ts'
 
 /** What whole answers and streams read the same way. */
@@ -24,8 +25,8 @@ const PLACED = new Set(['output', 'stopReason', 'usage', 'role', 'p', '$metadata
 /** `calls`: tool calls the client will see; `json`: the JSON tool was called. An unknown reason reads as `stop`. */
 export function finishReason(stopReason: string, calls: number, json: boolean): FinishReason {
   if (stopReason === 'tool_use' && calls === 0) return 'stop'
-  if (json && calls === 0 && FINISH[stopReason] === undefined) return 'stop'
-  return FINISH[stopReason] ?? (calls > 0 ? 'tool_calls' : 'stop')
+  if (json && calls === 0 && entryOf(FINISH, stopReason) === undefined) return 'stop'
+  return entryOf(FINISH, stopReason) ?? (calls > 0 ? 'tool_calls' : 'stop')
 }
 
 /** What an answer says beyond the canonical fields: metrics, the guardrail's trace, how it stopped, and members not known yet. */

@@ -2,6 +2,7 @@ import type { ChatChunk, ChatRequest, ChatResponse } from '../../canonical/chat.
 import { encodeMessage } from '../anthropic/request.ts'
 import { decodeResponse as decodeMessage } from '../anthropic/response.ts'
 import { MessageStream } from '../anthropic/stream.ts'
+import { entryOf } from '../json.ts'
 import type { Adapter, Target, UpstreamRequest } from '../provider.ts'
 import { createRefusals } from '../refusals.ts'
 import { InvokeStream, invokeRequest, isForService } from './invoke.ts'
@@ -72,6 +73,6 @@ export function encodeClaude(canonical: ChatRequest, target: Target): UpstreamRe
 }
 
 function betasOf(header: string): string[] {
-  const asked = header.split(',').map((name) => SAME_BETA[name] ?? name)
+  const asked = header.split(',').map((name) => entryOf(SAME_BETA, name) ?? name)
   return [...new Set(asked)].filter((name) => BETAS.has(name))
 }

@@ -1,4 +1,5 @@
 import { GatewayError } from '../../../shared/errors.ts'
+import { entryOf } from '../json.ts'
 import { type Fields, isFields, text } from './wire.ts'
 
 /** Formats by the subtype of a media type or the ending of a name, as the API calls them. */
@@ -154,9 +155,11 @@ function media({ url, hint, name }: Source, path: string, context: ContentContex
   const source = data === null ? { s3Location: { uri: url } } : { bytes: data.base64 }
   const type = (hint || data?.type || '').split(';')[0]?.trim().toLowerCase() ?? ''
   const kind = (type.includes('/') ? type.slice(type.indexOf('/') + 1) : type) || ending(name) || ending(url)
-  if (IMAGES[kind] !== undefined) return { image: { format: IMAGES[kind], source } }
-  if (VIDEOS[kind] !== undefined) return { video: { format: VIDEOS[kind], source } }
-  const format = DOCUMENTS[kind] ?? (type.startsWith('text/') ? 'txt' : undefined)
+  const image = entryOf(IMAGES, kind)
+  if (image !== undefined) return { image: { format: image, source } }
+  const video = entryOf(VIDEOS, kind)
+  if (video !== undefined) return { video: { format: video, source } }
+  const format = entryOf(DOCUMENTS, kind) ?? (type.startsWith('text/') ? 'txt' : undefined)
   if (format === undefined) throw refuse(path, `holds ${type || 'data of no type'}, which Bedrock does not support`)
   return { document: { format, name: documentName(name, context.documents), source } }
 }

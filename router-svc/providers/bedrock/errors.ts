@@ -1,7 +1,7 @@
 import { ERRORS, type ErrorCode } from '../../../proto/errors.ts'
 import { type ErrorDetails, GatewayError } from '../../../shared/errors.ts'
 import { STATUS_CODES } from '../error-status.ts'
-import { fieldsIn } from '../json.ts'
+import { entryOf, fieldsIn } from '../json.ts'
 import type { Headers } from '../provider.ts'
 import { type Fields, text } from './wire.ts'
 
@@ -76,13 +76,13 @@ export function awsError(exception: string, status: number, headers: Headers, bo
     status >= 400 &&
     status !== ERRORS[code].status &&
     STATUS_CODES[status] === undefined &&
-    !Object.hasOwn(BY_NAME, name.toLowerCase())
+    entryOf(BY_NAME, name.toLowerCase()) === undefined
   if (own) details.status = status
   return new GatewayError(code, `litellm.${ERRORS[code].class}: ${exception} - ${shown(status, error, body)}`, details)
 }
 
 function classify(status: number, name: string, message: string): ErrorCode {
-  const code = (Object.hasOwn(BY_NAME, name) ? BY_NAME[name] : undefined) ?? STATUS_CODES[status] ?? byClass(status)
+  const code = entryOf(BY_NAME, name) ?? STATUS_CODES[status] ?? byClass(status)
   const lower = message.toLowerCase()
   // 403 stands for a bad signature as for a model one may not use.
   if (code === 'provider_permission' && /security token|signature|api key/.test(lower)) return 'provider_authentication'

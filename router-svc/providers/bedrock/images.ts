@@ -5,6 +5,7 @@ import { type AnyImageRequest, type Asked, base64Of, imageAdapter, type Made } f
 import { failure, objectIn } from '../images/answers.ts'
 import { imageFields, ratioOf, sides } from '../images/parameters.ts'
 import { STABILITY_RATIOS, STABILITY_STRENGTH } from '../images/stability.ts'
+import { entryOf } from '../json.ts'
 import type { Provider, Target, UpstreamAnswer, UpstreamRequest } from '../provider.ts'
 import { decodeError } from './errors.ts'
 import { invokeRequest, isForService } from './invoke.ts'
@@ -28,7 +29,7 @@ const AMAZON: Family = {
     const images = filesOf(image)
     const { taskType = taskOf(images, mask), negative_prompt: negative, ...given } = fields
     const { imageGenerationConfig: config, cfg_scale: scale, cfgScale = scale, seed, ...rest } = given
-    const params = PARAMS[String(taskType)]
+    const params = entryOf(PARAMS, String(taskType))
     const generation: Fields = {
       numberOfImages: count,
       ...sides(size),

@@ -1,5 +1,5 @@
 import { type Traits as ClaudeTraits, traitsOf as claudeTraits } from '../anthropic/models.ts'
-import { text } from '../json.ts'
+import { entryOf, text } from '../json.ts'
 import type { Target } from '../provider.ts'
 
 /** What a model behind Converse takes, by its id. The API has no cheap way to ask, and a wrong guess is a 400. */
@@ -112,7 +112,7 @@ const INVOKED: readonly (readonly [RegExp, Invoked])[] = [
 /** Null = through Converse, as every model that no route says otherwise of. */
 export function invokedAs(model: string, names: string): Invoked | null {
   const { route } = modelOf(model)
-  const imported = IMPORTS[route]
+  const imported = entryOf(IMPORTS, route)
   if (imported !== undefined) return imported
   if (route !== 'invoke') return null
   const known = names.toLowerCase()

@@ -1,6 +1,7 @@
 import type { ChatRequest } from '../../canonical/chat.ts'
 import { withCachePoints } from '../anthropic/cache-points.ts'
 import { encodeThinking } from '../anthropic/thinking.ts'
+import { entryOf } from '../json.ts'
 import { dropNamed, isAllowed } from '../openai/parameters.ts'
 import type { Target, UpstreamRequest } from '../provider.ts'
 import { createRefusals, isForGateway, type Refusals, withoutCounterpart } from '../refusals.ts'
@@ -143,8 +144,8 @@ function screen({ anthropic: _, ...canonical }: ChatRequest, target: Target, ref
   const own: Fields = isFields(target.settings['guardrailConfig']) ? { guardrailConfig: target.settings['guardrailConfig'] } : {}
   const fields: Fields = {}
   for (const [name, value] of Object.entries(given)) {
-    if (value === null || value === undefined) continue
-    const asksNothing = UNSUPPORTED[name]
+    if (value === null || value === undefined || name === '__proto__') continue
+    const asksNothing = entryOf(UNSUPPORTED, name)
     if (TRANSLATED.has(name)) request[name] = value
     else if (OWN.has(name)) own[name] = value
     else if (name === 'additionalModelRequestFields') Object.assign(fields, value)
@@ -232,7 +233,7 @@ function betas(request: ChatRequest, target: Target, { claude }: Traits): Fields
 }
 
 function tier(request: ChatRequest): Fields {
-  const type = TIERS[text(request.service_tier)]
+  const type = entryOf(TIERS, text(request.service_tier))
   return type === undefined ? {} : { serviceTier: { type } }
 }
 

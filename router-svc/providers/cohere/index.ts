@@ -2,6 +2,7 @@ import type { Mode } from '../../../proto/endpoints.ts'
 import { MEDIA } from '../../../shared/catalog/media.ts'
 import type { ChatChunk, ChatRequest, ChatResponse } from '../../canonical/chat.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../../canonical/embedding.ts'
+import { entryOf } from '../json.ts'
 import { mediaAdapters } from '../openai/media.ts'
 import type { RequestEncoder } from '../openai/request.ts'
 import type { Adapter, Provider } from '../provider.ts'
@@ -42,7 +43,7 @@ export function cohere(name: string, row: CohereRow): Provider {
     ...(row.bases === undefined ? {} : { baseNames: row.bases }),
     chat: CHAT,
     embedding: EMBEDDING,
-    ...mediaAdapters({ protocol: 'openai', base: row.base, keys: row.keys }, MEDIA[name], decodeError, addressed),
+    ...mediaAdapters({ protocol: 'openai', base: row.base, keys: row.keys }, entryOf(MEDIA, name), decodeError, addressed),
     decodeError,
   }
 }

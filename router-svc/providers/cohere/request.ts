@@ -1,7 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest, Tool } from '../../canonical/chat.ts'
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
-import { type Fields, isFields } from '../json.ts'
+import { entryOf, type Fields, isFields } from '../json.ts'
 import { dropNamed, isAllowed } from '../openai/parameters.ts'
 import type { Target, UpstreamRequest } from '../provider.ts'
 import { createRefusals, type Refusals, withoutCounterpart } from '../refusals.ts'
@@ -76,7 +76,7 @@ export function encodeChat(canonical: ChatRequest, target: Target): UpstreamRequ
     if (TRANSLATED.has(name)) continue
     if (!isAllowed(name, canonical, target)) {
       if (HINTS.has(name)) continue
-      const asksNothing = UNSUPPORTED[name]
+      const asksNothing = entryOf(UNSUPPORTED, name)
       if (asksNothing !== undefined) {
         if (!asksNothing(value)) refusals.refuse(name)
         continue
@@ -172,7 +172,7 @@ function thinking(given: Fields): Fields | undefined {
   if (wish === undefined) return undefined
   const effort = isFields(wish) ? text(wish['effort']) : text(wish)
   if (effort === 'none' || effort === 'disable') return { type: 'disabled' }
-  const budget = Object.hasOwn(BUDGETS, effort) ? BUDGETS[effort] : undefined
+  const budget = entryOf(BUDGETS, effort)
   if (budget === undefined) {
     const known = ['none', ...Object.keys(BUDGETS)].join(', ')
     throw new GatewayError('bad_request', `litellm.BadRequestError: reasoning_effort must be one of ${known}.`, {

@@ -1,6 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatResponse, FinishReason, ResponseMessage, ToolCall } from '../../canonical/chat.ts'
-import { type Fields, isFields } from '../json.ts'
+import { entryOf, type Fields, isFields } from '../json.ts'
 import { argumentsOf, contentOf } from '../openai/normalise.ts'
 import type { DecodeContext, Headers } from '../provider.ts'
 import { decodeError, failedFinish } from './errors.ts'
@@ -21,7 +21,7 @@ const FAILED = new Set(['ERROR', 'TIMEOUT'])
 export function finishReason(raw: unknown, calls: number, told: unknown): FinishReason {
   const reason = text(raw)
   if (FAILED.has(reason)) throw failedFinish(reason, told)
-  const finish = FINISH[reason] ?? (reason === '' ? 'stop' : reason.toLowerCase())
+  const finish = entryOf(FINISH, reason) ?? (reason === '' ? 'stop' : reason.toLowerCase())
   return finish === 'stop' && calls > 0 ? 'tool_calls' : finish
 }
 

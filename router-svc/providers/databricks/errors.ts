@@ -1,5 +1,5 @@
 import type { GatewayError } from '../../../shared/errors.ts'
-import { fieldsIn } from '../json.ts'
+import { entryOf, fieldsIn } from '../json.ts'
 import { decodeError as decodeOpenAI } from '../openai/error.ts'
 import type { Headers } from '../provider.ts'
 
@@ -19,7 +19,7 @@ const STATUS: Readonly<Record<string, number>> = {
 export function decodeError(provider: string, status: number, headers: Headers, body: string): GatewayError {
   const error = errorOf(body)
   if (error === null) return decodeOpenAI(provider, status, headers, body)
-  const known = STATUS[error.code]
+  const known = entryOf(STATUS, error.code)
   const given = status < 400 && known !== undefined ? known : status
   return decodeOpenAI(provider, given, headers, JSON.stringify({ error }))
 }

@@ -1,5 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatDelta, FinishReason, ToolCallDelta } from '../../canonical/chat.ts'
+import { entryOf } from '../json.ts'
 import { annotations } from './grounding.ts'
 import { addArguments, type PartialCall } from './partial-call.ts'
 import { type Fields, isFields, objects, type Part, text } from './wire.ts'
@@ -68,7 +69,7 @@ export class Choice {
 
   /** An unknown reason reads as `stop`, and stands in the message's fields. Calls are a reason of their own. */
   get finishReason(): FinishReason {
-    const reason = FINISH[text(this.#candidate['finishReason'])] ?? 'stop'
+    const reason = entryOf(FINISH, text(this.#candidate['finishReason'])) ?? 'stop'
     return reason === 'stop' && this.#calls > 0 ? 'tool_calls' : reason
   }
 

@@ -1,5 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ContentPart } from '../../canonical/chat.ts'
+import { entryOf } from '../json.ts'
 import { type Fields, isFields, type Part, text } from './wire.ts'
 
 const EXTENSIONS: Readonly<Record<string, string>> = {
@@ -68,7 +69,7 @@ function encodePart(part: unknown, path: string): Part | null {
     case 'input_audio': {
       const audio = isFields(part['input_audio']) ? part['input_audio'] : {}
       const format = text(audio['format'], 'wav')
-      const type = format.includes('/') ? format : (EXTENSIONS[format] ?? `audio/${format}`)
+      const type = format.includes('/') ? format : (entryOf(EXTENSIONS, format) ?? `audio/${format}`)
       return fromData(text(audio['data']), type, '', `${path}.input_audio.data`)
     }
     case 'file':
@@ -142,7 +143,7 @@ function inline(mimeType: string, data: string): Part {
 }
 
 function extensionOf(name: string): string {
-  return EXTENSIONS[name.slice(name.lastIndexOf('.') + 1).toLowerCase()] ?? ''
+  return entryOf(EXTENSIONS, name.slice(name.lastIndexOf('.') + 1).toLowerCase()) ?? ''
 }
 
 /** `Image/JPG;charset=x` → `image/jpeg`. */

@@ -1,7 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../../canonical/embedding.ts'
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
-import { jsonValue, sourceOf } from '../json.ts'
+import { entryOf, jsonValue, sourceOf } from '../json.ts'
 import { dropNamed } from '../openai/parameters.ts'
 import { vectorAs } from '../openai/response.ts'
 import type { DecodeContext, Headers, Target, UpstreamRequest } from '../provider.ts'
@@ -47,7 +47,7 @@ export function encodeEmbedding(canonical: EmbeddingRequest, target: Target): Up
   if (isFields(canonical['gemini'])) Object.assign(options, canonical['gemini'])
   if (typeof given['dimensions'] === 'number') options['outputDimensionality'] = given['dimensions']
   const use = given['input_type']
-  if (typeof use === 'string') options['taskType'] ??= TASKS[use.toLowerCase()] ?? use.toUpperCase()
+  if (typeof use === 'string') options['taskType'] ??= entryOf(TASKS, use.toLowerCase()) ?? use.toUpperCase()
   const requests = inputsOf(canonical.input).map((part) => ({ model, content: { parts: [part] }, ...options }))
   refusals.check()
   return {

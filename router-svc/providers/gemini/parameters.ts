@@ -1,4 +1,5 @@
 import type { ChatRequest } from '../../canonical/chat.ts'
+import { entryOf } from '../json.ts'
 import { dropNamed, isAllowed } from '../openai/parameters.ts'
 import type { Target } from '../provider.ts'
 import { isForGateway, type Refusals, withoutCounterpart } from '../refusals.ts'
@@ -84,8 +85,8 @@ export function screen(canonical: ChatRequest, target: Target, refusals: Refusal
   const generation: Fields = {}
   const rest: Fields = {}
   for (const [name, value] of Object.entries(given)) {
-    if (value === null || value === undefined) continue
-    const asksNothing = UNSUPPORTED[name]
+    if (value === null || value === undefined || name === '__proto__') continue
+    const asksNothing = entryOf(UNSUPPORTED, name)
     const camel = camelCase(name)
     if (TRANSLATED.has(name)) request[name] = value
     else if (asksNothing !== undefined) {

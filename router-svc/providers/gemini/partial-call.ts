@@ -1,3 +1,4 @@
+import { entryOf } from '../json.ts'
 import { type Fields, isFields, objects, text } from './wire.ts'
 
 /** A call that comes in pieces (Vertex, `streamFunctionCallArguments`): the first names it, the last one promises no more. */
@@ -23,20 +24,16 @@ function put(into: Fields, steps: readonly string[], value: unknown): void {
     const next = steps[position + 1]
     const holder = at as Fields
     if (next === undefined) {
-      const before = own(holder, step)
+      const before = entryOf(holder, step)
       const joined = typeof before === 'string' && typeof value === 'string' ? before + value : value
       define(holder, step, joined)
       return
     }
-    const found = own(holder, step)
+    const found = entryOf(holder, step)
     const inner: Fields | unknown[] = isFields(found) || Array.isArray(found) ? found : /^\d{1,4}$/.test(next) ? [] : {}
     define(holder, step, inner)
     at = inner
   }
-}
-
-function own(holder: Fields, step: string): unknown {
-  return Object.hasOwn(holder, step) ? holder[step] : undefined
 }
 
 /** As a member of its own, whatever its name: a model may well call one `__proto__`. */

@@ -1,5 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest } from '../../canonical/chat.ts'
+import { entryOf } from '../json.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Traits } from './models.ts'
 import { count, type Fields, isFields, text } from './wire.ts'
@@ -26,7 +27,10 @@ export function encodeThinking(request: ChatRequest, traits: Traits, refusals: R
   }
   const wished = effort ?? 'medium'
   if (traits.thinking === 'level') return { ...level(wished, traits), includeThoughts: true }
-  return { ...budget(wished === 'minimal' ? traits.minimalBudget : count(BUDGETS[wished]), traits), includeThoughts: true }
+  return {
+    ...budget(wished === 'minimal' ? traits.minimalBudget : count(entryOf(BUDGETS, wished)), traits),
+    includeThoughts: true,
+  }
 }
 
 function budget(tokens: number, traits: Traits): Fields {
@@ -52,7 +56,7 @@ function effortOf(request: ChatRequest): string | null {
   // The Responses form, `{effort, summary}`, is common in chat requests too.
   const effort = isFields(given) ? text(given['effort']) : text(given)
   if (effort === 'none' || effort === 'disable') return 'none'
-  if (effort === 'minimal' || effort in BUDGETS) return effort
+  if (effort === 'minimal' || entryOf(BUDGETS, effort) !== undefined) return effort
   throw new GatewayError(
     'bad_request',
     `litellm.BadRequestError: reasoning_effort must be one of none, minimal, ${Object.keys(BUDGETS).join(', ')}.`,

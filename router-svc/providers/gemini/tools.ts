@@ -1,6 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest, Tool } from '../../canonical/chat.ts'
 import { toolName } from '../anthropic/names.ts'
+import { entryOf } from '../json.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Traits } from './models.ts'
 import { camelCase } from './parameters.ts'
@@ -78,15 +79,23 @@ function nativeTool(tool: unknown, path: string): Fields {
   for (const [name, value] of Object.entries(tool)) if (NATIVE.has(camelCase(name))) found[camelCase(name)] = value ?? {}
   if (Object.keys(found).length > 0) return found
   // Anthropic dates its names: `web_search_20250305`.
-  const native = BY_TYPE[text(tool['type']).replace(/_\d{8}$/, '')]
+  const native = entryOf(BY_TYPE, text(tool['type']).replace(/_\d{8}$/, ''))
   if (native === undefined) throw refuse(path, `is of type ${text(tool['type'], 'unknown')}, which Gemini does not support`)
   return { [native]: {} }
+}
+
+const MODES: Readonly<Record<string, string>> = {
+  auto: 'AUTO',
+  none: 'NONE',
+  required: 'ANY',
+  any: 'ANY',
+  validated: 'VALIDATED',
 }
 
 function choice(given: unknown, refusals: Refusals): Fields | undefined {
   if (given === undefined || given === null) return undefined
   if (typeof given === 'string') {
-    const mode = { auto: 'AUTO', none: 'NONE', required: 'ANY', any: 'ANY', validated: 'VALIDATED' }[given.toLowerCase()]
+    const mode = entryOf(MODES, given.toLowerCase())
     if (mode === undefined) refusals.refuse('tool_choice')
     return mode === undefined ? undefined : { mode }
   }

@@ -1,4 +1,5 @@
 import type { Usage } from '../../canonical/chat.ts'
+import { entryOf } from '../json.ts'
 import { count, type Fields, isFields, objects, text } from './wire.ts'
 
 /** Fields that get their own place; the rest is copied. */
@@ -71,7 +72,7 @@ export function tierOf(raw: Fields): string | undefined {
 function byModality(...lists: unknown[]): Record<string, number> {
   const counts: Record<string, number> = {}
   for (const { modality, tokenCount } of lists.flatMap(objects)) {
-    const name = MODALITIES[text(modality)]
+    const name = entryOf(MODALITIES, text(modality))
     if (name !== undefined && count(tokenCount) > 0) counts[name] = (counts[name] ?? 0) + count(tokenCount)
   }
   return counts

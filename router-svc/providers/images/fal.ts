@@ -1,6 +1,6 @@
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
 import type { ImageEditRequest, ImageRequest } from '../../canonical/image.ts'
-import { type Fields, isFields, parsedInput, text } from '../json.ts'
+import { entryOf, type Fields, isFields, parsedInput, text } from '../json.ts'
 import { decodeError } from '../openai/error.ts'
 import { sidesOf } from '../openai/media-usage.ts'
 import { postJson } from '../post-json.ts'
@@ -60,7 +60,7 @@ function encode(request: ImageRequest, target: Target, count: number, images: Fi
 function sizeOf(size: unknown, model: string): Fields {
   if (size === undefined) return {}
   if (BY_RATIO.test(model)) return { aspect_ratio: ratioOf(size, /imagen/.test(model) ? IMAGEN_RATIOS : RATIOS) }
-  const named = typeof size === 'string' ? SIZES[size] : undefined
+  const named = typeof size === 'string' ? entryOf(SIZES, size) : undefined
   if (named !== undefined) return { image_size: named }
   const sides = sidesOf(size)
   return { image_size: sides === null ? size : { width: sides[0], height: sides[1] } }

@@ -1,6 +1,6 @@
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
 import type { UploadedFile } from '../../canonical/uploaded-file.ts'
-import { type Fields, isFields } from '../json.ts'
+import { entryOf, type Fields, isFields } from '../json.ts'
 import { sidesOf } from '../openai/media-usage.ts'
 import { dropNamed, parameterRule, refuseUnsupported } from '../openai/parameters.ts'
 import type { Target } from '../provider.ts'
@@ -37,7 +37,7 @@ export function imageFields(
   const extra = request['extra_body']
   for (const [name, value] of Object.entries({ ...request, ...(isFields(extra) ? extra : {}) })) {
     if (PLACED.has(name) || value === null || value === undefined || name === '__proto__') continue
-    if (isGatewayField(name, value) || DEFAULTS[name]?.includes(value) === true) continue
+    if (isGatewayField(name, value) || entryOf(DEFAULTS, name)?.includes(value) === true) continue
     given[name] = value
   }
   dropNamed(given, request, target)
@@ -57,7 +57,7 @@ const NAMED_RATIOS: Readonly<Record<string, string>> = {
 /** The ratio of `ratios` that is nearest to a size; a size that is no `WxH` as it is. */
 export function ratioOf(size: unknown, ratios: readonly string[]): string | undefined {
   if (typeof size !== 'string') return undefined
-  const named = NAMED_RATIOS[size]
+  const named = entryOf(NAMED_RATIOS, size)
   if (named !== undefined && ratios.includes(named)) return named
   const sides = sidesOf(size)
   if (sides === null) return size

@@ -2,6 +2,7 @@ import { ERRORS, type ErrorCode } from '../../../proto/errors.ts'
 import { type ErrorDetails, GatewayError } from '../../../shared/errors.ts'
 import type { ToolCall } from '../../canonical/chat.ts'
 import { STATUS_CODES } from '../error-status.ts'
+import { entryOf } from '../json.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -155,7 +156,7 @@ const BY_CODE: Readonly<Record<string, ErrorCode>> = {
 }
 
 function codeOf(failure: MockFailure): ErrorCode {
-  const named = failure.code === null ? undefined : BY_CODE[failure.code]
+  const named = failure.code === null ? undefined : entryOf(BY_CODE, failure.code)
   return named ?? STATUS_CODES[failure.status] ?? (failure.status >= 500 ? 'provider_error' : 'provider_bad_request')
 }
 
@@ -188,11 +189,11 @@ const FAILURES: Readonly<Record<string, Partial<MockFailure>>> = {
 
 function exceptionOf(canned: string): MockFailure | null {
   const exception = /^litellm\.(?:exceptions\.)?([A-Za-z]+)/.exec(canned)?.[1]
-  const known = exception === undefined ? undefined : EXCEPTIONS[exception]
+  const known = exception === undefined ? undefined : entryOf(EXCEPTIONS, exception)
   if (known !== undefined) return { ...FAILURE, message: `Mock ${exception}.`, ...known }
   if (!canned.startsWith('Exception:')) return null
   const text = canned.slice('Exception:'.length).trim()
-  const named = Object.hasOwn(FAILURES, text) ? FAILURES[text] : undefined
+  const named = entryOf(FAILURES, text)
   if (named !== undefined) return { ...FAILURE, message: text, ...named }
   if (text === 'mock_streaming_error') return { ...FAILURE, message: text, after_chunks: 1 }
   return { ...FAILURE, message: text }

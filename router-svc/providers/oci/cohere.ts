@@ -1,5 +1,5 @@
 import type { Message, ToolCall } from '../../canonical/chat.ts'
-import { type Fields, isFields, parsedInput, text } from '../json.ts'
+import { entryOf, type Fields, isFields, parsedInput, text } from '../json.ts'
 import { textOf } from '../prompt-text.ts'
 import { cohereFormat, listOf, ownMembers, put, refused, toolsOf } from './generic.ts'
 
@@ -127,7 +127,7 @@ function definitionsOf(schema: unknown): Fields {
     const kind = Array.isArray(type) ? (type as unknown[]).find((one) => one !== 'null') : type
     const more = Object.keys(rest).length === 0 ? '' : `JSON schema: ${JSON.stringify(given)}`
     definitions[name] = {
-      type: TYPES[text(kind)] ?? 'str',
+      type: entryOf(TYPES, text(kind)) ?? 'str',
       description: [text(description), more].filter((part) => part !== '').join(' '),
       isRequired: needed.includes(name),
     }

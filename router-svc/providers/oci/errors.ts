@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../../../proto/errors.ts'
 import type { GatewayError } from '../../../shared/errors.ts'
-import { type Fields, isFields, parsedInput } from '../json.ts'
+import { entryOf, type Fields, isFields, parsedInput } from '../json.ts'
 import { decodeError as decodeOpenAI } from '../openai/error.ts'
 import { reclassified } from '../openai-variant.ts'
 import type { Headers } from '../provider.ts'
@@ -31,8 +31,8 @@ const BY_CODE: Readonly<Record<string, ErrorCode>> = {
 export function decodeError(name: string, status: number, headers: Headers, body: string): GatewayError {
   const fields = parsedInput(body)
   const code = isFields(fields) && typeof fields['code'] === 'string' ? fields['code'] : ''
-  const error = decodeOpenAI(name, status >= 400 ? status : (STATUS[code] ?? status), headers, body)
-  const plainer = Object.hasOwn(BY_CODE, code) ? BY_CODE[code] : undefined
+  const error = decodeOpenAI(name, status >= 400 ? status : (entryOf(STATUS, code) ?? status), headers, body)
+  const plainer = entryOf(BY_CODE, code)
   return plainer === undefined ? error : reclassified(error, name, plainer)
 }
 

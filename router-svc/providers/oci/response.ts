@@ -1,6 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { FinishReason } from '../../canonical/chat.ts'
-import { type Fields, isFields, text } from '../json.ts'
+import { entryOf, type Fields, isFields, text } from '../json.ts'
 
 /** Oracle's answers in OpenAI's form, which is then read as everybody's is. */
 
@@ -18,7 +18,7 @@ const FAILED = new Set(['error', 'timeout', 'user_cancel'])
 export function finishOf(raw: unknown): FinishReason | null {
   const reason = text(raw).toLowerCase()
   if (FAILED.has(reason)) throw new GatewayError('provider_error', `The generation failed: ${text(raw)}.`)
-  return reason === '' ? null : (FINISH[reason] ?? reason)
+  return reason === '' ? null : (entryOf(FINISH, reason) ?? reason)
 }
 
 /** A whole answer. Throws `provider_malformed`. */

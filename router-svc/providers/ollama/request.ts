@@ -4,6 +4,7 @@ import type { ChatRequest, Tool } from '../../canonical/chat.ts'
 import type { CompletionRequest } from '../../canonical/completion.ts'
 import type { EmbeddingRequest } from '../../canonical/embedding.ts'
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
+import { entryOf } from '../json.ts'
 import { dropNamed, dropQuietly, parameterRule, refuseUnsupported } from '../openai/parameters.ts'
 import type { Target, UpstreamRequest } from '../provider.ts'
 import { encodeMessages } from './messages.ts'
@@ -170,7 +171,7 @@ function thinkOf(given: Fields, model: string): unknown {
   const effort = isFields(asked) ? asked['effort'] : asked
   if (effort !== undefined && effort !== null) {
     if (effort === 'none' || effort === 'disable') return false
-    const level = LEVELS[text(effort)]
+    const level = entryOf(LEVELS, text(effort))
     if (level === undefined)
       throw refuse('reasoning_effort', `reasoning_effort must be none or one of ${Object.keys(LEVELS).join(', ')}.`)
     return LEVELLED.test(model) ? level : true

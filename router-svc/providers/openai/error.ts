@@ -2,7 +2,7 @@ import { ERRORS, type ErrorCode } from '../../../proto/errors.ts'
 import { type ErrorDetails, GatewayError } from '../../../shared/errors.ts'
 import { isNestedDeeper } from '../../../shared/nesting.ts'
 import { exceptionName, STATUS_CODES } from '../error-status.ts'
-import { isFields } from '../json.ts'
+import { entryOf, isFields } from '../json.ts'
 import type { Headers } from '../provider.ts'
 
 type Fields = Readonly<Record<string, unknown>>
@@ -115,7 +115,7 @@ export function decodeError(provider: string, status: number, headers: Headers, 
 function classify(provider: string, status: number, error: Fields | null, message: string): ErrorCode {
   for (const member of ['code', 'type']) {
     const name = error?.[member]
-    const named = typeof name === 'string' && Object.hasOwn(BY_NAME, name.toLowerCase()) ? BY_NAME[name.toLowerCase()] : undefined
+    const named = typeof name === 'string' ? entryOf(BY_NAME, name.toLowerCase()) : undefined
     // OpenAI types a malformed key `invalid_request_error`, DeepSeek puts that into `code`: only plain names decide.
     if (named !== undefined && !(named === 'provider_overloaded' && status === 429)) return named
   }

@@ -1,7 +1,7 @@
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { FinishReason, Usage } from '../../canonical/chat.ts'
-import { type Fields, isFields } from '../json.ts'
+import { entryOf, type Fields, isFields } from '../json.ts'
 import { readUsage } from './usage.ts'
 
 /** Other vendors' words for OpenAI's reasons. `function_call` stays: it is the right word for the deprecated `functions`. */
@@ -28,7 +28,7 @@ const FAILURES: ReadonlySet<string> = new Set(['insufficient_system_resource', '
 export function finishReason(raw: unknown, calledTools: boolean): FinishReason | null {
   if (typeof raw !== 'string' || raw === '') return null
   if (FAILURES.has(raw)) throw new GatewayError('provider_unavailable', `The answer broke off: ${raw}.`)
-  const reason = FINISH[raw.toLowerCase()] ?? raw
+  const reason = entryOf(FINISH, raw.toLowerCase()) ?? raw
   return reason === 'stop' && calledTools ? 'tool_calls' : reason
 }
 

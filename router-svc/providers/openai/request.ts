@@ -2,6 +2,7 @@ import type { Mode } from '../../../proto/endpoints.ts'
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
 import type { Message, Tool } from '../../canonical/chat.ts'
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
+import { entryOf } from '../json.ts'
 import type { Target, UpstreamRequest } from '../provider.ts'
 import { ADDRESSES, type Place } from './addresses.ts'
 import { mapped, messageSteps, toolSteps } from './messages.ts'
@@ -125,8 +126,8 @@ function fitValues(body: Fields, row: ProviderRow): void {
     const min = typeof n === 'number' && n > 1 ? minOfSeveral : 0
     if (temperature > max || temperature < min) body['temperature'] = Math.min(max, Math.max(min, temperature))
   }
-  if (typeof effort === 'string' && row.efforts !== undefined && Object.hasOwn(row.efforts, effort))
-    body['reasoning_effort'] = row.efforts[effort]
+  const fitting = typeof effort === 'string' && row.efforts !== undefined ? entryOf(row.efforts, effort) : undefined
+  if (fitting !== undefined) body['reasoning_effort'] = fitting
   if (row.asksForTools !== true || body['tool_choice'] !== 'required') return
   delete body['tool_choice']
   if (Array.isArray(body['messages']))

@@ -1,7 +1,7 @@
 import { NO_TOKENS, type TokenUsage } from '../../../proto/usage.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { SpeechRequest, SpeechResponse } from '../../canonical/speech.ts'
-import { type Fields, isFields, jsonObject, sourceOf } from '../json.ts'
+import { entryOf, type Fields, isFields, jsonObject, sourceOf } from '../json.ts'
 import type { Adapter, DecodeContext, Forwarded, Headers } from '../provider.ts'
 import { pcmLength, soundLength } from '../sound-length.ts'
 import { forwardedEvents } from './forwarded-events.ts'
@@ -55,7 +55,7 @@ function decodeSpeech(body: Uint8Array, headers: Headers, context: DecodeContext
   const units = spokenUnits(context.request)
   return {
     audio: Buffer.from((audio as string).replace(/^data:[^,]*,/, ''), 'base64'),
-    contentType: TYPES[formatOf(context.request)] ?? 'audio/mpeg',
+    contentType: entryOf(TYPES, formatOf(context.request)) ?? 'audio/mpeg',
     billing: tokens === null ? billedUnits(units) : withUnits(tokens, units),
   }
 }
@@ -81,7 +81,7 @@ function forwardSpeech(headers: Headers, context: DecodeContext, readError: Erro
   let kept = 0
   let whole = 0
   return {
-    contentType: ANY_BYTES.test(type) ? (TYPES[format] ?? 'audio/mpeg') : type,
+    contentType: ANY_BYTES.test(type) ? (entryOf(TYPES, format) ?? 'audio/mpeg') : type,
     see(bytes) {
       whole += bytes.length
       if (kept >= HEAD) return

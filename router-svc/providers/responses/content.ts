@@ -1,7 +1,7 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ContentPart, Message } from '../../canonical/chat.ts'
 import type { InputContent } from '../../canonical/responses.ts'
-import { type Fields, isFields, text } from '../json.ts'
+import { entryOf, type Fields, isFields, text } from '../json.ts'
 
 /** Content as this API takes it: a string as it is, parts each by its kind. Throws GatewayError `bad_request` naming the part. */
 export function encodeContent(content: Message['content'], path: string): string | InputContent[] {
@@ -62,7 +62,7 @@ function file(source: Fields, path: string): InputContent {
   const inside = /^data:([^;,]+)/.exec(data)?.[1]
   const type = text(source['format'], inside ?? 'application/pdf')
   const whole = inside === undefined ? `data:${type};base64,${data}` : data
-  return { type: 'input_file', filename: `file.${EXTENSIONS[type] ?? 'pdf'}`, ...named, file_data: whole }
+  return { type: 'input_file', filename: `file.${entryOf(EXTENSIONS, type) ?? 'pdf'}`, ...named, file_data: whole }
 }
 
 function refusePart(path: string, type: string, why: string): GatewayError {

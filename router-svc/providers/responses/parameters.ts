@@ -1,5 +1,5 @@
 import type { ChatRequest } from '../../canonical/chat.ts'
-import { type Fields, isFields } from '../json.ts'
+import { entryOf, type Fields, isFields } from '../json.ts'
 import { dropNamed, isAllowed } from '../openai/parameters.ts'
 import type { Target } from '../provider.ts'
 import { isForGateway, type Refusals, withoutCounterpart } from '../refusals.ts'
@@ -61,8 +61,8 @@ export function screen(canonical: ChatRequest, target: Target, refusals: Refusal
   const request: ChatRequest = { model: canonical.model, messages: canonical.messages }
   const rest: Fields = {}
   for (const [name, value] of Object.entries(given)) {
-    if (value === null || value === undefined) continue
-    const asksNothing = UNSUPPORTED[name]
+    if (value === null || value === undefined || name === '__proto__') continue
+    const asksNothing = entryOf(UNSUPPORTED, name)
     if (TRANSLATED.has(name)) request[name] = value
     else if (asksNothing !== undefined) {
       if (isAllowed(name, canonical, target)) rest[name] = value

@@ -4,7 +4,7 @@ import { isGatewayField } from '../../canonical/gateway-fields.ts'
 import { tokensOf } from '../../canonical/usage.ts'
 import { errorInside } from '../gemini/errors.ts'
 import { camelCase } from '../gemini/parameters.ts'
-import { type Fields, isFields, jsonValue, sourceOf } from '../json.ts'
+import { entryOf, type Fields, isFields, jsonValue, sourceOf } from '../json.ts'
 import { decodeError } from '../openai/error.ts'
 import { dropNamed } from '../openai/parameters.ts'
 import { vectorAs } from '../openai/response.ts'
@@ -148,7 +148,7 @@ function optionsOf(given: Fields): Fields {
 
 function taskOf(given: Fields): string | undefined {
   const use = given['task_type'] ?? given['taskType'] ?? given['input_type']
-  return typeof use === 'string' ? (TASKS[use.toLowerCase()] ?? use.toUpperCase()) : undefined
+  return typeof use === 'string' ? (entryOf(TASKS, use.toLowerCase()) ?? use.toUpperCase()) : undefined
 }
 
 /** A text, a picture or a film; or an instance as Google writes it. */

@@ -1,6 +1,6 @@
 import type { SpeechRequest, SpeechResponse } from '../../canonical/speech.ts'
 import { geminiSpeech } from '../gemini/speech.ts'
-import { isFields, text } from '../json.ts'
+import { entryOf, isFields, text } from '../json.ts'
 import { billedUnits } from '../openai/media-usage.ts'
 import { soundFormat, voiceOf } from '../own-fields.ts'
 import { charactersOf, type OwnSpeech, ownSpeech } from '../own-speech.ts'
@@ -80,7 +80,7 @@ const CLOUD: OwnSpeech = {
     const asked = text(context.request['response_format'], 'mp3')
     return {
       audio: Buffer.from(base64, 'base64'),
-      contentType: TYPES[FORMATS[asked] ?? asked] ?? 'audio/mpeg',
+      contentType: entryOf(TYPES, entryOf(FORMATS, asked) ?? asked) ?? 'audio/mpeg',
       billing: billedUnits(charactersOf(context)),
     }
   },

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../../../proto/errors.ts'
 import type { GatewayError } from '../../../shared/errors.ts'
+import { entryOf } from '../json.ts'
 import { decodeListedError, listedError } from '../listed-errors.ts'
 import { reclassified } from '../openai-variant.ts'
 import type { Headers } from '../provider.ts'
@@ -16,7 +17,7 @@ const BY_CODE: Readonly<Record<string, ErrorCode>> = {
 /** Reads `{errors: [{code, message}], trace, status_code}`, or OpenAI's form. */
 export function decodeError(provider: string, status: number, headers: Headers, body: string): GatewayError {
   const error = decodeListedError(provider, status >= 400 ? status : statusInside(body), headers, body)
-  const code = error.providerCode === undefined ? undefined : BY_CODE[error.providerCode]
+  const code = error.providerCode === undefined ? undefined : entryOf(BY_CODE, error.providerCode)
   return code === undefined ? error : reclassified(error, provider, code)
 }
 

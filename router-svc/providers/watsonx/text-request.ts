@@ -1,6 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest, Message } from '../../canonical/chat.ts'
-import { type Fields, isFields } from '../json.ts'
+import { entryOf, type Fields, isFields } from '../json.ts'
 import { dropNamed } from '../openai/parameters.ts'
 import type { Target, UpstreamRequest } from '../provider.ts'
 import { createRefusals, isForGateway, withoutCounterpart } from '../refusals.ts'
@@ -70,11 +70,11 @@ function parametersOf(canonical: ChatRequest, target: Target): Fields {
   const parameters: Fields = {}
   for (const [name, value] of Object.entries(given)) {
     if (value === null || value === undefined || PLACED.has(name) || isForGateway(name, value, HINTS)) continue
-    const asksNothing = Object.hasOwn(WITHOUT, name) ? WITHOUT[name as keyof typeof WITHOUT] : undefined
+    const asksNothing = entryOf(WITHOUT, name)
     if (asksNothing !== undefined && (asksNothing(value) || !refusals.refuse(name))) continue
     // OpenAI's word for no penalty, which is below the least the service takes.
     if (name === 'frequency_penalty' && value === 0) continue
-    const own = Object.hasOwn(NAMES, name) ? (NAMES[name] as string) : name
+    const own = entryOf(NAMES, name) ?? name
     parameters[own] ??= name === 'stop' && !Array.isArray(value) ? [value] : value
   }
   refusals.check()

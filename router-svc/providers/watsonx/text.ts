@@ -2,7 +2,7 @@ import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatChunk, ChatRequest, ChatResponse, FinishReason, Usage } from '../../canonical/chat.ts'
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../../canonical/completion.ts'
 import { chatFromCompletion, completionFromChat, completionStreamFromChat } from '../completion-from-chat.ts'
-import { eventObject, type Fields, isFields, jsonObject, sourceOf, text } from '../json.ts'
+import { entryOf, eventObject, type Fields, isFields, jsonObject, sourceOf, text } from '../json.ts'
 import type { Adapter, DecodeContext, StreamDecoder } from '../provider.ts'
 import { decodeError, failedFinish, throwErrorIn } from './errors.ts'
 import { encodeText } from './text-request.ts'
@@ -41,7 +41,7 @@ function finishReason(name: string, result: Fields): FinishReason | null {
   const failure = failedFinish(name, reason)
   if (failure !== null) throw failure
   if (reason === '' || reason === 'not_finished') return null
-  return FINISH[reason] ?? reason
+  return entryOf(FINISH, reason) ?? reason
 }
 
 function usageOf(prompt: number, completion: number): Usage {

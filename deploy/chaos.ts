@@ -4,9 +4,10 @@ import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { commit } from '../loadtest/commit.ts'
 import { machine } from '../loadtest/report.ts'
+import { createSequence } from '../shared/sequence.ts'
 import { type Span, titleOf } from './chaos/fault.ts'
 import { FAULTS } from './chaos/index.ts'
-import { randomFault, seeded } from './chaos/random-fault.ts'
+import { randomFault } from './chaos/random-fault.ts'
 import { createRunner } from './chaos/run.ts'
 import { save } from './chaos/table.ts'
 import { line } from './chaos/verdict.ts'
@@ -45,7 +46,7 @@ async function main(): Promise<boolean> {
   if (unknown.length > 0) throw new Told(`No fault is called ${unknown.join(', ')}; --list names them.`)
   const seed = Math.floor(number(values.seed, 'seed', Date.now() % 1_000_000))
   const minutes = number(values.minutes, 'minutes', values.quick ? 0.5 : 2)
-  const next = seeded(seed)
+  const next = createSequence(seed)
   const chosen = FAULTS.filter(({ name }) => names?.includes(name) ?? true)
   if (minutes > 0 && (names?.includes('random') ?? true))
     chosen.push(

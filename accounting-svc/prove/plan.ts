@@ -1,5 +1,6 @@
 import type { Prices } from '../../proto/deployment.ts'
 import { divideHalfEven } from '../../shared/money.ts'
+import { createSequence } from '../../shared/sequence.ts'
 
 /** Usage as the fake provider states it in an answer. */
 export interface Stated {
@@ -40,7 +41,7 @@ const INPUT = 20
 
 /** The calls of a load; the same for the same shape. Pure. */
 export function planCalls({ calls, streams, aborts, seed }: LoadShape): CallPlan[] {
-  const random = sequence(seed)
+  const random = createSequence(seed)
   const upTo = (most: number): number => Math.floor(random() * (most + 1))
   return Array.from({ length: calls }, () => {
     const stream = random() < streams
@@ -73,15 +74,4 @@ export function costByHand({ input, cached, output }: Stated, prices: Prices): n
   const off = divideHalfEven(list * BigInt(Math.min(1_000_000, prices.discount ?? 0)), million)
   const left = list - off
   return Number(left + divideHalfEven(left * BigInt(prices.margin ?? 0), million) + BigInt(prices.marginFixed ?? 0))
-}
-
-/** Numbers in [0, 1) from a seed (mulberry32, public domain): a load can be made again. */
-function sequence(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }

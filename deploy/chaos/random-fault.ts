@@ -4,15 +4,6 @@ import { FAULTS } from './index.ts'
 /** Milliseconds between two faults, at random up to twice that: what one left behind meets the next. */
 const PAUSE = 1_000
 
-/** Small, seeded: a run that fails is told by its seed. Numbers from 0 to 1. */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return state / 2 ** 32
-  }
-}
-
 /** Faults one after another for so many milliseconds, each once before any comes again, in an order and for as long as `next` says. */
 export function randomFault(
   lasts: number,

@@ -1,3 +1,5 @@
+import { createSequence } from '../../shared/sequence.ts'
+
 /**
  * Hostile input from valid input, by a seed. Everything here is pure: the same seed makes the same bytes.
  */
@@ -10,15 +12,8 @@ export interface Random {
   chance(share: number): boolean
 }
 
-/** Mulberry32: small, and good enough to choose by. */
 export function createRandom(seed: number): Random {
-  let state = seed >>> 0
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
+  const next = createSequence(seed)
   const int = (below: number): number => Math.floor(next() * below)
   return {
     next,

@@ -1,3 +1,5 @@
+import { createSequence } from '../../shared/sequence.ts'
+
 /** Numbers that depend on a seed alone. */
 export interface Random {
   /** In [0, 1). */
@@ -11,15 +13,7 @@ export interface Random {
 }
 
 export function createRandom(seed: number): Random {
-  let state = mix(seed >>> 0)
-  // Mulberry32 (Tommy Ettinger, public domain): 2^32 states are enough for one scenario.
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let bits = state
-    bits = Math.imul(bits ^ (bits >>> 15), bits | 1)
-    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61)
-    return ((bits ^ (bits >>> 14)) >>> 0) / 4_294_967_296
-  }
+  const next = createSequence(mix(seed >>> 0))
   const between = (low: number, high: number): number => low + Math.floor(next() * (high - low + 1))
   return {
     next,

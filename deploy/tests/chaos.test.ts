@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createSequence } from '../../shared/sequence.ts'
 import type { Span } from '../chaos/fault.ts'
-import { randomFault, seeded } from '../chaos/random-fault.ts'
+import { randomFault } from '../chaos/random-fault.ts'
 import { createRunner, type Runner } from '../chaos/run.ts'
 import { openWorld, type World } from '../chaos/world.ts'
 
@@ -16,7 +17,7 @@ describe('money while everything is killed', () => {
   let world: World
   let runner: Runner
   const seed = Date.now() % 1_000_000
-  const next = seeded(seed)
+  const next = createSequence(seed)
 
   beforeAll(async () => {
     world = await openWorld({ packages: PACKAGES })

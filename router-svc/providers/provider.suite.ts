@@ -1,4 +1,5 @@
 import { GatewayError } from '../../shared/errors.ts'
+import { createSequence } from '../../shared/sequence.ts'
 import type { ChatChunk, ToolCall, Usage } from '../canonical/chat.ts'
 import { eventParser } from '../framing.ts'
 import type { Framing, StreamDecoder } from './provider.ts'
@@ -33,14 +34,19 @@ export function decodePieces<Chunk>(
 export function cuts(bytes: Uint8Array, seed: number): Uint8Array[][] {
   const single = Array.from(bytes, (_, index) => bytes.subarray(index, index + 1))
   const random: Uint8Array[] = []
-  let state = seed >>> 0 || 1
+  const next = createSequence(seed)
   for (let at = 0; at < bytes.length; ) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    const size = 1 + ((state >>> 8) % 97)
+    const size = 1 + Math.floor(next() * 97)
     random.push(bytes.subarray(at, at + size))
     at += size
   }
   return [[bytes], single, random]
+}
+
+/** Sizes in bytes of pieces to cut a stream into, round and round: 1 to 64, as a seed chooses. */
+export function pieceSizes(seed: number): number[] {
+  const next = createSequence(seed)
+  return Array.from({ length: 101 }, () => 1 + Math.floor(next() * 64))
 }
 
 /** One choice of a stream, put together as a client does. */

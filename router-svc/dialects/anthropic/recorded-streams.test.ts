@@ -5,6 +5,7 @@ import type { ChatChunk } from '../../canonical/chat.ts'
 import { fileNames, haveRecordings, recordings } from '../../providers/anthropic/recordings.testkit.ts'
 import { providerOf } from '../../providers/index.ts'
 import * as openai from '../../providers/openai/recordings.suite.ts'
+import { pieceSizes } from '../../providers/provider.suite.ts'
 import { type Folded, fold, gist } from './grammar.testkit.ts'
 import { encodeResponse } from './response.ts'
 import { MessageStreamEncoder } from './stream.ts'
@@ -42,17 +43,6 @@ function translated(provider: string, { stream, request }: Recorded, sizes: read
   return fold(text + encoder.end())
 }
 
-/** Sizes from a seed, 1 to 64 bytes. */
-function random(seed: number): number[] {
-  const sizes: number[] = []
-  let state = seed
-  for (let index = 0; index < 101; index++) {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
-    sizes.push(1 + ((state >>> 16) % 64))
-  }
-  return sizes
-}
-
 const PROVIDERS = ['openai', 'groq', 'deepseek', 'mistral', 'openrouter', 'xai', 'together_ai', 'fireworks_ai']
 const FOLDERS: Readonly<Record<string, string>> = { together_ai: 'together', fireworks_ai: 'fireworks' }
 
@@ -79,7 +69,7 @@ describe.skipIf(!haveRecordings())('streams recorded from providers of OpenAI’
         expect(whole.stop).toMatch(/^(end_turn|tool_use|max_tokens|refusal)$/)
         expect(whole.stop === 'tool_use').toBe(whole.blocks.some((block) => block['type'] === 'tool_use'))
       }
-      for (const seed of [1, 2, 3]) expect(translated(one.provider, one, random(seed))).toEqual(whole)
+      for (const seed of [1, 2, 3]) expect(translated(one.provider, one, pieceSizes(seed))).toEqual(whole)
       expect(translated(one.provider, one, [1])).toEqual(whole)
     })
   }
@@ -107,7 +97,7 @@ describe.skipIf(!haveRecordings())('streams recorded from Anthropic', () => {
         output_tokens: before.usage['output_tokens'],
         cache_read_input_tokens: before.usage['cache_read_input_tokens'] ?? 0,
       })
-      for (const seed of [1, 2]) expect(translated('anthropic', one, random(seed))).toEqual(after)
+      for (const seed of [1, 2]) expect(translated('anthropic', one, pieceSizes(seed))).toEqual(after)
     })
   }
 })

@@ -8,6 +8,7 @@ import { providerOf } from '../../providers/index.ts'
 import * as openai from '../../providers/openai/recordings.suite.ts'
 import { plainGemini } from '../../providers/plain-gemini.ts'
 import { PLAIN_TARGET } from '../../providers/plain-target.ts'
+import { pieceSizes } from '../../providers/provider.suite.ts'
 import { discovery } from './discovery.testkit.ts'
 import { decodeRequest } from './request.ts'
 import { encodeResponse } from './response.ts'
@@ -88,16 +89,6 @@ function folded(list: readonly Answer[]): { parts: Record<number, Fields[]>; fin
   return { parts, finish, usage }
 }
 
-function random(seed: number): number[] {
-  const sizes: number[] = []
-  let state = seed
-  for (let index = 0; index < 101; index++) {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
-    sizes.push(1 + ((state >>> 16) % 64))
-  }
-  return sizes
-}
-
 const FOLDERS: readonly (readonly [string, string])[] = [
   ['openai', 'openai'],
   ['groq', 'groq'],
@@ -138,9 +129,9 @@ describe.skipIf(!haveRecordings())('streams recorded from providers of other pro
       expect(Object.keys(told.finish)).toEqual(Object.keys(told.parts))
       // Nobody is told of an end before it.
       for (const answer of list.slice(0, -1)) for (const one of answer.candidates ?? []) expect(one.finishReason).toBeUndefined()
-      for (const sizes of [[1], random(1), random(2)])
+      for (const sizes of [[1], pieceSizes(1), pieceSizes(2)])
         expect(translated(provider, stream, request, sizes, eventFrames())).toBe(whole)
-      expect(JSON.parse(translated(provider, stream, request, random(3), arrayFrames(false)))).toEqual(list)
+      expect(JSON.parse(translated(provider, stream, request, pieceSizes(3), arrayFrames(false)))).toEqual(list)
     })
   }
 })

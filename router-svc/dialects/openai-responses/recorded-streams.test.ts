@@ -5,6 +5,7 @@ import type { ChatChunk } from '../../canonical/chat.ts'
 import * as anthropic from '../../providers/anthropic/recordings.testkit.ts'
 import { providerOf } from '../../providers/index.ts'
 import { fileNames, haveRecordings, recordings } from '../../providers/openai/recordings.suite.ts'
+import { pieceSizes } from '../../providers/provider.suite.ts'
 import { validatorOf } from '../../providers/spec.testkit.ts'
 import { type Folded, fold } from './grammar.testkit.ts'
 import { decodeRequest } from './request.ts'
@@ -47,17 +48,6 @@ function translated({ provider, stream, request }: Recorded, sizes: readonly num
   return fold(text + encoder.end())
 }
 
-/** Sizes from a seed, 1 to 64 bytes. */
-function random(seed: number): number[] {
-  const sizes: number[] = []
-  let state = seed
-  for (let index = 0; index < 101; index++) {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
-    sizes.push(1 + ((state >>> 16) % 64))
-  }
-  return sizes
-}
-
 const PROVIDERS = ['openai', 'groq', 'deepseek', 'mistral', 'openrouter', 'xai', 'together_ai', 'fireworks_ai']
 const FOLDERS: Readonly<Record<string, string>> = { together_ai: 'together', fireworks_ai: 'fireworks' }
 
@@ -94,7 +84,7 @@ describe.skipIf(!haveRecordings())('recorded streams of other protocols', () => 
         expect(whole.response).toMatchObject({ id: 'resp_ours', model: 'alias', metadata: { a: 'b' } })
         expect(whole.response?.['output']).toEqual(whole.items)
       }
-      for (const seed of [1, 2, 3]) expect(translated(one, random(seed))).toEqual(whole)
+      for (const seed of [1, 2, 3]) expect(translated(one, pieceSizes(seed))).toEqual(whole)
       expect(translated(one, [1])).toEqual(whole)
     })
   }

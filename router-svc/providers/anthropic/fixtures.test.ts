@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { SseParser } from '../../../shared/http/sse.ts'
+import { createSequence } from '../../../shared/sequence.ts'
 import type { ResponseMessage, Usage } from '../../canonical/chat.ts'
 import { decodeError } from './errors.ts'
 import { context, decodePieces, decodeText, fold } from './fold.testkit.ts'
@@ -80,19 +81,8 @@ function withParsedArguments(message: ResponseMessage): unknown {
   }
 }
 
-/** mulberry32: a small seeded generator, enough to choose cuts. */
-function random(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
-
 function* cut(bytes: Uint8Array, seed: number): Generator<Uint8Array> {
-  const next = random(seed)
+  const next = createSequence(seed)
   for (let at = 0; at < bytes.length; ) {
     const end = Math.min(bytes.length, at + 1 + Math.floor(next() * 200))
     yield bytes.subarray(at, end)

@@ -1,5 +1,6 @@
 import { array, assert, boolean, integer, nat, property, tuple } from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { createSequence } from '../../../shared/sequence.ts'
 import type { Route } from '../../runtime.ts'
 import { type Group, idOf, makeGroup, many, success } from '../routes.testkit.ts'
 import { createHighestThroughput } from './highest-throughput.ts'
@@ -26,17 +27,6 @@ function serve(group: Group, id: string, elapsed: number, tokens: number, firstT
   group.states.end(state, { ...success(elapsed, tokens), firstToken }, false, firstToken !== null)
 }
 
-/** Mulberry32: the seed is in the name of the test that uses it. */
-function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 describe('simple-shuffle', () => {
   it('gives each its weight within five standard deviations and a dozen calls, of any weights (fast-check prints its seed)', () => {
     const weights = array(nat(20), { minLength: 2, maxLength: 30 })
@@ -46,7 +36,7 @@ describe('simple-shuffle', () => {
         if (total === 0) return
         const group = makeGroup(many(all.length, (index) => ({ weight: all[index] as number })))
         const strategy = createWeighted()
-        const random = seeded(seed)
+        const random = createSequence(seed)
         const counts = new Map<string, number>()
         const calls = 3_000
         for (let call = 0; call < calls; call += 1) {

@@ -11,7 +11,8 @@ import type { WireError } from './errors.ts'
  *                       data    bytes for the client, at most FRAME_MAX
  *                       end     the answer is complete; payload null or a map
  *                       error   the answer failed, before or after start; payload WireError
- *                       beat    nothing new, still here; sent on a stream silent for BEAT_IDLE. Payload BeatInfo
+ *                       beat    nothing new, still here; sent on a stream silent for BEAT_IDLE, and on every one whose
+ *                               process or opener lost its connection, when it is back. Payload BeatInfo
  *                       credit  payload integer: that many more body bytes may be sent
  *   opening → serving   body    the next part of a request body larger than BODY_INLINE_MAX
  *                       credit  payload integer: that many more data bytes may be sent
@@ -48,6 +49,8 @@ export interface BeatInfo {
   received: number
   /** The serving process, so that an opener that does not know the stream any more can cancel it. */
   servedBy: string
+  /** Sent because a connection was lost, and not for the stream's silence: any time after the beat before, so that counts say nothing. */
+  proof?: true
 }
 
 /** Between a stream's id and the number of its take, from the second on: late frames of an earlier taker reach nobody. */

@@ -12,7 +12,7 @@ import type {
   StreamHandler,
 } from '../../shared/bus/bus.ts'
 import { type Codec, createCodec, isOpenMessage } from '../../shared/bus/codec.ts'
-import { SERVES, SWEEP_INTERVAL } from '../../shared/bus/fleet.ts'
+import { CONNECTION, SERVES, SWEEP_INTERVAL } from '../../shared/bus/fleet.ts'
 import { Mirror, type Stored } from '../../shared/bus/mirror.ts'
 import { type Address, type Link, Streams } from '../../shared/bus/stream.ts'
 import { type Clock, DeadlineWheel } from '../../shared/clock.ts'
@@ -304,10 +304,10 @@ class Member implements Bus, Link {
     if (this.connected) return
     this.#hub.world.after(0, this.process, 'reconnected', () => {
       this.connected = true
-      this.streams.fleet.forgive()
       const waiting = this.outbox
       this.outbox = []
       for (const send of waiting) send()
+      this.streams.reconnected()
       this.#sendBeat(this.#fields)
       this.streams.writable()
       this.#refresh()
@@ -523,7 +523,8 @@ class Member implements Bus, Link {
 
   #sendBeat(fields: Record<string, number | string | boolean> | null): void {
     if (!this.connected) return
-    const all = fields === null || this.#served.size === 0 ? fields : { ...fields, [SERVES]: ` ${[...this.#served].join(' ')} ` }
+    const served = this.#served.size === 0 ? {} : { [SERVES]: ` ${[...this.#served].join(' ')} ` }
+    const all = fields && { ...fields, ...served, [CONNECTION]: this.epoch }
     this.#send('beats', this.#codec.encode({ role: this.role, id: this.id, fields: all }), `beat ${this.id}`)
   }
 

@@ -21,6 +21,9 @@ const DOUBTED_FOR = (6 * 60_000) / SWEEP_INTERVAL
 /** Field of a beat: the subjects whose streams can be sent to this process alone, each between blanks. */
 export const SERVES = 'serves'
 
+/** Field of a beat: how often the process lost its connection. Absent in versions that do not say which streams they still serve when it is back. */
+export const CONNECTION = 'connection'
+
 interface Peer {
   role: Role | null
   fields: Record<string, number | string | boolean>
@@ -35,6 +38,8 @@ export interface Fleet {
   touch(id: string): void
   /** A process that said it leaves. */
   left(id: string): void
+  /** Whether the process says which streams it serves after a connection was lost. */
+  proves(id: string): boolean
   /** Gives every process the whole limit again: beats may have been lost with the connection. */
   forgive(): void
   sweep(): void
@@ -50,9 +55,9 @@ export interface Fleet {
 
 /**
  * Silence is counted in sweeps of this process, not in time: a process that was frozen itself has swept once when it wakes, so
- * it does not take everybody else for dead.
+ * it does not take everybody else for dead. `onReturn` hears of a process that has lost its connection and is back.
  */
-export function createFleet(clock: Clock, onLost: (id: string) => void): Fleet {
+export function createFleet(clock: Clock, onLost: (id: string) => void, onReturn: (id: string) => void): Fleet {
   const peers = new Map<string, Peer>()
   /** Who served and was lost, and the sweeps since. */
   const missing = new Map<string, number>()
@@ -61,8 +66,12 @@ export function createFleet(clock: Clock, onLost: (id: string) => void): Fleet {
   return {
     heard(role, id, fields) {
       missing.delete(id)
+      const before = peers.get(id)
       peers.set(id, { role, fields, heardAt: clock.monotonic(), silent: 0 })
+      // Of one that was only touched it is not known how often it lost its connection.
+      if (before !== undefined && before.role !== null && before.fields[CONNECTION] !== fields[CONNECTION]) onReturn(id)
     },
+    proves: (id) => peers.get(id)?.fields[CONNECTION] !== undefined,
     touch(id) {
       const peer = peers.get(id)
       if (peer === undefined) peers.set(id, { role: null, fields: {}, heardAt: clock.monotonic(), silent: 0 })

@@ -189,6 +189,12 @@ export class Incoming implements IncomingStream {
     if (this.#idle >= IDLE_LIMIT) this.#send(FRAME.beat, { received: this.#expected, servedBy: this.#link.id })
   }
 
+  /** Says that the stream lives, after a connection was lost. */
+  prove(): void {
+    if (this.#state === 'offered') return
+    this.#send(FRAME.beat, { received: this.#expected, servedBy: this.#link.id, proof: true })
+  }
+
   onFrame(kind: FrameKind, seq: number, payload: unknown): void {
     if (seq !== this.#expected) {
       this.abort('stream_gap', toWire(new GatewayError('stream_gap')))

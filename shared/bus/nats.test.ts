@@ -363,6 +363,37 @@ describe('nats bus', () => {
     expect(await answer).toBe('stream_gap')
   })
 
+  it('notices last frames that were lost with the server soon after it is back', async () => {
+    const edge = await join('edge')
+    const router = await join('router')
+    const streams = new Map<string, Parameters<Parameters<Bus['serve']>[2]>[0]>()
+    router.serve(edge.subjects.call('default'), 'router', (served) => {
+      streams.set(served.id, served)
+      served.start({ v: 1, status: 200, headers: {} })
+    })
+    const answer = ask(edge, 'ended')
+    const head = { take: 1 }
+    const sink = { start() {}, data() {}, end() {}, error() {} }
+    const left = edge.open(edge.subjects.call('default'), { id: 'left', head, body: new Uint8Array(0), deadline: 60_000 }, sink)
+    while (streams.size < 2) await new Promise((resolve) => setTimeout(resolve, 5))
+    const cancelled = new Promise<string>((resolve) => {
+      const stream = streams.get('left')
+      if (stream !== undefined) stream.onCancel = resolve
+    })
+    await router.request('tp.nobody', null, { timeout: 150 }).catch(() => undefined)
+    await server.kill()
+    await Promise.all([whenDown(router), whenDown(edge)])
+    streams.get('ended')?.end()
+    left.cancel('client left')
+    // The client library forgets what it had not sent each time it dials.
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    await server.start()
+    await whenReady(edge, router)
+    expect(await cancelled).toBe('no longer wanted')
+    // Else its deadline would come first.
+    expect(await answer).toBe('lost_router')
+  })
+
   it('stops producers while the connection is behind, and lets them go on after', async () => {
     const gate = await openGate(new URL(server.url))
     const edge = await join('edge')

@@ -42,7 +42,7 @@ import type {
   StreamHandler,
 } from './bus.ts'
 import { type Codec, createCodec, isOpenMessage } from './codec.ts'
-import { SERVES, SWEEP_INTERVAL } from './fleet.ts'
+import { CONNECTION, SERVES, SWEEP_INTERVAL } from './fleet.ts'
 import { Mirror, type Stored } from './mirror.ts'
 import { type Address, type Link, Streams } from './stream.ts'
 
@@ -171,6 +171,8 @@ class NatsBus implements Bus, Link {
   #beatFields: Record<string, number | string | boolean> = {}
   #outbox: { subject: string; bytes: Uint8Array; reply: string | undefined }[] = []
   #connected = true
+  /** How often the connection was lost. */
+  #losses = 0
   #closed = false
 
   constructor(options: NatsBusOptions, id: string, names: Subjects, connection: NatsConnection, manager: JetStreamManager) {
@@ -471,9 +473,8 @@ class NatsBus implements Bus, Link {
   /** Null says that this process leaves. */
   #sendBeat(fields: Record<string, number | string | boolean> | null): void {
     if (!this.#connected) return
-    const all =
-      fields === null || this.#served.size === 0 ? fields : { ...fields, [SERVES]: ` ${[...this.#served.values()].join(' ')} ` }
-    this.#publish(this.#beatSubject, this.#codec.encode(all))
+    const served = this.#served.size === 0 ? {} : { [SERVES]: ` ${[...this.#served.values()].join(' ')} ` }
+    this.#publish(this.#beatSubject, this.#codec.encode(fields && { ...fields, ...served, [CONNECTION]: this.#losses }))
   }
 
   #subscribe(subject: string, onMessage: (message: Msg) => void, queue?: string): Service {
@@ -527,13 +528,14 @@ class NatsBus implements Bus, Link {
     for await (const status of this.#connection.status()) {
       if (status.type === 'disconnect') {
         this.#connected = false
+        this.#losses += 1
         this.log.warn({ server: status.server }, 'The connection to NATS is down.')
       } else if (status.type === 'reconnect') {
         this.#connected = true
         this.log.info({ server: status.server }, 'The connection to NATS is back.')
-        this.#streams.fleet.forgive()
-        this.#sendBeat(this.#beatFields)
         this.#backlog.reset()
+        this.#streams.reconnected()
+        this.#sendBeat(this.#beatFields)
         this.#streams.writable()
         void this.#ensureStorage().then(() => this.#refreshMirrors())
       } else if (status.type === 'error') {

@@ -4,6 +4,7 @@ import {
   ACCEPT_LIMIT,
   type AcceptInfo,
   BEAT_IDLE,
+  BEAT_LIMIT,
   type BeatInfo,
   type EndPayload,
   FRAME,
@@ -40,6 +41,8 @@ const NOBODY_PAUSE = 100
 const NOBODY_LIMIT = 1_000
 /** Sweeps of silence after which a live server must have lost track of the stream: it beats every BEAT_IDLE. */
 const SILENT_LIMIT = (2.5 * BEAT_IDLE) / SWEEP_INTERVAL
+/** The same after a connection was lost, when a server that still has the stream says so: as long as a process may be silent. */
+const PROOF_LIMIT = BEAT_LIMIT / SWEEP_INTERVAL
 
 /**
  * A frozen process stays in its queue group, which hands it streams that nobody accepts then. A further take goes past the group, to a member
@@ -168,6 +171,11 @@ export class Outgoing implements OutgoingStream {
     if (this.#silent > SILENT_LIMIT) this.lost()
   }
 
+  /** A server that has the stream says so within BEAT_LIMIT. */
+  expectProof(): void {
+    this.#silent = Math.max(this.#silent, SILENT_LIMIT - PROOF_LIMIT)
+  }
+
   onFrame(kind: FrameKind, seq: number, payload: unknown): void {
     if (seq !== this.#expected) {
       this.#failWith('stream_gap')
@@ -262,7 +270,8 @@ export class Outgoing implements OutgoingStream {
   }
 
   /** Frames sent before the previous beat came must be in this one's count: beats are seconds apart. */
-  #onBeat({ received }: BeatInfo): void {
+  #onBeat({ received, proof }: BeatInfo): void {
+    if (proof === true) return
     if (received < this.#sentAtBeat) {
       this.#failWith('stream_gap')
       return

@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ACCEPT_LIMIT, BEAT_IDLE, BODY_CREDIT, FRAME, type FrameKind, type OpenMessage } from '../../proto/frames.ts'
+import { ACCEPT_LIMIT, BEAT_IDLE, BEAT_LIMIT, BODY_CREDIT, FRAME, type FrameKind, type OpenMessage } from '../../proto/frames.ts'
 import { subjects } from '../../proto/subjects.ts'
 import { DeadlineWheel, testClock } from '../clock.ts'
 import { silentLog } from '../log.ts'
 import type { BodySource, IncomingStream, ReplySink, StreamHandler } from './bus.ts'
-import { SERVES, SWEEP_INTERVAL } from './fleet.ts'
+import { CONNECTION, SERVES, SWEEP_INTERVAL } from './fleet.ts'
 import { type Link, Streams } from './stream.ts'
 import { WindowPool } from './window.ts'
 
@@ -25,6 +25,11 @@ function pair(handler: StreamHandler, poolSize?: number) {
   /** To whom each offer went, beside the queue group. */
   const addressed: (string | null)[] = []
   const state = { writable: true }
+  /** What the beats of both say. */
+  const told: { router: Record<string, number>; edge: Record<string, number> } = {
+    router: { [CONNECTION]: 0 },
+    edge: { [CONNECTION]: 0 },
+  }
   const link = (id: string): Link => ({
     id,
     subjects: subjects(),
@@ -63,14 +68,14 @@ function pair(handler: StreamHandler, poolSize?: number) {
   const pass = (milliseconds: number) => {
     for (let at = 0; at < milliseconds; at += SWEEP_INTERVAL) {
       clock.advance(SWEEP_INTERVAL)
-      opener.fleet.heard('router', 'router-1', {})
-      server.fleet.heard('edge', 'edge-1', {})
+      opener.fleet.heard('router', 'router-1', told.router)
+      server.fleet.heard('edge', 'edge-1', told.edge)
       opener.sweep()
       server.sweep()
       settle()
     }
   }
-  return { clock, wire, offers, addressed, opener, server, deliver, settle, pass, state }
+  return { clock, wire, offers, addressed, opener, server, deliver, settle, pass, state, told }
 }
 
 function recorder() {
@@ -248,6 +253,82 @@ describe('stream', () => {
     pass(3 * BEAT_IDLE)
     expect(heard).toEqual(['start', 'stream_gap'])
     expect(served?.closed).toBe(true)
+  })
+
+  describe('after a connection was lost', () => {
+    /** A started stream and the losses that both sides' beats tell of. */
+    function started(router: Record<string, number> = { [CONNECTION]: 0 }) {
+      let served: IncomingStream | undefined
+      const scene = pair((stream) => {
+        served = stream
+        stream.start(OK)
+      })
+      scene.told.router = router
+      scene.opener.fleet.heard('router', 'router-1', router)
+      scene.server.fleet.heard('edge', 'edge-1', scene.told.edge)
+      const { sink, heard } = recorder()
+      const stream = scene.opener.open('x', { ...OPTIONS, id: 'a' }, sink)
+      scene.settle()
+      return { ...scene, heard, stream, served: served as unknown as IncomingStream }
+    }
+
+    for (const whose of ['router', 'edge'] as const) {
+      const back = ({ told, opener, server, settle }: ReturnType<typeof started>) => {
+        const own = whose === 'router' ? server : opener
+        own.reconnected()
+        told[whose] = { [CONNECTION]: (told[whose][CONNECTION] ?? 0) + 1 }
+        if (whose === 'router') opener.fleet.heard('router', 'router-1', told.router)
+        else server.fleet.heard('edge', 'edge-1', told.edge)
+        settle()
+      }
+
+      it(`an end that was lost is noticed as soon as a lost process would be, when it was the ${whose}'s`, () => {
+        const scene = started()
+        scene.served.end()
+        expect(scene.wire.pop()?.kind).toBe(FRAME.end)
+        back(scene)
+        scene.pass(BEAT_LIMIT - SWEEP_INTERVAL)
+        expect(scene.heard).toEqual(['start'])
+        scene.pass(2 * SWEEP_INTERVAL)
+        expect(scene.heard).toEqual(['start', 'lost_router'])
+      })
+
+      it(`a stream that lost nothing goes on, and a cancel that was lost is told again, when it was the ${whose}'s`, () => {
+        const scene = started()
+        back(scene)
+        scene.pass(3 * BEAT_IDLE)
+        expect(scene.heard).toEqual(['start'])
+        scene.stream.cancel('client left')
+        scene.wire.pop()
+        expect(scene.served.closed).toBe(false)
+        back(scene)
+        expect(scene.served.closed).toBe(true)
+      })
+    }
+
+    it('a credit on its way when a process returns is no gap', () => {
+      const scene = started()
+      scene.served.data(new Uint8Array(64 * 1024))
+      scene.settle()
+      const before = scene.wire.length
+      scene.stream.consumed(64 * 1024)
+      expect(scene.wire.length).toBe(before + 1)
+      // Twice: each connection was cut, and the credit arrives after both have said so.
+      const credit = scene.wire.pop() as Frame
+      scene.server.reconnected()
+      scene.server.reconnected()
+      scene.settle()
+      scene.wire.push(credit)
+      scene.pass(3 * BEAT_IDLE)
+      expect(scene.heard).toEqual(['start'])
+    })
+
+    it('nothing is expected of a version that does not say what it serves', () => {
+      const scene = started({})
+      scene.opener.reconnected()
+      scene.pass(BEAT_LIMIT + SWEEP_INTERVAL)
+      expect(scene.heard).toEqual(['start'])
+    })
   })
 
   it('stops a server whose cancel was lost at its next beat', () => {

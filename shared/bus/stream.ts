@@ -62,7 +62,11 @@ export class Streams {
   constructor(link: Link, pool: WindowPool = new WindowPool()) {
     this.#link = link
     this.pool = pool
-    this.fleet = createFleet(link.clock, (id) => this.#lost(id))
+    this.fleet = createFleet(
+      link.clock,
+      (id) => this.#lost(id),
+      (id) => this.#returned(id),
+    )
   }
 
   /** Streams running now, opened and served. */
@@ -135,6 +139,18 @@ export class Streams {
   writable(): void {
     for (const stream of this.#incoming.values()) stream.flush()
     for (const stream of this.#outgoing.values()) stream.flush()
+  }
+
+  /**
+   * The link lost its connection and is back; to be called before the beat that tells the others. Frames that were on their way are lost, and where
+   * no more would follow nobody would notice for long: every stream served here says that it lives, and those opened here must soon.
+   */
+  reconnected(): void {
+    this.fleet.forgive()
+    for (const stream of this.#incoming.values()) if (this.fleet.proves(stream.openedBy)) stream.prove()
+    for (const stream of this.#outgoing.values()) {
+      if (stream.servedBy !== null && this.fleet.proves(stream.servedBy)) stream.expectProof()
+    }
   }
 
   /** Every SWEEP_INTERVAL: who fell silent. */
@@ -224,6 +240,12 @@ export class Streams {
     this.#held = []
     this.#holdTimer = null
     for (const stream of held) stream.accept()
+  }
+
+  /** Another process has lost its connection and is back: it has said before which streams it serves, and may have missed what is served here. */
+  #returned(id: string): void {
+    for (const stream of this.#outgoing.values()) if (stream.servedBy === id) stream.expectProof()
+    for (const stream of this.#incoming.values()) if (stream.openedBy === id) stream.prove()
   }
 
   #lost(id: string): void {

@@ -2,10 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startUpstream, type Upstream } from '../../loadtest/upstream.ts'
 import { type Gateway, MODES, openGateway } from './gateway.ts'
 
-/** Calls per second while the provider dies, for so many milliseconds before and after. */
+/** Calls per second while the provider dies, so many before and after. */
 const RATE = 500
-const BEFORE = 1_000
-const AFTER = 1_500
+const BEFORE = 500
+const AFTER = 750
+/** Calls under way at once: what a machine has no time for begins later, or its routers would rightly refuse it as too late. */
+const MOST = 200
 const STREAMS = 100
 
 /** A provider that is gone from one moment to the next, under load. */
@@ -85,26 +87,30 @@ router_settings:
   it(`fails none of ${RATE} calls a second that have a fallback`, async () => {
     const calls: Promise<{ status: number; text: string }>[] = []
     const begun = performance.now()
-    let killed = false
+    let running = 0
+    const begin = (): void => {
+      running += 1
+      calls.push(
+        call().finally(() => {
+          running -= 1
+        }),
+      )
+      if (calls.length === BEFORE) void first.refuse(true)
+    }
     await new Promise<void>((resolve) => {
       const timer = setInterval(() => {
-        const elapsed = performance.now() - begun
-        if (!killed && elapsed >= BEFORE) {
-          killed = true
-          void first.refuse(true)
-        }
-        while (calls.length < (Math.min(elapsed, BEFORE + AFTER) / 1_000) * RATE) calls.push(call())
-        if (elapsed < BEFORE + AFTER) return
+        const due = Math.min(((performance.now() - begun) / 1_000) * RATE, BEFORE + AFTER)
+        while (calls.length < due && running < MOST) begin()
+        if (calls.length < BEFORE + AFTER) return
         clearInterval(timer)
         resolve()
       }, 5)
     })
     const answers = await Promise.all(calls)
     await first.refuse(false)
-    expect(answers.length).toBeGreaterThanOrEqual(((BEFORE + AFTER) / 1_000) * RATE)
     expect(answers.filter(({ status }) => status !== 200)).toEqual([])
     // The test is one only if the provider's end was felt.
-    expect(second.stats().requests).toBeGreaterThan(RATE)
+    expect(second.stats().requests).toBeGreaterThanOrEqual(AFTER)
   }, 60_000)
 
   it('lets the open streams of text end complete, and says that they went on elsewhere', async () => {

@@ -429,6 +429,46 @@ describe('a fallback to dearer models', () => {
   })
 })
 
+describe('a further take of a call', () => {
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+  const takeOf = (limits: Limit[], take: number): Call => {
+    const made = call(limits)
+    return { ...made, message: { ...made.message, callId: 'again', take } } as Call
+  }
+
+  it('waits a moment for what the take before it still holds', async () => {
+    for (const limits of [[limit({ budget: DOLLAR / 100 })], [limit({ parallel: 1 })]]) {
+      const { admission, clock } = await scene()
+      const before = await admit(admission, takeOf(limits, 1))
+      const admitted = admit(admission, takeOf(limits, 2))
+      await turn()
+      admission.settle(before, 0, 0)
+      clock.advance(200)
+      expect((await admitted).ticket).not.toBeNull()
+    }
+  })
+
+  it('is refused when there is no room after a second, and the first take at once', async () => {
+    const { admission, clock } = await scene()
+    const limits = [limit({ budget: DOLLAR / 100 })]
+    await admit(admission, call(limits))
+    await expect(admit(admission, takeOf(limits, 1))).rejects.toThrow('Budget has been exceeded')
+    let refusal: unknown = null
+    const refused = admit(admission, takeOf(limits, 2)).catch((thrown: unknown) => {
+      refusal = thrown
+    })
+    for (let at = 0; at < 800; at += 200) {
+      await turn()
+      clock.advance(200)
+    }
+    await turn()
+    expect(refusal).toBeNull()
+    clock.advance(200)
+    await refused
+    expect(refusal).toMatchObject({ code: 'budget_exceeded' })
+  })
+})
+
 describe('another attempt', () => {
   const within = { settings, anyFree: false }
   const cent = DOLLAR / 100

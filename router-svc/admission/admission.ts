@@ -79,6 +79,12 @@ export function mustEnter(call: Call, route: Route): boolean {
 
 /** Output tokens a stream reserves first; it reserves more as it grows, so that a large `max_tokens` does not hold a budget it never uses. */
 const STREAM_STEPS = [1_024, 128, 16] as const
+/**
+ * How often, and after how many milliseconds, a further take asks again where a budget or the slots have no room: the take before it was not
+ * accepted in time and is cancelled, but may still hold what this one needs.
+ */
+const RETAKE_TRIES = 5
+const RETAKE_PAUSE = 200
 /** Milliseconds between warnings about the same trouble. */
 const WARN_INTERVAL = 10_000
 
@@ -178,6 +184,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
   /** A stream that does not fit is tried with less output reserved: it asks for more as it grows, and ends where there is none. */
   function tryAdmit(call: Call, runtime: AdmissionRuntime, ticket: Ticket): Ticket | null | Promise<Ticket | null> {
     const steps = ticket.metered ? STREAM_STEPS : WHOLE
+    let tries = call.message.take > 1 ? RETAKE_TRIES : 0
     const attempt = (step: number): Ticket | null | Promise<Ticket | null> => {
       ticket.reserve(steps[step] as number)
       const answer = counters.admit(ticket.request)
@@ -196,6 +203,10 @@ export function createAdmission(deps: AdmissionDeps): Admission {
       }
       const smaller = steps[step + 1]
       if (answer.limit === 'budget' && smaller !== undefined && smaller < ticket.reserved) return attempt(step + 1)
+      if ((answer.limit === 'budget' || answer.limit === 'parallel') && tries > 0) {
+        tries -= 1
+        return new Promise<void>((resolve) => void clock.after(RETAKE_PAUSE, resolve)).then(() => attempt(0))
+      }
       const error = refused(call, ticket, answer)
       // The edge cannot tell a free model from another.
       if (answer.limit === 'budget' && runtime.anyFree) call.refusedFor = 0

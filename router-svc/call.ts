@@ -9,6 +9,7 @@ import type { IncomingStream } from '../shared/bus/bus.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Cost } from '../shared/cost.ts'
 import { GatewayError } from '../shared/errors.ts'
+import { isObject } from '../shared/json-object.ts'
 import { refuseDeepBody } from '../shared/nesting.ts'
 import type { Ticket } from './admission/ticket.ts'
 import { type AnyDialect, dialects } from './dialects/index.ts'
@@ -298,10 +299,6 @@ function endUserOf(
     (isObject(parsed['litellm_metadata']) ? text(parsed['litellm_metadata']['user']) : null) ??
     text(metadata?.['user_id'])
   )
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function text(value: unknown): string | null {

@@ -1,3 +1,4 @@
+import { isObject } from '../../shared/json-object.ts'
 import type { BatchError, NewLine } from '../sql/own-batches.ts'
 
 /** Lines of one batch, as OpenAI allows. */
@@ -126,8 +127,4 @@ function parsed(json: string): Record<string, unknown> | null {
   } catch {
     return null
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

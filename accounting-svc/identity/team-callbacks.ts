@@ -1,4 +1,5 @@
 import type { Sealer } from '../../shared/config/secrets.ts'
+import { isObject } from '../../shared/json-object.ts'
 import { withoutSecrets } from './audit.ts'
 
 /** Where a team's calls are reported: kept in `metadata.logging` of the team, as LiteLLM does. An empty list reports them nowhere. */
@@ -20,11 +21,7 @@ export function callbacksOf(metadata: Record<string, unknown>): TeamCallback[] {
 }
 
 function isCallback(entry: unknown): entry is TeamCallback {
-  return isMap(entry) && typeof entry['callback_name'] === 'string' && isMap(entry['callback_vars'])
-}
-
-function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  return isObject(entry) && typeof entry['callback_name'] === 'string' && isObject(entry['callback_vars'])
 }
 
 /** `metadata` with the secrets of its callbacks sealed; hidden ones are those of `present`. References to the environment stay as they are. */

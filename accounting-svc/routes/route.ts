@@ -2,6 +2,7 @@ import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
 import type { Identity } from '../../proto/identity.ts'
 import { PRODUCT_VERSION } from '../../proto/version.ts'
 import { GatewayError, openaiErrorBody } from '../../shared/errors.ts'
+import { isObject } from '../../shared/json-object.ts'
 import { refuseDeepBody } from '../../shared/nesting.ts'
 import type { Access } from '../identity/access.ts'
 
@@ -144,10 +145,6 @@ function allowedAt(methods: ReadonlyMap<string, string[]>, pathname: string): st
     )
   })
   return [...new Set(fitting.flatMap(([, allowed]) => allowed))]
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** A value as a JSON response. */

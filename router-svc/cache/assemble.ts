@@ -1,3 +1,4 @@
+import { isObject } from '../../shared/json-object.ts'
 import type { ChatChunk, ChatDelta, ChatResponse, ResponseMessage, ToolCall, ToolCallDelta, Usage } from '../canonical/chat.ts'
 import type { CompletionChunk, CompletionResponse } from '../canonical/completion.ts'
 
@@ -17,10 +18,10 @@ const CONTENT: Readonly<Record<string, readonly string[]>> = {
 /** Whether a whole answer is worth keeping: something said; of a ChatResponse or CompletionResponse every choice complete, too. */
 export function isKeepable(response: unknown, mode = 'chat'): response is Fields {
   const content = CONTENT[mode]
-  if (content !== undefined) return isFields(response) && content.some((name) => lengthOf(response[name]) > 0)
+  if (content !== undefined) return isObject(response) && content.some((name) => lengthOf(response[name]) > 0)
   const { choices } = response as { choices?: unknown }
   if (!Array.isArray(choices) || choices.length === 0) return false
-  return choices.every((choice) => isFields(choice) && COMPLETE.has(choice['finish_reason']) && saysSomething(choice))
+  return choices.every((choice) => isObject(choice) && COMPLETE.has(choice['finish_reason']) && saysSomething(choice))
 }
 
 function lengthOf(value: unknown): number {
@@ -30,12 +31,12 @@ function lengthOf(value: unknown): number {
 function saysSomething(choice: Fields): boolean {
   if (typeof choice['text'] === 'string') return choice['text'] !== ''
   const message = choice['message']
-  if (!isFields(message)) return false
+  if (!isObject(message)) return false
   const { content, tool_calls: calls, function_call: call, refusal } = message
   return (
     (typeof content === 'string' && content !== '') ||
     (Array.isArray(calls) && calls.length > 0) ||
-    isFields(call) ||
+    isObject(call) ||
     (typeof refusal === 'string' && refusal !== '')
   )
 }
@@ -60,7 +61,7 @@ function assembleChat(chunks: readonly ChatChunk[]): Fields | null {
       }
       Object.assign(choice, rest)
       if (finish !== null && finish !== undefined) choice.finish_reason ??= finish
-      if (isFields(logprobs)) choice.logprobs = joined(choice.logprobs, logprobs)
+      if (isObject(logprobs)) choice.logprobs = joined(choice.logprobs, logprobs)
       if (delta === undefined) continue
       if ('audio' in delta) return null
       addDelta(choice.message, delta)
@@ -117,7 +118,7 @@ function assembleCompletion(chunks: readonly CompletionChunk[]): Fields {
       Object.assign(choice, rest)
       choice.text += text ?? ''
       if (finish !== null && finish !== undefined) choice.finish_reason ??= finish
-      if (isFields(logprobs)) choice.logprobs = joined(choice.logprobs, logprobs)
+      if (isObject(logprobs)) choice.logprobs = joined(choice.logprobs, logprobs)
     }
   }
   choices.sort((a, b) => a.index - b.index)
@@ -138,14 +139,10 @@ function envelope(chunks: readonly (ChatChunk | CompletionChunk)[]): Fields {
 function joined(before: unknown, value: unknown): unknown {
   if (typeof before === 'string' && typeof value === 'string') return before + value
   if (Array.isArray(before) && Array.isArray(value)) return [...before, ...value]
-  if (isFields(before) && isFields(value)) {
+  if (isObject(before) && isObject(value)) {
     const merged = { ...before }
     for (const name in value) merged[name] = value[name] === null ? (merged[name] ?? null) : joined(merged[name], value[name])
     return merged
   }
   return value
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,8 +1,9 @@
 import type { Identity } from '../../proto/identity.ts'
 import type { CacheSettings } from '../../proto/routing.ts'
 import { GatewayError } from '../../shared/errors.ts'
+import { isObject } from '../../shared/json-object.ts'
 import type { Call } from '../call.ts'
-import { invalid, isObject } from '../dialects/request-fields.ts'
+import { invalid } from '../dialects/request-fields.ts'
 
 /** What one call wants of the cache (surface reference §8.3). Times are milliseconds. */
 export interface CacheControls {

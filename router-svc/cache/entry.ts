@@ -1,3 +1,4 @@
+import { isObject } from '../../shared/json-object.ts'
 import type { CachedAnswer } from './cache.ts'
 
 /** Raised when what is stored is written differently; others are misses then. */
@@ -24,8 +25,4 @@ export function decodeEntry(bytes: string): { answer: CachedAnswer; until: numbe
 function isAnswer(value: unknown): value is CachedAnswer {
   if (!isObject(value) || typeof value['at'] !== 'number' || typeof value['mode'] !== 'string') return false
   return isObject(value['response']) && typeof value['modelGroup'] === 'string'
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

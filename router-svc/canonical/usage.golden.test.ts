@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import type { Prices } from '../../proto/deployment.ts'
 import { type Cost, costOf } from '../../shared/cost.ts'
+import { isObject } from '../../shared/json-object.ts'
 import { decodeUsage } from '../providers/anthropic/usage.ts'
 import { readUsage } from '../providers/openai/usage.ts'
 import { tokensOf } from './usage.ts'
@@ -148,9 +149,9 @@ function* usagesUnder(value: unknown): Generator<Fields> {
     if (value.includes('usage')) yield* usagesIn(value)
   } else if (Array.isArray(value)) {
     for (const item of value) yield* usagesUnder(item)
-  } else if (isFields(value)) {
+  } else if (isObject(value)) {
     for (const [key, item] of Object.entries(value)) {
-      if (key === 'usage' && isFields(item)) yield item
+      if (key === 'usage' && isObject(item)) yield item
       yield* usagesUnder(item)
     }
   }
@@ -182,11 +183,11 @@ const TEXTS = new Set(['service_tier', 'type', 'search_context_size', 'inference
 function kept(value: unknown, key = ''): unknown {
   if (Array.isArray(value)) return key === 'iterations' ? value.map((item) => kept(item)) : undefined
   if (typeof value === 'string') return TEXTS.has(key) ? value : undefined
-  if (!isFields(value)) return value === 0 || value === false || value === null ? undefined : value
+  if (!isObject(value)) return value === 0 || value === false || value === null ? undefined : value
   const left: Fields = {}
   for (const name of Object.keys(value).sort()) {
     if (name === 'cost_details') {
-      const upstream = isFields(value[name]) ? value[name]['upstream_inference_cost'] : undefined
+      const upstream = isObject(value[name]) ? value[name]['upstream_inference_cost'] : undefined
       if (value['is_byok'] === true) left[name] = { upstream_inference_cost: upstream }
     } else if (!TIMING.test(name)) {
       // A cost of 0 beside a key of the caller's own is a statement.
@@ -196,8 +197,4 @@ function kept(value: unknown, key = ''): unknown {
     }
   }
   return Object.keys(left).length === 0 ? undefined : left
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

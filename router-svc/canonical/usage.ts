@@ -1,4 +1,5 @@
 import type { TokenUsage } from '../../proto/usage.ts'
+import { isObject } from '../../shared/json-object.ts'
 import { nanoOf, scaleDecimal } from '../../shared/money.ts'
 import type { Usage } from './chat.ts'
 
@@ -181,12 +182,8 @@ function serviceTier(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' && !STANDARD.has(value) ? value.slice(0, 64) : undefined
 }
 
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 function fields(value: unknown): Fields | undefined {
-  return isFields(value) ? value : undefined
+  return isObject(value) ? value : undefined
 }
 
 /** A token count, or undefined: nothing negative, nothing that is no number. Fractions (seen from estimating clones) are rounded. */

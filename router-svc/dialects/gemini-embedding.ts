@@ -1,9 +1,10 @@
 import { GatewayError, googleErrorBody } from '../../shared/errors.ts'
+import { isObject } from '../../shared/json-object.ts'
 import type { EmbeddingRequest, EmbeddingResponse } from '../canonical/embedding.ts'
 import { isGatewayField } from '../canonical/gateway-fields.ts'
 import type { Dialect } from './dialect.ts'
 import { type Fields, fieldsOf, listOf, textOf } from './gemini/wire.ts'
-import { checkModel, invalid, isObject } from './request-fields.ts'
+import { checkModel, invalid } from './request-fields.ts'
 
 const EMBEDDINGS = {
   mode: 'embedding',

@@ -1,9 +1,10 @@
 import { GatewayError, openaiErrorBody } from '../../shared/errors.ts'
+import { isObject } from '../../shared/json-object.ts'
 import type { SpeechRequest, SpeechResponse } from '../canonical/speech.ts'
 import type { TranscriptionRequest, TranscriptionResponse } from '../canonical/transcription.ts'
 import type { Dialect } from './dialect.ts'
 import { filesOf, typedFields } from './form-fields.ts'
-import { checkFields, checkModel, invalid, isObject } from './request-fields.ts'
+import { checkFields, checkModel, invalid } from './request-fields.ts'
 
 const FORM = {
   temperature: 'number',

@@ -1,8 +1,9 @@
 import { type GatewayError, openaiErrorBody } from '../../shared/errors.ts'
 import { sseEvent } from '../../shared/http/sse.ts'
+import { isObject } from '../../shared/json-object.ts'
 import type { ChatChunk, ChatDelta, ChatRequest, ChatResponse, Usage } from '../canonical/chat.ts'
 import type { Dialect, StreamEncoder, StreamOptions } from './dialect.ts'
-import { checkFields, checkModel, invalid, isObject, type Kind } from './request-fields.ts'
+import { checkFields, checkModel, invalid, type Kind } from './request-fields.ts'
 
 /** OpenAI's Chat Completions, as clients speak it. */
 export const openaiChat: Dialect<ChatRequest, ChatResponse, ChatChunk> = {

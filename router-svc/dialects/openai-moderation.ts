@@ -1,7 +1,8 @@
 import { GatewayError, openaiErrorBody } from '../../shared/errors.ts'
+import { isObject } from '../../shared/json-object.ts'
 import type { ModerationRequest, ModerationResponse } from '../canonical/moderation.ts'
 import type { Dialect } from './dialect.ts'
-import { checkModel, invalid, isObject, isStrings } from './request-fields.ts'
+import { checkModel, invalid, isStrings } from './request-fields.ts'
 
 /** OpenAI's moderation. */
 export const openaiModeration: Dialect<ModerationRequest, ModerationResponse, never> = {

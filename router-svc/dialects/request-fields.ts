@@ -1,4 +1,5 @@
 import { GatewayError } from '../../shared/errors.ts'
+import { isObject } from '../../shared/json-object.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -64,10 +65,6 @@ function describe(value: unknown): string {
     default:
       return `a ${typeof value}`
   }
-}
-
-export function isObject(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 export function isStrings(value: unknown): value is string[] {

@@ -1,7 +1,8 @@
 import { GatewayError, openaiErrorBody } from '../../shared/errors.ts'
+import { isObject } from '../../shared/json-object.ts'
 import type { RerankRequest, RerankResponse } from '../canonical/rerank.ts'
 import type { Dialect } from './dialect.ts'
-import { checkFields, checkModel, invalid, isObject } from './request-fields.ts'
+import { checkFields, checkModel, invalid } from './request-fields.ts'
 
 /** Cohere's rerank (v1 and v2), which Jina's clients speak too. */
 export const rerank: Dialect<RerankRequest, RerankResponse, never> = {

@@ -1,10 +1,10 @@
 import { anthropicErrorBody, anthropicStatus, GatewayError, googleErrorBody } from '../../shared/errors.ts'
+import { isObject } from '../../shared/json-object.ts'
 import type { ChatRequest } from '../canonical/chat.ts'
 import type { CountResponse } from '../canonical/count.ts'
 import { decodeRequest as decodeMessages } from './anthropic/request.ts'
 import type { Dialect } from './dialect.ts'
 import { decodeRequest as decodeContents } from './gemini/request.ts'
-import { isObject } from './request-fields.ts'
 
 const COUNTS = {
   mode: 'count_tokens',

@@ -1,13 +1,12 @@
 import { GatewayError } from '../../shared/errors.ts'
+import { isObject } from '../../shared/json-object.ts'
+
+export { isObject as isFields } from '../../shared/json-object.ts'
 
 /** Reading loose JSON: what every protocol spoken natively does the same way. */
 
 /** A plain JSON object. */
 export type Fields = Record<string, unknown>
-
-export function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
 
 /** The value when it is a string, else `otherwise`. */
 export function text(value: unknown, otherwise = ''): string {
@@ -39,7 +38,7 @@ export function jsonValue(source: string, what: string): unknown {
 /** The same for what must be an object. */
 export function jsonObject(source: string, what: string): Fields {
   const value = jsonValue(source, what)
-  if (!isFields(value)) throw new GatewayError('provider_malformed', `${what} is not a JSON object.`)
+  if (!isObject(value)) throw new GatewayError('provider_malformed', `${what} is not a JSON object.`)
   return value
 }
 
@@ -47,7 +46,7 @@ export function jsonObject(source: string, what: string): Fields {
 export function fieldsIn(source: string): Fields | null {
   try {
     const value: unknown = JSON.parse(source)
-    return isFields(value) ? value : null
+    return isObject(value) ? value : null
   } catch {
     return null
   }

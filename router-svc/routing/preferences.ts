@@ -1,6 +1,7 @@
 import { GatewayError } from '../../shared/errors.ts'
+import { isObject } from '../../shared/json-object.ts'
 import { nanoOf } from '../../shared/money.ts'
-import { invalid, isObject, isStrings } from '../dialects/request-fields.ts'
+import { invalid, isStrings } from '../dialects/request-fields.ts'
 
 /**
  * What one request asks of routing: OpenRouter's `provider` object and model suffixes, LiteLLM's fallback fields, Portkey's config. Null

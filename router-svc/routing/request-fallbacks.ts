@@ -1,8 +1,9 @@
 import type { FallbackTarget } from '../../proto/routing.ts'
 import { GatewayError } from '../../shared/errors.ts'
+import { isObject } from '../../shared/json-object.ts'
 import type { Call } from '../call.ts'
 import { CREDENTIAL_FIELDS } from '../canonical/gateway-fields.ts'
-import { invalid, isObject } from '../dialects/request-fields.ts'
+import { invalid } from '../dialects/request-fields.ts'
 import type { RequestFallbacks } from './fallback.ts'
 
 type Fields = Readonly<Record<string, unknown>>

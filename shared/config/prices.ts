@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Prices, PriceTier, ServiceTierPrices, TokenPrices } from '../../proto/deployment.ts'
+import { isObject } from '../json-object.ts'
 import { nanoOf, scaleDecimal } from '../money.ts'
 import { canonicalJson } from './canonical-json.ts'
 import {
@@ -132,8 +133,8 @@ function addRanges(set: ServiceTierPrices, ranges: unknown): void {
   if (ranges === undefined) return
   if (!Array.isArray(ranges)) throw new RangeError(`${RANGES_FIELD} is not a list`)
   for (const [index, entry] of ranges.entries()) {
-    const from = isFields(entry) && Array.isArray(entry['range']) ? entry['range'][0] : undefined
-    if (!isFields(entry) || typeof from !== 'number' || !Number.isSafeInteger(from) || from < 0) {
+    const from = isObject(entry) && Array.isArray(entry['range']) ? entry['range'][0] : undefined
+    if (!isObject(entry) || typeof from !== 'number' || !Number.isSafeInteger(from) || from < 0) {
       throw new RangeError(`${RANGES_FIELD}[${index}] has no range of two whole numbers`)
     }
     const target: TokenPrices = from === 0 ? set : stepOf(set, from)
@@ -152,7 +153,7 @@ function toolPrices(fields: Fields): Record<string, number> {
     if (price !== undefined) prices[tool] = price
   }
   const search = fields[SEARCH_FIELD]
-  if (isFields(search)) {
+  if (isObject(search)) {
     for (const size of SEARCH_SIZES) {
       const price = decimal(present(search), `search_context_size_${size}`, NANO)
       if (price === undefined) continue
@@ -245,8 +246,4 @@ function without<T extends object>(prices: T, names: ReadonlySet<string>): T {
 
 function present(fields: Fields): Fields {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null && value !== undefined))
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,4 +1,5 @@
-import { checkFields, checkModel, invalid, isObject, type Kind } from '../request-fields.ts'
+import { isObject } from '../../../shared/json-object.ts'
+import { checkFields, checkModel, invalid, type Kind } from '../request-fields.ts'
 
 /** Only what some part here or every provider relies on; ranges, and blocks and tools of kinds not known here, are the provider's to judge. */
 const FIELDS: readonly (readonly [string, Kind])[] = [

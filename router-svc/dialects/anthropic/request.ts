@@ -1,6 +1,6 @@
+import { isObject } from '../../../shared/json-object.ts'
 import type { ChatRequest, ContentPart, Message, ThinkingBlock, Tool, ToolCall, ToolChoice } from '../../canonical/chat.ts'
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
-import { isObject } from '../request-fields.ts'
 import { checkBody } from './check.ts'
 
 type Fields = Readonly<Record<string, unknown>>

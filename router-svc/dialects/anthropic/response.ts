@@ -1,6 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
+import { isObject } from '../../../shared/json-object.ts'
 import type { ChatResponse, ResponseMessage, ToolCall } from '../../canonical/chat.ts'
-import { isObject } from '../request-fields.ts'
 import { citationsIn, encodeUsage, PLACED, stopReason } from './usage.ts'
 
 type Fields = Record<string, unknown>

@@ -1,8 +1,8 @@
 import { anthropicErrorBody, GatewayError } from '../../../shared/errors.ts'
 import { sseEvent } from '../../../shared/http/sse.ts'
+import { isObject } from '../../../shared/json-object.ts'
 import type { ChatChunk, ChatDelta, FinishReason, ThinkingBlock, ToolCallDelta, Usage } from '../../canonical/chat.ts'
 import type { StreamEncoder, StreamOptions } from '../dialect.ts'
-import { isObject } from '../request-fields.ts'
 import { citationsIn, encodeUsage, PLACED, stopReason } from './usage.ts'
 
 type Fields = Record<string, unknown>

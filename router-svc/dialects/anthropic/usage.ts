@@ -1,6 +1,6 @@
+import { isObject } from '../../../shared/json-object.ts'
 import type { FinishReason, Usage } from '../../canonical/chat.ts'
 import { USAGE_FIELDS } from '../../canonical/usage.ts'
-import { isObject } from '../request-fields.ts'
 
 type Fields = Record<string, unknown>
 

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { isObject } from '../request-fields.ts'
+import { isObject } from '../../../shared/json-object.ts'
 
 interface Schema {
   type?: string

@@ -1,6 +1,6 @@
 import { GatewayError } from '../../../shared/errors.ts'
+import { isObject } from '../../../shared/json-object.ts'
 import type { ChatDelta, ResponseMessage, ThinkingBlock, ToolCall } from '../../canonical/chat.ts'
-import { isObject } from '../request-fields.ts'
 import { marked } from './signatures.ts'
 import { type Fields, listOf, textOf } from './wire.ts'
 

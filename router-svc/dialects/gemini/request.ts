@@ -1,7 +1,7 @@
+import { isObject } from '../../../shared/json-object.ts'
 import type { ChatRequest, Tool, ToolChoice } from '../../canonical/chat.ts'
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
 import { camelCase } from '../../providers/gemini/parameters.ts'
-import { isObject } from '../request-fields.ts'
 import { checkBody } from './check.ts'
 import { messagesOf } from './contents.ts'
 import { jsonSchemaOf } from './schema.ts'

@@ -1,4 +1,4 @@
-import { isObject } from '../request-fields.ts'
+import { isObject } from '../../../shared/json-object.ts'
 import { camelled, type Fields } from './wire.ts'
 
 /** Counts that JSON of Google's writes as texts, being 64-bit integers. */

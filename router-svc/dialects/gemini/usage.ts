@@ -1,5 +1,5 @@
+import { isObject } from '../../../shared/json-object.ts'
 import type { FinishReason, Usage } from '../../canonical/chat.ts'
-import { isObject } from '../request-fields.ts'
 import type { Fields } from './wire.ts'
 
 const MODALITIES: readonly (readonly [string, string])[] = [

@@ -1,5 +1,5 @@
+import { isObject } from '../../../shared/json-object.ts'
 import { camelCase } from '../../providers/gemini/parameters.ts'
-import { isObject } from '../request-fields.ts'
 
 /** Loose JSON of Google's protocol. */
 export type Fields = Record<string, unknown>

@@ -1,6 +1,6 @@
+import { isObject } from '../../../shared/json-object.ts'
 import type { ContentPart, Message, ThinkingBlock, ToolCall } from '../../canonical/chat.ts'
 import type { InputItem } from '../../canonical/responses.ts'
-import { isObject } from '../request-fields.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 

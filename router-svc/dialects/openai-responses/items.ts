@@ -1,6 +1,6 @@
+import { isObject } from '../../../shared/json-object.ts'
 import type { ThinkingBlock, ToolCall } from '../../canonical/chat.ts'
 import type { Annotation, OutputContent, OutputItem, ReasoningItem } from '../../canonical/responses.ts'
-import { isObject } from '../request-fields.ts'
 import { sealThinking } from './input.ts'
 
 type Fields = Readonly<Record<string, unknown>>

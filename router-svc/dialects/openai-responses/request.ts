@@ -1,7 +1,7 @@
+import { isObject } from '../../../shared/json-object.ts'
 import type { ChatRequest, Tool, ToolChoice } from '../../canonical/chat.ts'
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
 import type { ResponsesRequest } from '../../canonical/responses.ts'
-import { isObject } from '../request-fields.ts'
 import { checkBody } from './check.ts'
 import { conversationOf } from './input.ts'
 

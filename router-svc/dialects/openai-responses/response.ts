@@ -1,6 +1,6 @@
+import { isObject } from '../../../shared/json-object.ts'
 import type { ChatResponse, FinishReason, ResponseMessage, ResponsesClient, ToolCall } from '../../canonical/chat.ts'
 import type { Annotation, OutputItem, ResponseObject, ResponsesRequest } from '../../canonical/responses.ts'
-import { isObject } from '../request-fields.ts'
 import {
   annotationOf,
   callItem,

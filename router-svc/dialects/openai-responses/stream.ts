@@ -1,9 +1,9 @@
 import { GatewayError } from '../../../shared/errors.ts'
 import { sseEvent } from '../../../shared/http/sse.ts'
+import { isObject } from '../../../shared/json-object.ts'
 import type { ChatChunk, ChatDelta, FinishReason, ThinkingBlock, ToolCallDelta, Usage } from '../../canonical/chat.ts'
 import type { Annotation, OutputContent, OutputItem, ResponseObject } from '../../canonical/responses.ts'
 import type { StreamEncoder, StreamOptions } from '../dialect.ts'
-import { isObject } from '../request-fields.ts'
 import { errorOf } from './error.ts'
 import {
   annotationOf,

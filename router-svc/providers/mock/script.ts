@@ -1,5 +1,6 @@
 import { ERRORS, type ErrorCode } from '../../../proto/errors.ts'
 import { type ErrorDetails, GatewayError } from '../../../shared/errors.ts'
+import { isObject } from '../../../shared/json-object.ts'
 import type { ToolCall } from '../../canonical/chat.ts'
 import { STATUS_CODES } from '../error-status.ts'
 import { entryOf } from '../json.ts'
@@ -201,7 +202,7 @@ function exceptionOf(canned: string): MockFailure | null {
 
 function readScript(raw: unknown, place: string): Partial<MockScript> {
   if (raw === undefined || raw === null) return {}
-  if (!isFields(raw)) throw wrong(place, 'an object')
+  if (!isObject(raw)) throw wrong(place, 'an object')
   const script: Partial<MockScript> = {}
   for (const [name, value] of Object.entries(raw)) {
     const at = `${place}.${name}`
@@ -246,7 +247,7 @@ function readScript(raw: unknown, place: string): Partial<MockScript> {
 }
 
 function readFailure(raw: unknown, place: string): MockFailure {
-  if (!isFields(raw)) throw wrong(place, 'an object')
+  if (!isObject(raw)) throw wrong(place, 'an object')
   const failure = { ...FAILURE }
   for (const [name, value] of Object.entries(raw)) {
     const at = `${place}.${name}`
@@ -284,9 +285,9 @@ function toolCalls(raw: unknown, place: string): MockToolCall[] {
   return raw.map((item: unknown, index) => {
     const at = `${place}[${index}]`
     if (typeof item === 'string') return { name: item, arguments: '{}' }
-    if (!isFields(item)) throw wrong(at, 'a name or an object')
+    if (!isObject(item)) throw wrong(at, 'a name or an object')
     const { id } = item as Partial<ToolCall>
-    const named = isFields(item['function']) ? item['function'] : item
+    const named = isObject(item['function']) ? item['function'] : item
     const given = named['arguments'] ?? '{}'
     return {
       ...(typeof id === 'string' ? { id } : {}),
@@ -294,10 +295,6 @@ function toolCalls(raw: unknown, place: string): MockToolCall[] {
       arguments: typeof given === 'string' ? given : JSON.stringify(given),
     }
   })
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function number(value: unknown, place: string): number {

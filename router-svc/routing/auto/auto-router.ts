@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { Deployment } from '../../../proto/deployment.ts'
+import { isObject } from '../../../shared/json-object.ts'
 import { BOUNDARIES, type Boundaries, TIERS, type Tier } from './complexity.ts'
 
 /** A model name that stands for the choice of a group, as its deployment says it (surface reference §14.6), read once. */
@@ -127,10 +128,6 @@ function objectIn(given: unknown, name: string): { fields: Fields } | { problem:
     }
   }
   return isObject(value) ? { fields: value } : { problem: `${name} must be an object` }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function textOf(value: unknown): string | null {

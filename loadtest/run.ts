@@ -38,7 +38,7 @@ const { values } = parseArgs({
   },
 })
 /** Milliseconds after which no further scenario is begun: a bench nobody waits for is not run. */
-const TIME_LIMIT = (values.scenario !== undefined ? 60 : values.all ? 19 : values.quick ? 1.8 : 12) * 60_000
+const TIME_LIMIT = (values.scenario !== undefined ? 60 : values.all ? 90 : values.quick ? 1.8 : 12) * 60_000
 /** How long the ledger may take to book the last calls, in milliseconds. */
 const SETTLE_LIMIT = 10_000
 /** Whether the figures are worth keeping. */

@@ -29,6 +29,8 @@ export interface CallMessage {
   query?: Record<string, string>
   /** Address of the client as the edge saw it. */
   clientIp?: string
+  /** Of the edge's span, as W3C Trace Context writes it; absent = the call is not traced. */
+  traceparent?: string
 }
 
 /** The `priority` of calls that wait behind all others, those without a priority included. */

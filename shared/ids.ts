@@ -24,3 +24,20 @@ export function rowId(): string {
 export function auditId(): string {
   return randomUUID()
 }
+
+/** Id of a trace, as W3C Trace Context writes it: 16 random bytes in hexadecimal, never all zero. */
+export function traceId(): string {
+  return hexadecimal(16)
+}
+
+/** Id of a span: 8 random bytes in hexadecimal, never all zero. */
+export function spanId(): string {
+  return hexadecimal(8)
+}
+
+function hexadecimal(bytes: number): string {
+  const made = randomBytes(bytes)
+  // All zero means none (W3C Trace Context §3.2.2).
+  if (made[0] === 0) made[0] = 1
+  return made.toString('hex')
+}

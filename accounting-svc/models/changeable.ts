@@ -12,7 +12,7 @@ export type SectionName = (typeof SECTIONS)[number]
 
 /** Fields read once, when a process starts, or that say where secrets and code come from: the file's alone. */
 const FIXED: Readonly<Record<SectionName, readonly string[]>> = {
-  litellm_settings: ['custom_provider_map'],
+  litellm_settings: [...READ_AT_START.litellm_settings, 'custom_provider_map'],
   router_settings: [...READ_AT_START.router_settings, 'default_litellm_params'],
   general_settings: READ_AT_START.general_settings,
   turnpike_settings: [],

@@ -23,6 +23,8 @@ const IMPORTERS: Record<string, readonly string[]> = {
   undici: ['shared/http/client.ts'],
   pino: ['shared/log.ts'],
   'prom-client': ['shared/metrics.ts'],
+  '@opentelemetry/': ['shared/trace.ts'],
+  '@grpc/': ['shared/trace.ts'],
   zod: ['shared/schema.ts'],
   yaml: ['shared/config/load.ts'],
   pg: ['shared/db/postgres.ts'],

@@ -201,6 +201,12 @@ const litellmSettings = z.looseObject({
   custom_provider_map: customProviderMap()
     .nullish()
     .describe('Providers of one’s own: [{provider: mine, custom_handler: ./mine.mjs}] serves models mine/….'),
+  callbacks: textOrList().nullish().describe('Who is told of calls: otel traces them (OTEL_EXPORTER, OTEL_ENDPOINT, …).'),
+  success_callback: textOrList().nullish().describe('The same: otel here traces failed calls too.'),
+  forward_traceparent_to_llm_provider: flag()
+    .nullish()
+    .describe('Providers get the traceparent of traced calls; default true, and never without tracing.'),
+  redact_user_api_key_info: flag().nullish().describe('Traces do not say whose calls they are; default false.'),
   drop_params: flag().nullish().describe('Leave out parameters a provider does not support instead of refusing; default false.'),
   num_retries: count().nullish().describe('Tries after the first; default 2. The one in router_settings beats it.'),
   request_timeout: seconds().nullish().describe('Seconds for a whole call; default 600. timeout in router_settings beats it.'),
@@ -455,6 +461,11 @@ const turnpikeSettings = z.looseObject({
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .nullish()
     .describe('What is logged: debug, info, warn, error or silent; default info.'),
+  trace_sample_rate: share()
+    .nullish()
+    .describe(
+      'Share of calls that are traced where the caller’s traceparent does not decide: 0.01 for one in a hundred; default 1.',
+    ),
   drain_timeout: seconds().nullish().describe('Seconds that running calls may take after a stop signal; default 900.'),
   stall_timeout: seconds().nullish().describe('Seconds of silence inside a stream before it is given up; default 300.'),
   midstream_failover: failover()

@@ -39,8 +39,8 @@ export const KNOWN_PARAMS = words(`
   oci_serving_mode oci_endpoint_id return_raw_model_name`)
 
 export const KNOWN_LITELLM_SETTINGS = words(`
-  success_callback failure_callback callbacks input_callback service_callback service_callbacks audit_log_callbacks
-  turn_off_message_logging redact_messages_in_exceptions redact_user_api_key_info langfuse_default_tags
+  failure_callback input_callback service_callback service_callbacks audit_log_callbacks
+  turn_off_message_logging redact_messages_in_exceptions langfuse_default_tags
   standard_logging_payload_excluded_fields json_logs set_verbose force_ipv4 modify_params add_function_to_prompt
   enable_redis_auth_cache disable_end_user_cost_tracking disable_end_user_cost_tracking_prometheus_only
   enable_end_user_cost_tracking_prometheus_only max_ui_session_budget include_cost_in_streaming_usage priority_reservation
@@ -50,7 +50,7 @@ export const KNOWN_LITELLM_SETTINGS = words(`
   enable_json_schema_validation skip_system_message_in_guardrail disable_hf_tokenizer_download
   disable_add_transform_inline_image_block disable_token_counter http2
   block_requests_for_models_without_pricing budget_exceeded_throttle_percentage enable_anthropic_prompt_caching
-  anthropic_prompt_caching_ttl default_soft_budget disable_add_user_agent_to_request_tags forward_traceparent_to_llm_provider
+  anthropic_prompt_caching_ttl default_soft_budget disable_add_user_agent_to_request_tags
   return_response_headers log_raw_request_response custom_prometheus_metadata_labels custom_prometheus_tags
   prometheus_metrics_config prometheus_initialize_budget_metrics prometheus_emit_stream_label store_audit_logs ssl_verify
   ssl_certificate ssl_security_level s3_callback_params datadog_params aws_sqs_callback_params prompts global_prompt_directory
@@ -87,7 +87,7 @@ export const KNOWN_GENERAL_SETTINGS = words(`
 export const RESTRICTIONS = words(`
   guardrails policies block_requests_for_models_without_pricing banned_keywords_list custom_auth enable_jwt_auth
   enable_oauth2_auth enable_oauth2_proxy_auth enforce_rbac role_permissions admin_only_routes allowed_ips custom_key_generate
-  custom_key_update global_max_parallel_requests turn_off_message_logging redact_user_api_key_info`)
+  custom_key_update global_max_parallel_requests turn_off_message_logging`)
 
 /** Providers LiteLLM names; the ones that the provider table lacks are left out with a warning instead of refused as misspelt. */
 export const KNOWN_PROVIDERS = words(`

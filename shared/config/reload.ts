@@ -6,6 +6,7 @@ import { ConfigError, type LoadedConfig } from './load.ts'
 
 /** Fields that processes read once, when they start. A changed one waits for a restart. */
 export const READ_AT_START = {
+  litellm_settings: ['callbacks', 'success_callback', 'forward_traceparent_to_llm_provider', 'redact_user_api_key_info'],
   router_settings: ['redis_url', 'redis_host', 'redis_port', 'redis_password'],
   general_settings: ['master_key', 'database_url', 'database_connection_pool_limit', 'max_request_size_mb'],
   turnpike_settings: [
@@ -18,6 +19,7 @@ export const READ_AT_START = {
     'redis_url',
     'data_directory',
     'log_level',
+    'trace_sample_rate',
     'drain_timeout',
     'idempotency_ttl',
     'prove_host',

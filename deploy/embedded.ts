@@ -21,6 +21,7 @@ import { createMemoryIdempotency } from '../shared/idempotency/memory.ts'
 import { createLifecycle, type Lifecycle } from '../shared/lifecycle.ts'
 import { createLog, type Log } from '../shared/log.ts'
 import { createMetrics } from '../shared/metrics.ts'
+import { openTracer } from '../shared/open-tracer.ts'
 import { StartError } from '../shared/start-error.ts'
 import { claimPort } from './claim-port.ts'
 import { startPostgres } from './servers.ts'
@@ -110,14 +111,21 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
       }),
     )
     lifecycle.add({ name: 'postgresql', stop: () => starting.then((server) => server.stop(), ignore) })
-    const [postgres, { createAccounting }, { createRouter, ROUTER_DEFAULTS }, { createObserver }, { createEdge, EDGE_DEFAULTS }] =
-      await Promise.all([
-        starting,
-        timed('code', () => import('../accounting-svc/accounting.ts')),
-        import('../router-svc/router.ts'),
-        import('../router-svc/observe.ts'),
-        import('../edge/edge.ts'),
-      ])
+    const [
+      postgres,
+      tracer,
+      { createAccounting },
+      { createRouter, ROUTER_DEFAULTS },
+      { createObserver },
+      { createEdge, EDGE_DEFAULTS },
+    ] = await Promise.all([
+      starting,
+      timed('tracing', () => openTracer({ loaded, instance: 'turnpike', clock, log, lifecycle, random: Math.random })),
+      timed('code', () => import('../accounting-svc/accounting.ts')),
+      import('../router-svc/router.ts'),
+      import('../router-svc/observe.ts'),
+      import('../edge/edge.ts'),
+    ])
     const db = createPostgres({ url: postgres.url, log, poolSize: settings.databasePool })
     lifecycle.add({ name: 'database', stop: () => db.close() })
     const hub = createMemoryHub({ clock, log })
@@ -155,6 +163,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
         idempotency: createMemoryIdempotency({ clock }),
         catalog,
         observe: createObserver(metrics),
+        tracer,
         cache: { redis: null, redisUrl: null, prefix: 'tp', directory: data.path, counts: createCacheCounts(metrics) },
         sealer,
         clock,
@@ -179,6 +188,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
         clock,
         log: log.child({ role: 'edge' }),
         metrics,
+        tracer,
         settings: {
           ...EDGE_DEFAULTS,
           host: settings.host,

@@ -8,6 +8,7 @@ import type { Clock } from '../shared/clock.ts'
 import { GatewayError, toGatewayError } from '../shared/errors.ts'
 import type { Log } from '../shared/log.ts'
 import type { Metrics } from '../shared/metrics.ts'
+import type { Tracer } from '../shared/tracer.ts'
 import { createAdmin } from './admin.ts'
 import { answerError } from './answer.ts'
 import { createAuthenticate } from './auth/authenticate.ts'
@@ -19,13 +20,14 @@ import { type ConfiguredRoutes, configuredRoutes } from './configured-routes.ts'
 import { answerPreflight, corsHeaders } from './cors.ts'
 import type { Exchange } from './exchange.ts'
 import { answerLiveness, answerReadiness, readiness } from './health.ts'
-import { createInference, readsHeader, withoutKeys } from './inference.ts'
+import { createInference, type ObservedCall, readsHeader, withoutKeys } from './inference.ts'
 import { answerModel, answerModels } from './models.ts'
 import { createObserver } from './observe.ts'
 import { createRealtime } from './realtime.ts'
 import { createRefusals } from './refusals.ts'
 import { createRoutes, methodsOf, type Target } from './routes.ts'
 import { createServer, type ServerSettings } from './server.ts'
+import { createTraceObserver } from './trace.ts'
 
 export interface EdgeSettings extends ServerSettings, IdentitySettings {
   /** Most milliseconds any call may take, whatever settings or client say. */
@@ -60,6 +62,8 @@ export interface EdgeDeps {
   log: Log
   metrics: Metrics
   settings: EdgeSettings
+  /** Default: nothing is traced. */
+  tracer?: Tracer | null
   /** Default: over HTTP. Another one hands over exchanges of its own (deploy/simulation). */
   listen?: typeof createServer
 }
@@ -74,7 +78,8 @@ export interface Edge {
 }
 
 /** The edge: HTTP in, frames out. Resolves when it listens; rejects when the port is taken. */
-export async function createEdge({ bus, clock, log, metrics, settings, listen = createServer }: EdgeDeps): Promise<Edge> {
+export async function createEdge(deps: EdgeDeps): Promise<Edge> {
+  const { bus, clock, log, metrics, settings, tracer = null, listen = createServer } = deps
   let runtime: RuntimeSnapshot | null = null
   let draining = false
   let configured: ConfiguredRoutes = configuredRoutes([])
@@ -91,7 +96,12 @@ export async function createEdge({ bus, clock, log, metrics, settings, listen = 
   const guesses = createKeyGuesses({ clock, settings: runtimeSettings, metrics })
   const identities = createIdentities({ bus, clock, log, settings, guesses })
   const authenticate = createAuthenticate({ identities, clock, settings: runtimeSettings })
-  const observe = createObserver(metrics)
+  const count = createObserver(metrics)
+  const traced = tracer === null ? null : createTraceObserver(tracer, clock)
+  const observe = (observed: ObservedCall): void => {
+    count(observed)
+    if (observed.trace !== null) traced?.(observed)
+  }
   const calling = {
     bus,
     codec: createCodec(),
@@ -101,6 +111,7 @@ export async function createEdge({ bus, clock, log, metrics, settings, listen = 
     refusals,
     settings: runtimeSettings,
     observe,
+    tracer,
     callLimit: settings.callLimit,
   }
   const infer = createInference(calling)

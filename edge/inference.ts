@@ -10,6 +10,7 @@ import type { Clock } from '../shared/clock.ts'
 import { toGatewayError } from '../shared/errors.ts'
 import { callId } from '../shared/ids.ts'
 import type { Log } from '../shared/log.ts'
+import { type Tracer, traceparentOf } from '../shared/tracer.ts'
 import { bookUnsettled } from '../shared/unsettled.ts'
 import { answerError } from './answer.ts'
 import { type Authenticate, CREDENTIAL_HEADERS, passerBy } from './auth/authenticate.ts'
@@ -20,6 +21,7 @@ import { errorFormOf } from './error-form.ts'
 import type { Exchange } from './exchange.ts'
 import type { Refusals } from './refusals.ts'
 import { Relay, type RelayEnd } from './relay.ts'
+import { beginTrace, type CallTrace } from './trace.ts'
 
 export interface InferenceDeps {
   bus: Bus
@@ -30,17 +32,21 @@ export interface InferenceDeps {
   refusals: Refusals
   settings: () => RuntimeSettings | null
   observe: (observed: ObservedCall) => void
+  /** Null = nothing is traced. */
+  tracer: Tracer | null
   /** Milliseconds a call may take when neither settings nor client say. */
   callLimit: number
 }
 
-/** What metrics are made of. */
+/** What metrics and traces are made of. */
 export interface ObservedCall {
   endpoint: Endpoint
   identity: Identity | null
   /** Milliseconds from the request's arrival to the end of its answer. */
   duration: number
   end: RelayEnd
+  /** Null = it is not traced. */
+  trace: CallTrace | null
 }
 
 export type Infer = (exchange: Exchange, endpoint: Endpoint, pathModel: string | null, carried?: CarriedRoute) => Promise<void>
@@ -111,7 +117,7 @@ export function readsHeader(
 
 /** THE HOT PATH. */
 export function createInference(deps: InferenceDeps): Infer {
-  const { bus, clock, authenticate, refusals, observe } = deps
+  const { bus, clock, authenticate, refusals, observe, tracer } = deps
   const subject = bus.subjects.call(LANE)
 
   return async function infer(exchange, endpoint, pathModel, carried) {
@@ -120,13 +126,15 @@ export function createInference(deps: InferenceDeps): Infer {
     const own = ownCallId(exchange)
     exchange.answerHeaders = { 'x-litellm-call-id': own ?? id, 'x-litellm-version': PRODUCT_VERSION }
     let identity: Identity | null = null
-    const done = (end: RelayEnd) => observe({ endpoint, identity, duration: clock.monotonic() - startedAt, end })
+    const trace = tracer === null ? null : beginTrace(tracer, exchange, own ?? id)
+    const done = (end: RelayEnd) => observe({ endpoint, identity, duration: clock.monotonic() - startedAt, end, trace })
     try {
       const groups = carried?.groups ?? GROUPS[endpoint.dialect] ?? INFERENCE_GROUPS
       const asking = carried?.key === undefined ? exchange : askingOf(exchange, carried.key)
       const found = carried?.isOpen === true ? passerBy(exchange.path) : authenticate(asking, groups)
       identity = found instanceof Promise ? await found : found
       const caller = identity
+      if (trace !== null) trace.authenticated = clock.monotonic() - startedAt
       const refusal = refusals.find(caller, endpoint.name)
       if (refusal !== null) {
         const { head, body } = refusal
@@ -138,6 +146,7 @@ export function createInference(deps: InferenceDeps): Infer {
       const body = await takeBody(exchange, BODY_INLINE_MAX)
       const head = callMessage(deps, exchange, id, endpoint, pathModel, caller)
       if (own !== null) head.clientCallId = own
+      if (trace !== null) head.traceparent = traceparentOf(trace)
       if (carried !== undefined) carry(head, exchange, carried, deps.settings()?.keyHeaderName?.toLowerCase())
       const relay = new Relay(exchange, {
         onEnd: (end) => {

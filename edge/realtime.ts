@@ -10,6 +10,7 @@ import type { Timer } from '../shared/clock.ts'
 import { fromWire, type GatewayError, toGatewayError } from '../shared/errors.ts'
 import { callId } from '../shared/ids.ts'
 import { socketErrorEvent } from '../shared/socket-error.ts'
+import { traceparentOf } from '../shared/tracer.ts'
 import { answerError } from './answer.ts'
 import { concerned } from './auth/change.ts'
 import { errorFormOf } from './error-form.ts'
@@ -17,6 +18,7 @@ import type { Exchange } from './exchange.ts'
 import { callMessage, type InferenceDeps, ownCallId, settleLost, withoutKeys } from './inference.ts'
 import { Relay, type RelayEnd } from './relay.ts'
 import type { Socket, SocketEvents, Upgrade } from './socket.ts'
+import { beginTrace } from './trace.ts'
 
 export interface Realtime {
   /** Whether a path takes WebSockets. */
@@ -44,7 +46,7 @@ const NOTHING = new Uint8Array(0)
 
 /** WebSocket sessions: authenticated like calls, opened at a router, and only then upgraded, so that whatever refuses them is a plain answer. */
 export function createRealtime(deps: InferenceDeps): Realtime {
-  const { bus, clock, authenticate, refusals, observe } = deps
+  const { bus, clock, authenticate, refusals, observe, tracer } = deps
   const subject = bus.subjects.call(LANE)
   const sessions = new Set<Session>()
   const byPath = new Map(SOCKETS.flatMap((row) => [row.path, ...row.aliases].map((path) => [path, row] as const)))
@@ -56,7 +58,8 @@ export function createRealtime(deps: InferenceDeps): Realtime {
     const own = ownCallId(exchange)
     exchange.answerHeaders = { 'x-litellm-call-id': own ?? id, 'x-litellm-version': PRODUCT_VERSION }
     let identity: Identity | null = null
-    const done = (end: RelayEnd): void => observe({ endpoint, identity, duration: clock.monotonic() - startedAt, end })
+    const trace = tracer === null ? null : beginTrace(tracer, exchange, own ?? id)
+    const done = (end: RelayEnd): void => observe({ endpoint, identity, duration: clock.monotonic() - startedAt, end, trace })
     try {
       const { path, query, remoteAddress } = exchange
       const asking = { path, query, remoteAddress, headers: withOfferedKey(exchange.headers, upgrade.protocols) }
@@ -64,6 +67,7 @@ export function createRealtime(deps: InferenceDeps): Realtime {
       const found = prove()
       const caller = found instanceof Promise ? await found : found
       identity = caller
+      if (trace !== null) trace.authenticated = clock.monotonic() - startedAt
       const refusal = refusals.find(caller, row.name)
       if (refusal !== null) {
         const { head, body } = refusal
@@ -74,6 +78,7 @@ export function createRealtime(deps: InferenceDeps): Realtime {
       const asOf = refusals.changes
       const message = callMessage(deps, exchange, id, endpoint, null, caller)
       if (own !== null) message.clientCallId = own
+      if (trace !== null) message.traceparent = traceparentOf(trace)
       for (const name of TAKEN_ALONG) {
         const value = exchange.headers[name]
         if (value !== undefined) message.headers[name] = value

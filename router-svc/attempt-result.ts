@@ -6,6 +6,7 @@ import type { Log } from '../shared/log.ts'
 import type { Continuation } from './failover/continuation.ts'
 import type { Headers } from './providers/provider.ts'
 import type { Route } from './runtime.ts'
+import type { RouterTrace } from './trace.ts'
 
 /** How one try on one deployment ended. The record says what it cost whichever way. */
 export type AttemptResult =
@@ -41,6 +42,8 @@ export interface AttemptDeps {
   clock: Clock
   wheel: DeadlineWheel
   log: Log
+  /** Null or absent: nothing is traced. */
+  trace?: Pick<RouterTrace, 'outgoing'> | null
 }
 
 export interface AttemptTimeouts {

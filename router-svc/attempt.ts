@@ -170,7 +170,7 @@ class Try implements ResponseSink {
       {
         method: upstream.method,
         url: upstream.url,
-        headers: upstream.headers,
+        headers: this.#traced(upstream.headers),
         body: upstream.body,
         headersTimeout: 0,
         bodyTimeout: 0,
@@ -178,6 +178,14 @@ class Try implements ResponseSink {
       },
       this,
     )
+  }
+
+  /** After whatever signed them: no signature covers a header it has not seen. */
+  #traced(headers: Headers): Headers {
+    const { trace } = this.#deps
+    if (this.#call.message.traceparent === undefined || trace == null) return headers
+    const traceparent = trace.outgoing(this.#call, this.#record)
+    return traceparent === null ? headers : { ...headers, traceparent }
   }
 
   head(status: number, headers: Headers): void {

@@ -8,6 +8,7 @@ import { openDataDirectory } from '../shared/data-directory.ts'
 import { createHttpClient } from '../shared/http/client.ts'
 import { openIdempotency } from '../shared/idempotency/open.ts'
 import { createMetrics } from '../shared/metrics.ts'
+import { openTracer } from '../shared/open-tracer.ts'
 import { createRedis } from '../shared/redis.ts'
 import { runService } from '../shared/service-process.ts'
 import { createCacheCounts } from './cache/cache-counts.ts'
@@ -22,6 +23,7 @@ await runService('router', process, async ({ bus, clock, log, settings, loaded, 
   const data = openDataDirectory(join(settings.dataDirectory, 'router'))
   lifecycle.add({ name: 'data folder', stop: async () => data.release() })
   const metrics = createMetrics()
+  const tracer = await openTracer({ loaded, instance: bus.id, clock, log, lifecycle, random: Math.random })
   const http = createHttpClient()
   lifecycle.add({ name: 'http client', stop: () => http.close() })
   const redis = settings.redisUrl === null ? null : createRedis({ url: settings.redisUrl, log, clock })
@@ -36,6 +38,7 @@ await runService('router', process, async ({ bus, clock, log, settings, loaded, 
     log,
     catalog: createCatalog(),
     observe: createObserver(metrics),
+    tracer,
     cache: {
       redis,
       redisUrl: settings.redisUrl,

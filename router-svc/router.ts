@@ -18,6 +18,7 @@ import { createSockets, type OpenSocket } from '../shared/http/websocket.ts'
 import type { IdempotencyStore } from '../shared/idempotency/store.ts'
 import { callId } from '../shared/ids.ts'
 import type { Log } from '../shared/log.ts'
+import type { Tracer } from '../shared/tracer.ts'
 import { createAdmission } from './admission/admission.ts'
 import { createLimitSource } from './admission/limit-source.ts'
 import { createEmbed, createEmbedTexts } from './cache/embed.ts'
@@ -53,6 +54,7 @@ import { createStates, type States } from './routing/states.ts'
 import { createWaitingRoom } from './routing/waiting.ts'
 import { compileRuntime, type Route, type RouterRuntime } from './runtime.ts'
 import { openSpool } from './spool.ts'
+import { createRouterTrace } from './trace.ts'
 import { withWord } from './try-route.ts'
 
 export interface RouterDeps {
@@ -73,6 +75,8 @@ export interface RouterDeps {
   random(): number
   settings: RouterProcessSettings
   observe?: Observer
+  /** Default: nothing is traced. */
+  tracer?: Tracer | null
   /** Redis of the counters and its address, and where and how a response cache counts and keeps. */
   cache: Pick<ResponseCacheDeps, 'redis' | 'redisUrl' | 'prefix' | 'directory' | 'counts'>
 }
@@ -140,7 +144,8 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     log,
     maxBytes: settings.spoolMaxBytes,
   })
-  const observe = deps.observe ?? noObserver
+  const trace = deps.tracer == null ? null : createRouterTrace(deps.tracer)
+  const observe = trace?.observe(deps.observe ?? noObserver) ?? deps.observe ?? noObserver
   const states = createStates({ clock })
   const news = createNews({ bus, clock, news: states.news, log })
   const reports = reportStates({ bus, view: () => states.view() })
@@ -265,6 +270,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     spool,
     tokens: createTokenCounter(),
     observe,
+    trace,
     random: deps.random,
     log,
     http: withWord(deps.http, spool),

@@ -12,6 +12,7 @@ import { type Clock, systemClock } from '../shared/clock.ts'
 import { hashKey } from '../shared/config/secrets.ts'
 import { type Log, silentLog } from '../shared/log.ts'
 import { createMetrics } from '../shared/metrics.ts'
+import type { Tracer } from '../shared/tracer.ts'
 import { createEdge, EDGE_DEFAULTS, type Edge, type EdgeSettings } from './edge.ts'
 
 /** What the tests of the edge share: an identity, a runtime, and an edge on a memory bus whose other side the test plays. */
@@ -85,6 +86,7 @@ export interface SceneOptions {
   settings?: Partial<EdgeSettings>
   clock?: Clock
   log?: Log
+  tracer?: Tracer
   /** Null = nothing has been published. */
   runtime?: RuntimeSnapshot | null
   /** Key → identity; default: KEY is known. */
@@ -124,6 +126,7 @@ export async function startScene(options: SceneOptions = {}): Promise<Scene> {
     clock,
     log,
     metrics: createMetrics(),
+    tracer: options.tracer ?? null,
     settings: { ...EDGE_DEFAULTS, host: '127.0.0.1', port: 0, idleGrace: 0, ...options.settings },
   })
   return {

@@ -18,6 +18,7 @@ import type { Ask, Conversation, Headers, UpstreamAnswer, UpstreamRequest } from
 import { answerOf } from './read-unary.ts'
 import { chunkEncoder } from './readers.ts'
 import type { Route } from './runtime.ts'
+import type { AttemptTrace } from './trace.ts'
 import { adapterOf, type Sent } from './upstream-request.ts'
 
 /** One of many answers must fit in memory; bytes. */
@@ -42,6 +43,7 @@ export async function converse(deps: AttemptDeps, call: Call, route: Route, opti
   const { record, timeouts, sent, conversation } = options
   const { clock } = deps
   const begun = clock.monotonic()
+  const trace = call.message.traceparent === undefined ? null : (deps.trace?.attempt(call, record) ?? null)
   const running = new Set<OutgoingCall>()
   let end: (error: GatewayError) => void = () => undefined
   const ended = new Promise<never>((_, reject) => {
@@ -64,7 +66,7 @@ export async function converse(deps: AttemptDeps, call: Call, route: Route, opti
     if (after > 0) await Promise.race([ended, pause(deps, after)])
     sentAny = true
     const asked = send.map(async (upstream, at) => {
-      const answer = await one(deps, route, upstream, running)
+      const answer = await one(deps, route, upstream, running, trace)
       if (answer.status < 400 || refusals === true) came[at] = answer
       return answer
     })
@@ -147,8 +149,10 @@ async function one(
   route: Route,
   upstream: UpstreamRequest,
   running: Set<OutgoingCall>,
+  trace: AttemptTrace | null,
 ): Promise<UpstreamAnswer> {
-  const { method, url, headers, body, publicOnly } = await proved(route, upstream, deps.clock.now())
+  const { method, url, headers: own, body, publicOnly } = await proved(route, upstream, deps.clock.now())
+  const headers = trace === null ? own : trace.on(own)
   let outgoing: OutgoingCall | null = null
   const opened = (made: OutgoingCall): void => {
     outgoing = made

@@ -43,7 +43,7 @@ export interface AttemptDeps {
   wheel: DeadlineWheel
   log: Log
   /** Null or absent: nothing is traced. */
-  trace?: Pick<RouterTrace, 'outgoing'> | null
+  trace?: Pick<RouterTrace, 'attempt'> | null
 }
 
 export interface AttemptTimeouts {

@@ -25,6 +25,7 @@ import { countsNothing, estimate, type StreamReader } from './read-stream.ts'
 import type { UnaryReader } from './read-unary.ts'
 import { forwardedBytes, streamReader, unaryReader } from './readers.ts'
 import type { Route } from './runtime.ts'
+import type { AttemptTrace } from './trace.ts'
 import { adapterOf, conversationOf, encodeUpstream, type Sent } from './upstream-request.ts'
 
 /** A timer this late, in milliseconds, did not run because nothing did. */
@@ -100,6 +101,7 @@ class Try implements ResponseSink {
   readonly #output: StreamOutput
   readonly #resolve: (result: AttemptResult) => void
   readonly #begun: number
+  readonly #trace: AttemptTrace | null
   #sent: Sent | null = null
   #http: OutgoingCall | null = null
   #timer: Timer | null = null
@@ -135,6 +137,7 @@ class Try implements ResponseSink {
     this.#output = output
     this.#resolve = resolve
     this.#begun = deps.clock.monotonic()
+    this.#trace = call.message.traceparent === undefined ? null : (deps.trace?.attempt(call, record) ?? null)
     this.#heard = this.#begun
   }
 
@@ -170,7 +173,7 @@ class Try implements ResponseSink {
       {
         method: upstream.method,
         url: upstream.url,
-        headers: this.#traced(upstream.headers),
+        headers: this.#trace === null ? upstream.headers : this.#trace.on(upstream.headers),
         body: upstream.body,
         headersTimeout: 0,
         bodyTimeout: 0,
@@ -178,14 +181,6 @@ class Try implements ResponseSink {
       },
       this,
     )
-  }
-
-  /** After whatever signed them: no signature covers a header it has not seen. */
-  #traced(headers: Headers): Headers {
-    const { trace } = this.#deps
-    if (this.#call.message.traceparent === undefined || trace == null) return headers
-    const traceparent = trace.outgoing(this.#call, this.#record)
-    return traceparent === null ? headers : { ...headers, traceparent }
   }
 
   head(status: number, headers: Headers): void {
@@ -293,6 +288,7 @@ class Try implements ResponseSink {
       this.#call.upstreamTime += this.#deps.clock.monotonic() - this.#begun
       this.#output.start(this.#record, this.#headers, stream.contentType)
     }
+    if (this.#trace !== null) this.#trace.sees(bytes)
     const more = this.#output.write(bytes)
     this.#call.ticket?.progress(stream.outputTokens)
     if (more || this.#settled) return
@@ -321,6 +317,7 @@ class Try implements ResponseSink {
       contentType = 'application/json',
     } = reader.read(join(this.#parts, this.#collected), this.#headers)
     if (reportedModel !== null) this.#record.reportedModel = reportedModel
+    if (this.#trace !== null) this.#trace.sees(body)
     this.#record.firstTokenAt = this.#deps.clock.now()
     this.#call.upstreamTime += this.#deps.clock.monotonic() - this.#begun
     this.#settle({

@@ -295,6 +295,7 @@ export async function createRouter(deps: RouterDeps): Promise<Router> {
     admission,
     spool,
     observe,
+    trace,
     log,
   })
   const settling = serveSettling({

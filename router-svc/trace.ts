@@ -2,7 +2,14 @@ import { ERRORS } from '../proto/errors.ts'
 import type { Attempt, Outcome, UsageEvent } from '../proto/usage.ts'
 import { spanId } from '../shared/ids.ts'
 import { callerAttributes } from '../shared/span-attributes.ts'
-import { readTraceparent, type Span, type SpanAttributes, type Tracer, traceparentOf } from '../shared/tracer.ts'
+import {
+  readTraceparent,
+  type Span,
+  type SpanAttributes,
+  type SpanContext,
+  type Tracer,
+  traceparentOf,
+} from '../shared/tracer.ts'
 import type { Call } from './call.ts'
 import type { Observer } from './observe.ts'
 
@@ -10,16 +17,51 @@ import type { Observer } from './observe.ts'
 export interface RouterTrace {
   /** Tells `next` everything, and makes the spans of traced calls that are over. */
   observe(next: Observer): Observer
-  /** The `traceparent` a provider gets with an attempt of a traced call; null = none. */
-  outgoing(call: Call, record: Attempt): string | null
+  /** An attempt that begins, the same for each of its requests; null = its call is not traced. */
+  attempt(call: Call, record: Attempt): AttemptTrace | null
 }
+
+/** What of an attempt its span tells and its record does not. */
+export class AttemptTrace {
+  readonly context: SpanContext
+  readonly #forwards: boolean
+  readonly #reasons = new Set<string>()
+  /** The end of what was seen, in which a name may have begun. */
+  #tail = ''
+
+  constructor(context: SpanContext, forwards: boolean) {
+    this.context = context
+    this.#forwards = forwards
+  }
+
+  /** Headers of a request to the provider, after whatever signed them: no signature covers a header it has not seen. */
+  on(headers: Record<string, string>): Record<string, string> {
+    return this.#forwards ? { ...headers, traceparent: traceparentOf(this.context) } : headers
+  }
+
+  /** Looks for finish reasons in what the client gets, in whatever dialect. */
+  sees(bytes: Uint8Array): void {
+    const text = this.#tail + Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
+    for (const { groups } of text.matchAll(FINISH_REASON)) this.#reasons.add(groups?.['reason'] as string)
+    this.#tail = text.slice(-FINISH_LENGTH)
+  }
+
+  get finishReasons(): string[] {
+    return [...this.#reasons]
+  }
+}
+
+/** Quotes in what a model says are escaped, so that it cannot be mistaken for this. */
+const FINISH_REASON = /"(?:finish_reason|stop_reason|finishReason)"\s{0,8}:\s{0,8}"(?<reason>[A-Za-z_]{1,40})"/g
+/** Characters of its longest match. */
+const FINISH_LENGTH = 80
 
 /** A call that was cancelled did not fail: its client left, or another attempt was quicker. */
 const FAILED: ReadonlySet<Outcome> = new Set<Outcome>(['failure', 'partial', 'unsettled'])
 
-/** Spans are made from what the ledger is told: a traced call carries nothing but the id of the attempt its provider was told. */
+/** Spans are made from what the ledger is told when a call is over. */
 export function createRouterTrace(tracer: Tracer): RouterTrace {
-  const told = new WeakMap<Attempt, string>()
+  const traces = new WeakMap<Attempt, AttemptTrace>()
 
   function record(call: Call, event: UsageEvent, traceparent: string): void {
     const parent = readTraceparent(traceparent)
@@ -37,8 +79,14 @@ export function createRouterTrace(tracer: Tracer): RouterTrace {
       failed: FAILED.has(event.outcome),
     })
     for (const attempt of event.attempts) {
-      const attributes = { ...attemptAttributes(call, attempt), ...callers }
-      const span = { traceId: parent.traceId, spanId: told.get(attempt) ?? spanId(), parentId: router.spanId }
+      const trace = traces.get(attempt)
+      const reasons = trace?.finishReasons ?? []
+      const attributes = {
+        ...attemptAttributes(call, attempt),
+        ...callers,
+        ...(reasons.length === 0 ? {} : { 'gen_ai.response.finish_reasons': reasons }),
+      }
+      const span = { traceId: parent.traceId, spanId: trace?.context.spanId ?? spanId(), parentId: router.spanId }
       tracer.record({ ...span, ...attemptSpan(call, attempt, attributes) })
     }
   }
@@ -51,12 +99,14 @@ export function createRouterTrace(tracer: Tracer): RouterTrace {
         if (call.message.traceparent !== undefined) record(call, event, call.message.traceparent)
       },
     }),
-    outgoing({ message }, attempt) {
-      const parent = message.traceparent === undefined || !tracer.forwards ? null : readTraceparent(message.traceparent)
-      if (parent === null) return null
-      const id = told.get(attempt) ?? spanId()
-      told.set(attempt, id)
-      return traceparentOf({ traceId: parent.traceId, spanId: id })
+    attempt({ message }, record) {
+      if (message.traceparent === undefined) return null
+      const known = traces.get(record)
+      const parent = known === undefined ? readTraceparent(message.traceparent) : null
+      if (parent === null) return known ?? null
+      const trace = new AttemptTrace({ traceId: parent.traceId, spanId: spanId() }, tracer.forwards)
+      traces.set(record, trace)
+      return trace
     },
   }
 }

@@ -1,6 +1,7 @@
 import {
   type Attributes,
   type ContextManager,
+  type HrTime,
   type Span as OpenSpan,
   ROOT_CONTEXT,
   SpanKind,
@@ -87,7 +88,7 @@ export async function createSpanOutput(deps: SpanOutputDeps): Promise<SpanOutput
   const open = (span: Span): OpenSpan => {
     next = span
     const { name, kind, parentId, traceId, startedAt, attributes } = span
-    const options = { kind: KINDS[kind], startTime: new Date(startedAt), attributes }
+    const options = { kind: KINDS[kind], startTime: timeOf(startedAt), attributes }
     if (parentId === null) return tracer.startSpan(name, options, ROOT_CONTEXT)
     const parent = { traceId, spanId: parentId, traceFlags: TraceFlags.SAMPLED, isRemote: true }
     return tracer.startSpan(name, options, trace.setSpanContext(ROOT_CONTEXT, parent))
@@ -102,9 +103,9 @@ export async function createSpanOutput(deps: SpanOutputDeps): Promise<SpanOutput
       const made = open(span)
       if (!made.isRecording()) return
       waiting += 1
-      for (const { name, at, attributes } of span.events ?? []) made.addEvent(name, attributes, new Date(at))
+      for (const { name, at, attributes } of span.events ?? []) made.addEvent(name, attributes, timeOf(at))
       if (span.failed) made.setStatus({ code: SpanStatusCode.ERROR })
-      made.end(new Date(span.endedAt))
+      made.end(timeOf(span.endedAt))
     },
     async close(limit) {
       let timer = { cancel(): void {} }
@@ -117,6 +118,12 @@ export async function createSpanOutput(deps: SpanOutputDeps): Promise<SpanOutput
       losses.flush()
     },
   }
+}
+
+/** Unix milliseconds as seconds and nanoseconds: a `Date` would lose what is below a millisecond. */
+function timeOf(milliseconds: number): HrTime {
+  const seconds = Math.floor(milliseconds / 1_000)
+  return [seconds, Math.round((milliseconds - seconds * 1_000) * 1e6)]
 }
 
 function resourceOf({ settings, instance }: SpanOutputDeps): Attributes {

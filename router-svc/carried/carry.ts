@@ -23,6 +23,7 @@ import { booking, intent, usageEvent } from '../report.ts'
 import type { ResponseStore } from '../responses/store.ts'
 import type { Resolution, Route } from '../runtime.ts'
 import type { Spool } from '../spool.ts'
+import type { RouterTrace } from '../trace.ts'
 import type { CarriedAnswer, CarriedIds, CarriedRequest, CarriedTools, CarriedUpstream, Carrier, Choice } from './carrier.ts'
 import { createFinder, type FinderDeps } from './finder.ts'
 import { forward } from './forward.ts'
@@ -45,6 +46,8 @@ export interface CarryDeps {
   admission: Pick<Admission, 'admit' | 'settle'>
   spool: Pick<Spool<UsageEvent>, 'append' | 'intend'>
   observe: Observer
+  /** Null or absent: nothing is traced. */
+  trace?: Pick<RouterTrace, 'attempt'> | null
   log: Log
 }
 
@@ -240,6 +243,8 @@ async function attempt(
       return { record, route, error: null, answer: null, status: 200, headers: {} }
     }
     const upstream = await proved(deps, route, answer.upstream)
+    const trace = deps.trace?.attempt(call, record) ?? null
+    if (trace !== null) upstream.headers = trace.on(upstream.headers)
     const limits = { silence: settings.stallTimeout, firstByte: Math.min(total, settings.streamTimeout) }
     const sent = await forward(deps, { upstream, answer, call, reply, open, stopped, limits })
     const { status, headers } = sent

@@ -58,6 +58,7 @@ export function inspect(tree: Record<string, unknown>, catalog: Catalog): Findin
   credentials(findings, tree, entries)
   inspectPassThrough(findings, tree)
   services(findings, tree, catalog)
+  callbacks(findings, tree)
   return findings
 }
 
@@ -187,6 +188,20 @@ function credentials(findings: Findings, tree: Record<string, unknown>, entries:
     if (typeof name !== 'string' || known.includes(name)) continue
     const path = ['model_list', index, 'litellm_params', 'litellm_credential_name']
     findings.problems.push({ path, message: `credential_list has no credential_name "${name}"` })
+  }
+}
+
+/** Of those who are told of calls two are there: `otel`, and `prometheus`, whose page is always open. */
+function callbacks(findings: Findings, tree: Record<string, unknown>): void {
+  for (const name of ['callbacks', 'success_callback']) {
+    const written = mappingOf(tree['litellm_settings'])[name]
+    const path = ['litellm_settings', name]
+    const entries =
+      typeof written === 'string' ? [[written, path] as const] : listOf(written).map((one, at) => [one, [...path, at]] as const)
+    for (const [one, at] of entries) {
+      if (typeof one !== 'string' || one === 'otel' || one === 'prometheus') continue
+      findings.notes.push({ path: at, message: `"${one}" has no effect in Turnpike yet; there are otel and prometheus` })
+    }
   }
 }
 

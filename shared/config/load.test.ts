@@ -77,6 +77,16 @@ general_settings:
     ])
   })
 
+  it('notes who is told of calls in LiteLLM and not here', () => {
+    const { notes } = load('litellm_settings:\n  callbacks: [otel, langfuse, prometheus]\n  success_callback: s3\n')
+    expect(notes).toEqual([
+      expect.stringMatching(
+        /:2:21 litellm_settings\.callbacks\[1\]: "langfuse" has no effect in Turnpike yet; there are otel and prometheus$/,
+      ),
+      expect.stringMatching(/:3:21 litellm_settings\.success_callback: "s3" has no effect in Turnpike yet/),
+    ])
+  })
+
   it('warns of a restriction that is known but not in force', () => {
     const { warnings, notes } = load('general_settings: {allowed_ips: [10.0.0.1]}\nguardrails: []\n')
     expect(notes).toEqual([])

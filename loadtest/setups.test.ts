@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type LoadedConfig, loadConfig } from '../shared/config/load.ts'
+import { tracingSettings } from '../shared/config/tracing.ts'
 import { litellmConfig, NOT_TO_BE_HAD, PEER_GATEWAYS } from './peers.ts'
 import { SCENARIOS, SETUPS } from './scenarios.ts'
 import { configText, keyOf } from './setups.ts'
@@ -23,7 +24,7 @@ describe('the setups of a measured gateway', () => {
   it('are configurations that Turnpike reads without a warning', () => {
     // Most setups differ in who calls, not in what is read.
     const texts = new Set(SETUPS.map((setup) => configText('http://127.0.0.1:9000', setup)))
-    expect(texts.size).toBe(3)
+    expect(texts.size).toBe(4)
     for (const text of texts) expect(load(text).warnings).toEqual([])
   })
 
@@ -32,6 +33,17 @@ describe('the setups of a measured gateway', () => {
     for (const { group, name } of SCENARIOS.filter((scenario) => scenario.group > 1))
       expect(served.filter((model) => model === `bench-${group}`).length, name).toBe(group)
     expect(names(load(configText('http://127.0.0.1:9000', 'plain')))).toEqual(['bench', 'bench-claude'])
+  })
+
+  it('trace one call in a hundred where everything is on, and nothing elsewhere', () => {
+    const traced = SETUPS.map((setup) => {
+      const { env, config } = load(configText('http://127.0.0.1:9000', setup))
+      return [setup, tracingSettings(env, config)] as const
+    })
+    for (const [setup, settings] of traced) {
+      if (setup === 'full') expect(settings).toMatchObject({ sampleRate: 0.01, endpoint: 'http://127.0.0.1:9000/v1/traces' })
+      else expect(settings, setup).toBeNull()
+    }
   })
 
   it('give LiteLLM the same models, its own settings beside', () => {

@@ -15,7 +15,21 @@ const LIMITS = { max_budget: 1e6, budget_duration: '30d', rpm_limit: 100_000_000
 
 /** What Turnpike reads. */
 export function configText(providerUrl: string, setup: Setup): string {
-  return `${modelList(providerUrl, setup)}${setup === 'cache' ? 'litellm_settings:\n  cache: true\n' : ''}`
+  return modelList(providerUrl, setup) + (setup === 'cache' ? CACHED : setup === 'full' ? traced(providerUrl) : '')
+}
+
+const CACHED = 'litellm_settings:\n  cache: true\n'
+
+/** One call in a hundred, toward the provider, which takes traces too. */
+function traced(collectorUrl: string): string {
+  return `litellm_settings:
+  callbacks: [otel]
+turnpike_settings:
+  trace_sample_rate: 0.01
+environment_variables:
+  OTEL_EXPORTER: otlp_http
+  OTEL_ENDPOINT: ${collectorUrl}
+`
 }
 
 /** The `model_list` of every gateway that reads LiteLLM's file. */

@@ -12,6 +12,8 @@ const WRITE_SIZE = 64 * 1024
 const RESET_DELAY = 5
 const ANSWER_CACHE = 256
 const RECORD_LIMIT = 100_000
+/** Where it is a collector of traces too, which takes everything and keeps nothing (setup `full`). */
+const TRACES = '/v1/traces'
 
 /**
  * One answer on its way out. States: waiting (latency, pace) → writing → (paused by a full socket → writing) → ended; `abort` from
@@ -44,6 +46,7 @@ export class Reply {
     const [path = '', search = ''] = this.#head.target.split('?', 2)
     const protocol = protocolOf(path)
     if (path === '/stats') this.#own(this.#statsBody(search))
+    else if (path === TRACES) this.#own('{}')
     else if (protocol === null) this.#own(ownError('no such path'), 404)
     else this.#scripted(protocol, path)
   }

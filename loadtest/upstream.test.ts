@@ -334,6 +334,12 @@ describe('the record', () => {
     expect(await stats('/stats')).toMatchObject({ requests: 0, completed: 0 })
     expect(upstream.served('h1')).toEqual([])
   })
+
+  it('takes traces for a collector, without counting them', async () => {
+    const { status } = await once({ origin: upstream.url, path: '/v1/traces', body: '{"resourceSpans":[]}' })
+    expect(status).toBe(200)
+    expect(upstream.stats()).toMatchObject({ requests: 0, completed: 0, active: 0, faulted: 0 })
+  })
 })
 
 describe('the wire', () => {

@@ -11,7 +11,7 @@ export type { ServedCall, UpstreamStats } from './upstream-stats.ts'
  * The scripted provider: OpenAI (`…/chat/completions`, `…/completions`, `…/embeddings`, `…/models`) and Anthropic (`…/messages`,
  * `…/messages/count_tokens`), whole and streamed, behaving as `script.ts` says. Tests and load use the same one. What it served is
  * kept per script `id`, so a test can hold it against the ledger. `GET /stats`, `GET /stats?id=…` and `DELETE /stats` answer the
- * same over HTTP when it runs as its own process: `node loadtest/upstream.ts --port 9000`.
+ * same over HTTP when it runs as its own process: `node loadtest/upstream.ts --port 9000`. Traces (`POST /v1/traces`) are taken and forgotten.
  */
 
 export interface UpstreamOptions {

@@ -145,7 +145,9 @@ async function checkConfig({ positionals, values }: Arguments): Promise<void> {
   const file = positionals[0] ?? values.config
   if (file === undefined || positionals.length > 1) throw new StartError(`check-config takes one file.\n\n${USAGE}`)
   const { loadConfig } = await import('../shared/config/load.ts')
-  const { config, warnings, notes } = loadConfig(file, process.env)
+  const { tracingSettings } = await import('../shared/config/tracing.ts')
+  const { config, env, warnings, notes } = loadConfig(file, process.env)
+  tracingSettings(env, config)
   for (const text of warnings) console.log(`Warning: ${text}`)
   for (const text of notes) console.log(`Note: ${text}`)
   console.log(`${file} is valid: ${config.model_list.length} deployments.`)

@@ -155,6 +155,15 @@ describe('what is wrong', () => {
     },
   )
 
+  it.each(['start', 'check-config'])('in where traces go is told by %s', async (command) => {
+    const file = join(directory, 'config.yaml')
+    writeFileSync(file, 'litellm_settings: {callbacks: [otel]}\nenvironment_variables: {OTEL_EXPORTER: zipkin}\n')
+    const result = run(command === 'start' ? ['start', '--config', file, '--data', directory] : ['check-config', file])
+    expect(await result.ended).toBe(1)
+    expect(result.output()).toContain('OTEL_EXPORTER is "zipkin"; there are otlp_http')
+    expect(result.output()).not.toContain('    at ')
+  })
+
   it.each([
     [['start', '--prot', '1'], /Unknown option '--prot'/],
     [['start', '--port', 'http'], /"http" is not a port/],

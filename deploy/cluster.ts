@@ -7,6 +7,7 @@ import { systemClock } from '../shared/clock.ts'
 import { type LoadedConfig, loadConfig } from '../shared/config/load.ts'
 import { processSettings } from '../shared/config/process.ts'
 import type { Environment } from '../shared/config/references.ts'
+import { tracingSettings } from '../shared/config/tracing.ts'
 import { type DataDirectory, openDataDirectory, randomKey } from '../shared/data-directory.ts'
 import { createLifecycle, type Lifecycle } from '../shared/lifecycle.ts'
 import { type Log, silentLog } from '../shared/log.ts'
@@ -92,6 +93,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   }
   const loaded = loadConfig(options.configFile ?? null, env)
   const settings = processSettings(loaded.env, loaded.config)
+  // Said before anything is started: the processes would say it one by one.
+  tracingSettings(loaded.env, loaded.config)
   if (options.masterKey !== undefined && settings.masterKey !== options.masterKey) {
     throw new StartError('The configuration file names another master key; leave one of the two out.')
   }

@@ -13,6 +13,7 @@ import { type ProcessSettings, processSettings } from '../shared/config/process.
 import type { Environment } from '../shared/config/references.ts'
 import { watchConfig } from '../shared/config/reload.ts'
 import { createSealer } from '../shared/config/secrets.ts'
+import { tracingSettings } from '../shared/config/tracing.ts'
 import { createMemoryCounters } from '../shared/counters/memory.ts'
 import { openDataDirectory, randomKey } from '../shared/data-directory.ts'
 import { createPostgres } from '../shared/db/postgres.ts'
@@ -90,6 +91,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   const given = withOverrides(processSettings(loaded.env, loaded.config), options)
   const handlers = handlersDirectory(given.handlersDirectory, loaded.files)
   await checked(loaded, handlers)
+  const tracing = tracingSettings(loaded.env, loaded.config)
   await claimPort(given)
   const log = options.log ?? createLog(levelOf(given, loaded, options), 'turnpike')
   const lifecycle = createLifecycle({ clock, log, drainLimit: given.drainLimit })
@@ -120,7 +122,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
       { createEdge, EDGE_DEFAULTS },
     ] = await Promise.all([
       starting,
-      timed('tracing', () => openTracer({ loaded, instance: 'turnpike', clock, log, lifecycle, random: Math.random })),
+      timed('tracing', () => openTracer({ settings: tracing, instance: 'turnpike', clock, log, lifecycle, random: Math.random })),
       timed('code', () => import('../accounting-svc/accounting.ts')),
       import('../router-svc/router.ts'),
       import('../router-svc/observe.ts'),

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import process from 'node:process'
+import { tracingSettings } from '../shared/config/tracing.ts'
 import { createMetrics } from '../shared/metrics.ts'
 import { openTracer } from '../shared/open-tracer.ts'
 import { runService } from '../shared/service-process.ts'
@@ -7,7 +8,8 @@ import { createEdge, EDGE_DEFAULTS } from './edge.ts'
 
 await runService('edge', process, async ({ bus, clock, log, settings, loaded, lifecycle }) => {
   const metrics = createMetrics()
-  const tracer = await openTracer({ loaded, instance: bus.id, clock, log, lifecycle, random: Math.random })
+  const tracing = tracingSettings(loaded.env, loaded.config)
+  const tracer = await openTracer({ settings: tracing, instance: bus.id, clock, log, lifecycle, random: Math.random })
   const { host, port, bodyLimit } = settings
   const tls = settings.tls && {
     key: readFileSync(settings.tls.keyFile, 'utf8'),

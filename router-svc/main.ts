@@ -3,6 +3,7 @@ import process from 'node:process'
 import { createCatalog } from '../shared/catalog/catalog.ts'
 import { handlersDirectory } from '../shared/config/handlers.ts'
 import { createSealer } from '../shared/config/secrets.ts'
+import { tracingSettings } from '../shared/config/tracing.ts'
 import { openCounters } from '../shared/counters/open.ts'
 import { openDataDirectory } from '../shared/data-directory.ts'
 import { createHttpClient } from '../shared/http/client.ts'
@@ -23,7 +24,8 @@ await runService('router', process, async ({ bus, clock, log, settings, loaded, 
   const data = openDataDirectory(join(settings.dataDirectory, 'router'))
   lifecycle.add({ name: 'data folder', stop: async () => data.release() })
   const metrics = createMetrics()
-  const tracer = await openTracer({ loaded, instance: bus.id, clock, log, lifecycle, random: Math.random })
+  const tracing = tracingSettings(loaded.env, loaded.config)
+  const tracer = await openTracer({ settings: tracing, instance: bus.id, clock, log, lifecycle, random: Math.random })
   const http = createHttpClient()
   lifecycle.add({ name: 'http client', stop: () => http.close() })
   const redis = settings.redisUrl === null ? null : createRedis({ url: settings.redisUrl, log, clock })

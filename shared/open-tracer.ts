@@ -1,6 +1,5 @@
 import type { Clock } from './clock.ts'
-import type { LoadedConfig } from './config/load.ts'
-import { tracingSettings } from './config/tracing.ts'
+import type { TracingSettings } from './config/tracing.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import type { Log } from './log.ts'
 import { createTracer, type Tracer } from './tracer.ts'
@@ -9,11 +8,11 @@ import { createTracer, type Tracer } from './tracer.ts'
 const CLOSE_LIMIT = 5_000
 
 /**
- * The tracer the configuration asks for, closed with the lifecycle after whatever is added later; null = none. Only then is OpenTelemetry
- * loaded. Throws StartError for a configuration of it that cannot be.
+ * The tracer that is asked for, closed with the lifecycle after whatever is added later. OpenTelemetry is loaded only where one is. `settings`:
+ * null = nothing is traced.
  */
 export async function openTracer(deps: {
-  loaded: LoadedConfig
+  settings: TracingSettings | null
   /** Name of this process. */
   instance: string
   clock: Clock
@@ -21,8 +20,7 @@ export async function openTracer(deps: {
   lifecycle: Pick<Lifecycle, 'add'>
   random: () => number
 }): Promise<Tracer | null> {
-  const { loaded, lifecycle, random } = deps
-  const settings = tracingSettings(loaded.env, loaded.config)
+  const { settings, lifecycle, random } = deps
   if (settings === null) return null
   const { createSpanOutput } = await import('./trace.ts')
   const output = await createSpanOutput({ ...deps, settings })

@@ -97,6 +97,26 @@ describe('the router’s spans', () => {
     expect(JSON.stringify(attempts)).not.toContain('hush')
   })
 
+  it('show both attempts of a hedged call, each as its provider was told, and the slower one as no failure', async () => {
+    const routing = { ...DEFAULT_ROUTING, hedgeAfter: 200 }
+    const { clock, sent, call, named } = traced([deployment('one'), deployment('two')], { routing })
+    const client = call(chat, { traceparent })
+    clock.advance(200)
+    await settled()
+    sent[1]?.sink.head(200, JSON_TYPE)
+    sent[1]?.sink.data(answer())
+    sent[1]?.sink.end()
+    await client.done
+    const attempts = named('litellm_request')
+    expect(attempts.map(({ failed, attributes }) => [failed, attributes['router.outcome']])).toEqual([
+      [false, 'cancelled'],
+      [false, 'success'],
+    ])
+    expect(attempts.map(({ spanId }) => spanId)).toEqual(
+      sent.map(({ request }) => (request.headers['traceparent'] as string).split('-')[2]),
+    )
+  })
+
   it('tell when a stream began and why it ended, however its bytes were cut', async () => {
     const { clock, sent, call, named } = traced()
     const client = call({ ...chat, stream: true }, { traceparent })

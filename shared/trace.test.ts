@@ -102,7 +102,7 @@ describe('createSpanOutput', () => {
   })
 
   it('waits for a collector that says nothing no longer than it is given', async () => {
-    const { output: spans, batches, clock } = await open(null)
+    const { output: spans, batches, warnings, clock } = await open(null)
     spans.write(SPAN)
     let closed = false
     const closing = spans.close(5_000).then(() => {
@@ -112,5 +112,6 @@ describe('createSpanOutput', () => {
     expect(closed).toBe(false)
     clock.advance(5_000)
     await closing
+    expect(warnings).toEqual([{ spans: 1, reason: 'the process stopped before they were taken' }])
   })
 })

@@ -115,6 +115,7 @@ export async function createSpanOutput(deps: SpanOutputDeps): Promise<SpanOutput
       await Promise.race([sdk.shutdown().catch(() => undefined), late])
       timer.cancel()
       trace.disable()
+      if (waiting > 0) losses.add(waiting, 'the process stopped before they were taken')
       losses.flush()
     },
   }

@@ -19,6 +19,7 @@ import { openDataDirectory, randomKey } from '../shared/data-directory.ts'
 import { createPostgres } from '../shared/db/postgres.ts'
 import { createHttpClient } from '../shared/http/client.ts'
 import { createMemoryIdempotency } from '../shared/idempotency/memory.ts'
+import { processId } from '../shared/ids.ts'
 import { createLifecycle, type Lifecycle } from '../shared/lifecycle.ts'
 import { createLog, type Log } from '../shared/log.ts'
 import { createMetrics } from '../shared/metrics.ts'
@@ -122,7 +123,9 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
       { createEdge, EDGE_DEFAULTS },
     ] = await Promise.all([
       starting,
-      timed('tracing', () => openTracer({ settings: tracing, instance: 'turnpike', clock, log, lifecycle, random: Math.random })),
+      timed('tracing', () =>
+        openTracer({ settings: tracing, instance: processId('turnpike'), clock, log, lifecycle, random: Math.random }),
+      ),
       timed('code', () => import('../accounting-svc/accounting.ts')),
       import('../router-svc/router.ts'),
       import('../router-svc/observe.ts'),

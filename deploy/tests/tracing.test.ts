@@ -26,6 +26,7 @@ function configOf({ url }: TracingUpstream, callbacks: string): string {
   return JSON.stringify({
     model_list: [model('plain', ''), model('flaky', '/flaky')],
     litellm_settings: { callbacks: [callbacks], num_retries: 1 },
+    general_settings: { pass_through_endpoints: [{ path: '/own', target: `${url}/own`, auth: true }] },
     environment_variables: {
       OTEL_EXPORTER: 'http/json',
       OTEL_ENDPOINT: url,
@@ -37,9 +38,15 @@ function configOf({ url }: TracingUpstream, callbacks: string): string {
   })
 }
 
-async function ask(url: string, key: string, text: string, model: string, more: { traceparent?: string; stream?: boolean } = {}) {
-  const { traceparent, stream = false } = more
-  const response = await fetch(`${url}/v1/chat/completions?key=secret-query`, {
+async function ask(
+  url: string,
+  key: string,
+  text: string,
+  model: string,
+  more: { traceparent?: string; stream?: boolean; path?: string } = {},
+) {
+  const { traceparent, stream = false, path = '/v1/chat/completions' } = more
+  const response = await fetch(`${url}${path}?key=secret-query`, {
     method: 'POST',
     headers: {
       authorization: `Bearer ${key}`,
@@ -67,6 +74,7 @@ describe.each(MODES)('tracing, %s', (mode) => {
     key = await gateway.generateKey({ key_alias: 'tracer', team_id: team.team_id })
     statuses['joined'] = await ask(url, key, 'joined', 'plain', { traceparent: JOINED, stream: true })
     statuses['retried'] = await ask(url, key, 'retried', 'flaky')
+    statuses['carried'] = await ask(url, key, 'carried', 'plain', { traceparent: JOINED.replace('0af7', '2af7'), path: '/own' })
     statuses['unsampled'] = await ask(url, key, 'unsampled', 'plain', { traceparent: UNSAMPLED })
     statuses['malformed'] = await ask(url, key, 'malformed', 'plain', { traceparent: '00-zz-1-01' })
     statuses['refused'] = await ask(url, 'sk-nobody-knows-this', 'refused', 'plain')
@@ -146,6 +154,15 @@ describe.each(MODES)('tracing, %s', (mode) => {
     expect(first?.attributes).toMatchObject({ 'error.type': 'InternalServerError', 'http.response.status_code': 500 })
     expect(second).toMatchObject({ failed: false, parentId: router.spanId })
     expect(upstream.calls.get('retried')).toEqual([first, second].map((attempt) => `00-${root.traceId}-${attempt?.spanId}-01`))
+  })
+
+  it('tells the server behind a path of the operator’s own too, in place of what the caller said', () => {
+    expect(statuses['carried']).toBe(200)
+    const root = one('carried', 'Received Proxy Server Request')
+    expect(root.parentId).toBe(CALLER.span)
+    const attempt = one('carried', 'litellm_request')
+    expect(attempt.parentId).toBe(one('carried', 'router').spanId)
+    expect(upstream.calls.get('carried')).toEqual([`00-${root.traceId}-${attempt.spanId}-01`])
   })
 
   it('sends nothing of a call whose caller does not record its trace', () => {

@@ -165,6 +165,19 @@ describe('an event', () => {
 })
 
 describe('a router taken for dead', () => {
+  it('told of by two parties with different estimates in one batch is booked as the first one says', async () => {
+    const told = (call: number, output: number): UsageEvent =>
+      event({
+        callId: `call-${call}`,
+        outcome: 'unsettled',
+        attempts: [attempt({ outcome: 'unsettled', usage: usage({ input: 1, output, estimated: true }) })],
+      })
+    const calls = Array.from({ length: 40 }, (_, index) => index)
+    await ledger.book([...calls.map((call) => told(call, 1)), ...calls.map((call) => told(call, 2))])
+    expect(await total()).toBe(40 * 1_001)
+    await expectSumsToTieOut()
+  })
+
   const unsettled = event({
     outcome: 'unsettled',
     status: 502,

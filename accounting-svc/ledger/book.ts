@@ -130,8 +130,8 @@ export function createLedger(deps: LedgerDeps): Ledger {
 const NOTHING = { added: 0, spent: [] as Spent[] }
 
 async function addEntries(tx: Transaction, entries: readonly EntryRow[]): Promise<{ added: number; spent: Spent[] }> {
-  const settled = entries.filter((entry) => entry.entry === 'settled')
-  const unsettled = entries.filter((entry) => entry.entry === 'unsettled')
+  const settled = firsts(entries.filter((entry) => entry.entry === 'settled'))
+  const unsettled = firsts(entries.filter((entry) => entry.entry === 'unsettled'))
   await lockLedger(tx, unsettled.length > 0)
   const addedSettled = settled.length === 0 ? [] : await insertEntries(tx, settled)
   // Only what was added now: a report delivered again has taken the unsettled entry back before.
@@ -181,13 +181,22 @@ async function reverse(tx: Transaction, added: readonly BookedEntry[]): Promise<
   return (await hasUnsettled(tx, from, to)) ? reverseUnsettled(tx, added) : []
 }
 
-/** The entries that the database says it added. Of two with one key in a batch the first counts, as in the database. */
-function pick(entries: readonly EntryRow[], added: readonly BookedEntry[]): EntryRow[] {
+/**
+ * Of entries with one key the first. The database takes one of them too, but whichever its plan comes to first, and the sums would be those of
+ * another: an edge and the next process of a router estimate the same call differently.
+ */
+function firsts(entries: readonly EntryRow[]): readonly EntryRow[] {
   const byId = new Map<string, EntryRow>()
   for (const entry of entries) {
     const id = idOf(entry)
     if (!byId.has(id)) byId.set(id, entry)
   }
+  return byId.size === entries.length ? entries : [...byId.values()]
+}
+
+/** The entries that the database says it added. */
+function pick(entries: readonly EntryRow[], added: readonly BookedEntry[]): EntryRow[] {
+  const byId = new Map(entries.map((entry) => [idOf(entry), entry]))
   return added.flatMap((row) => byId.get(idOf(row)) ?? [])
 }
 

@@ -17,6 +17,7 @@ const KEPT: readonly [seed: number, what: string][] = [
   [141, 'a call that is continued elsewhere costs more than its hold covers'],
   [150, 'the beginning of an answer that goes on elsewhere is input there'],
   [357, 'an edge books by estimate what a router that was cut off tells later'],
+  [108_415, 'an edge and a router that was started again estimate one call differently in one batch'],
 ]
 
 let stage: Stage

@@ -182,8 +182,9 @@ export function createMetrics(): Metrics {
   const readers: (() => void)[] = []
   const registry = new Registry()
   const families: Record<string, Store> = {}
+  const texts = new Map<string, string>()
   for (const [key, definition] of Object.entries(DEFINITIONS)) {
-    const store = new Store(definition)
+    const store = new Store(definition, texts)
     families[key] = store
     // The registry asks what it renders for nothing else.
     registry.registerMetric(store as unknown as Parameters<Registry['registerMetric']>[0])
@@ -207,9 +208,12 @@ class Store {
   readonly #stride: number
   readonly #handles = new Map<string, Counter & Gauge & Histogram>()
   readonly #sets: Record<string, string>[] = []
+  readonly #texts: Map<string, string>
   #values: Float64Array
 
-  constructor(definition: Definition) {
+  /** `texts`: of labels, each once for all metrics: a key stands in a dozen of them, with its hash, alias and team. */
+  constructor(definition: Definition, texts: Map<string, string>) {
+    this.#texts = texts
     this.name = definition.name
     this.help = definition.help
     this.type = definition.kind
@@ -249,7 +253,7 @@ class Store {
       return this.with(Object.fromEntries(this.#labels.map((label) => [label, OTHER])))
     }
     const at = this.#sets.length * this.#stride
-    this.#sets.push(Object.fromEntries(this.#labels.map((label) => [label, copied(labels[label] ?? '')])))
+    this.#sets.push(Object.fromEntries(this.#labels.map((label) => [label, this.#text(labels[label] ?? '')])))
     if (at + this.#stride > this.#values.length) {
       const grown = new Float64Array(this.#values.length * 2)
       grown.set(this.#values)
@@ -258,6 +262,14 @@ class Store {
     const handle = new Place(this, at)
     this.#handles.set(copied(key), handle)
     return handle
+  }
+
+  #text(text: string): string {
+    const known = this.#texts.get(text)
+    if (known !== undefined) return known
+    const own = copied(text)
+    this.#texts.set(own, own)
+    return own
   }
 
   #render(): { metricName?: string; labels: Record<string, string>; value: number }[] {

@@ -6,7 +6,7 @@ import { openStage, type Stage } from './pool.ts'
 import type { Scene } from './run.ts'
 
 /** Seeds of the suite; `npm run simulate` plays more. */
-const SEEDS = 60
+const SEEDS = 200
 const PART = 20
 
 /** Seeds that once broke a promise, and what was wrong. */

@@ -61,6 +61,9 @@ export const HELD: Part = {
   ...{ ...PART, name: 'held', stream: true, exact: false, script: 'chunks=100000,interval=5000' },
 }
 
+/** Seconds a call may take: those that are held last as long as the run. */
+const CALL_LIMIT = 7_200
+
 /** The part of the configuration that the bench's does not have. */
 export function soakConfig(providerUrl: string): string {
   const models = [
@@ -76,13 +79,13 @@ export function soakConfig(providerUrl: string): string {
     ttl: 60
 router_settings:
   disable_cooldowns: true
-  timeout: 600
+  timeout: ${CALL_LIMIT}
 `
 }
 
 /** The same with another setting: what an operator's edit makes of it, so that it is compiled and published anew. */
 export function edited(config: string, turn: number): string {
-  return config.replace(/^ {2}timeout: \d+$/m, `  timeout: ${600 + (turn % 2)}`)
+  return config.replace(/^ {2}timeout: \d+$/m, `  timeout: ${CALL_LIMIT + (turn % 2)}`)
 }
 
 /** The bodies of a part, in OpenAI's dialect, sent by turns. */

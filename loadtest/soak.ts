@@ -70,7 +70,7 @@ async function soak(name: 'embedded' | 'cluster'): Promise<SoakRun> {
     const more = soakConfig(provider.url)
     const gateway = await turnpike(name === 'embedded' ? 'start' : 'cluster', provider.url, false, {
       more,
-      nodeOptions: '--inspect=127.0.0.1:0',
+      nodeOptions: '--inspect=127.0.0.1:0 --expose-gc',
     })
     running.push(gateway)
     try {

@@ -92,6 +92,32 @@ function optionsOf(target: Target, part: Part, duration: number): LoadOptions {
   }
 }
 
+/** Of its keys at once: made, used and deleted. */
+const LIVES = 8
+
+/**
+ * So many keys through their lives with one call each, before anything is measured: metrics keep a set of numbers for each key up to a limit, and
+ * growth towards it is no leak. Resolves with the calls, all of them billed to the exact team. Throws when one is not answered.
+ */
+export async function fillMetrics(target: Target, keys: number): Promise<number> {
+  let begun = 0
+  const live = async (): Promise<void> => {
+    while (begun < keys) {
+      begun += 1
+      const made = await manage(target.gateway, '/key/generate', {
+        key_alias: `soak-first-${begun}`,
+        team_id: target.teams.exact,
+      })
+      const key = String(made['key'])
+      const status = await callOnce(target, key)
+      if (status !== 200) throw new Error(`a key just made was answered ${status}`)
+      await manage(target.gateway, '/key/delete', { keys: [key] })
+    }
+  }
+  await Promise.all(Array.from({ length: LIVES }, live))
+  return keys
+}
+
 export interface Changes {
   /** Keys made, used, changed, used, deleted and refused. */
   keys: number

@@ -1,10 +1,11 @@
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
+import { LABEL_SETS_MAX } from '../shared/metrics.ts'
 import { commit } from './commit.ts'
 import { once } from './connection.ts'
 import { readProcess } from './cpu.ts'
 import { PRICES } from './setups.ts'
-import { type Changes, callOnce, changeThings, hold, manage, openTarget, runMix, type Target } from './soak-load.ts'
+import { type Changes, callOnce, changeThings, fillMetrics, hold, manage, openTarget, runMix, type Target } from './soak-load.ts'
 import { readWarnings } from './soak-log.ts'
 import { type Part, soakConfig } from './soak-mix.ts'
 import { type SoakRun, saveSoak, soakText } from './soak-report.ts'
@@ -31,6 +32,8 @@ const END_LIMIT = 90_000
 /** Milliseconds after that in which all must be booked. */
 const BOOK_LIMIT = 30_000
 const HELD_STREAMS = 50
+/** Keys after which metrics keep no more of them apart, in either of two routers. */
+const KEYS = 2 * LABEL_SETS_MAX
 
 const { values } = parseArgs({
   options: {
@@ -92,6 +95,7 @@ async function measured(name: string, target: Target, provider: { url: string; p
   const before = await stats()
   say(name, 'warming up')
   const loads = [await runMix(target, WARM.rate, WARM.duration)]
+  const filled = await fillMetrics(target, KEYS)
   const watch = await watchGateway(gateway)
   say(name, `heaps of ${watch.inspected.join(', ')}; measuring what a call costs`)
   const { load, maximum } = await measureMaximum(target, watch, provider.pid)
@@ -114,6 +118,7 @@ async function measured(name: string, target: Target, provider: { url: string; p
   const now = await stats()
   say(name, `left: ${JSON.stringify(after)}`)
   const warnings = readWarnings(gateway.logFile)
+  changes.done.calls += filled
   const agreed = await books(target, loads, changes.done, before, now)
   const failed = failures(loads)
   for (const [reason, count] of Object.entries(held.failed)) failed[`held: ${reason}`] = count

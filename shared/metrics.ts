@@ -128,7 +128,7 @@ const BUCKETS = [
   20, 25, 30, 60, 120, 180, 240, 300,
 ]
 /** Label sets of one metric. Beyond it everything is counted under `other`: labels must not eat the memory. */
-const LABEL_SETS_MAX = 2_000
+export const LABEL_SETS_MAX = 2_000
 const OTHER = 'other'
 const SEPARATOR = '\u0000'
 

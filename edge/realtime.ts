@@ -38,6 +38,8 @@ const MAIN_PROTOCOL = 'realtime'
 const TAKEN_ALONG = ['openai-safety-identifier', 'x-client-request-id']
 /** Bytes of a client's messages held while the way to the provider is full: uWS cannot stop reading a socket. */
 const INBOUND_MAX = 2 * SOCKET_MESSAGE_MAX
+/** Milliseconds until a session whose key has changed is looked at again, while nobody can say how. */
+const CHECK_PAUSE = 1_000
 /** Milliseconds the router has to end a session whose client said goodbye. */
 const GOODBYE_LIMIT = 5_000
 /** Longest a timer may be set for, milliseconds. */
@@ -161,6 +163,7 @@ class Session implements ReplySink, SocketEvents {
   #waiting: Uint8Array[] = []
   #waitingBytes = 0
   #expiry: Timer | null = null
+  #recheck: Timer | null = null
   #goodbye: Timer | null = null
 
   constructor(parts: SessionParts) {
@@ -207,8 +210,12 @@ class Session implements ReplySink, SocketEvents {
         await this.#parts.prove()
       } catch (thrown) {
         const error = toGatewayError(thrown)
-        // While accounting is away those already let in go on.
         if (error.status === 401 || error.status === 403) this.#end(error, CLOSE.policy)
+        // While accounting is away those already let in go on; what has changed is looked at when it is back.
+        else if (!this.#over) {
+          this.#recheck?.cancel()
+          this.#recheck = this.#parts.clock.after(CHECK_PAUSE, () => this.check())
+        }
       }
     }
     void judge()
@@ -380,6 +387,7 @@ class Session implements ReplySink, SocketEvents {
     if (this.#over) return
     this.#over = true
     this.#expiry?.cancel()
+    this.#recheck?.cancel()
     this.#goodbye?.cancel()
     this.#waiting = []
     this.#parts.done({ status, head: this.#head, error, bytes: this.#bytes, refusal: null })

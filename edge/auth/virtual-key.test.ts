@@ -87,6 +87,24 @@ describe('identities', () => {
     expect(asked.length).toBe(1)
   })
 
+  it('ask anew after a change, though a question from before it is on its way', async () => {
+    start()
+    add('sk-a')
+    const held = Promise.withResolvers<void>()
+    answer = () => held.promise
+    const before = resolve('sk-a')
+    await delivered()
+    add('sk-a', { blocked: true })
+    accounting.announce('identity', { keyHash: hashKey('sk-a') })
+    await delivered()
+    const after = resolve('sk-a')
+    const together = resolve('sk-a')
+    held.resolve()
+    expect([await before, await after, await together].map(({ blocked }) => blocked)).toEqual([false, true, true])
+    expect(asked.length).toBe(2)
+    expect(identities.holds('sk-a')).toBe(true)
+  })
+
   it('remember an unknown key for a short while only, with the error clients know and no whole key in it', async () => {
     start({ identityNegativeTtl: 500 })
     const error = await resolve('sk-0123456789abcdef').catch((thrown) => thrown)

@@ -62,7 +62,7 @@ export function createIdentities(deps: {
   const { bus, clock, log, settings, guesses } = deps
   const held = new Map<string, Held>()
   const unknown = new Map<string, number>()
-  const pending = new Map<string, Promise<Identity>>()
+  const pending = new Map<string, { asOf: number; answer: Promise<Identity> }>()
   /** Rises with every change heard: an answer asked for before a change may be from before it, and is used but not kept. */
   let changes = 0
 
@@ -80,12 +80,15 @@ export function createIdentities(deps: {
       unknown.delete(keyHash)
     }
     const asked = pending.get(keyHash)
-    if (asked !== undefined) return asked
+    // Asked before a change it may be answered as of before it: whoever asks because of the change must not be told that.
+    if (asked !== undefined && asked.asOf === changes) return asked.answer
     if (pending.size >= PENDING_MAX) throw new GatewayError('overloaded', undefined, { retryAfter: AWAY_PAUSE })
     const whose = guesses.whose(from)
     if (entry === undefined) guesses.check(whose)
-    const answer = ask(key, keyHash, entry, whose).finally(() => pending.delete(keyHash))
-    pending.set(keyHash, answer)
+    const answer = ask(key, keyHash, entry, whose).finally(() => {
+      if (pending.get(keyHash)?.answer === answer) pending.delete(keyHash)
+    })
+    pending.set(keyHash, { asOf: changes, answer })
     return answer
   }
 

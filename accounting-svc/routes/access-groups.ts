@@ -3,7 +3,7 @@ import type { AccessGroups } from '../identity/access-groups.ts'
 import { writerOf } from '../identity/writer.ts'
 import type { Runtime } from '../models/runtime.ts'
 import { list } from './field-types.ts'
-import { json, type Route, route, z } from './route.ts'
+import { type Route, route, z } from './route.ts'
 
 const name = () => z.string().min(1).max(512)
 const fields = z.object({
@@ -47,7 +47,8 @@ export function accessGroupRoutes(groups: AccessGroups): Route[] {
       access: 'admin',
       input: fields.extend({ access_group_name: name() }),
       output: shown,
-      handle: async (call) => json(await groups.create(call.input, writerOf(call)), 201),
+      status: 201,
+      handle: (call) => groups.create(call.input, writerOf(call)),
     }),
     route({
       ...ALL,

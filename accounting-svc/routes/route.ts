@@ -33,6 +33,8 @@ export interface Route<Input extends z.ZodType = z.ZodType> {
   access: Access
   input: Input
   output: z.ZodType
+  /** Of a value that is answered; default 200. */
+  status?: 200 | 201
   /** Left out of /openapi.json: pages and files. */
   hidden?: boolean
   handle(call: RouteCall<z.output<Input>>): unknown
@@ -95,7 +97,7 @@ export function createRequestRouter(deps: RouterDeps): RequestRouter {
     const parsed = entry.input.safeParse(isObject(sent) ? { ...query, ...sent, ...named } : sent)
     if (!parsed.success) return unprocessable(place, named, parsed.error)
     const result = await entry.handle({ input: parsed.data, identity, header, signal: request.signal })
-    return result instanceof Response ? result : json(result)
+    return result instanceof Response ? result : json(result, entry.status)
   }
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'key', { type: 'http', scheme: 'bearer' })
@@ -260,7 +262,7 @@ function describe(entry: Route): Parameters<OpenAPIHono['openAPIRegistry']['regi
       ...(reads ? { query: input as z.ZodObject } : { body: { content: content(input) } }),
     },
     responses: {
-      200: { description: 'Done', content: content(entry.output) },
+      [entry.status ?? 200]: { description: 'Done', content: content(entry.output) },
       ...(entry.access === 'public' ? {} : { 401: { description: 'Who are you', content: content(ERROR) } }),
       422: { description: 'The input does not fit', content: content(UNPROCESSABLE) },
     },

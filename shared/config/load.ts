@@ -108,9 +108,13 @@ export function loadConfig(path: string | null, env: Environment, options: LoadO
 }
 
 /** `file:line:column path message`, without what is not known. */
+/** A key that stands where something else belongs, such as a model's name, which problems repeat. */
+const KEY = /\bsk-[\w-]{6,}/g
+
 function line(problem: Problem): string {
   const place = problem.line === null ? problem.file : `${problem.file}:${problem.line}:${problem.column}`
-  return [place, problem.path === '' ? '' : `${problem.path}:`, problem.message].filter((piece) => piece !== '').join(' ')
+  const message = problem.message.replace(KEY, 'sk-…')
+  return [place, problem.path === '' ? '' : `${problem.path}:`, message].filter((piece) => piece !== '').join(' ')
 }
 
 /** The files of a configuration as parsed, and where each merged value came from. */

@@ -1,6 +1,7 @@
 import type { ProviderRow } from '../../shared/catalog/providers.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { SseEvent } from '../../shared/http/sse.ts'
+import { isNestedDeeper } from '../../shared/nesting.ts'
 import type { ChatChunk, ChatRequest, ChatResponse, FinishReason, Message, Usage } from '../canonical/chat.ts'
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../canonical/completion.ts'
 import { isGatewayField } from '../canonical/gateway-fields.ts'
@@ -64,7 +65,9 @@ export function textProvider(name: string, row: ProviderRow, protocol: TextProto
   const { error: plain } = protocol
   const readError: Provider['decodeError'] = (status, headers, body) => {
     const fields = plain === undefined ? undefined : parsedInput(body)
-    return decodeError(name, status, headers, plain !== undefined && isFields(fields) ? JSON.stringify(plain(fields)) : body)
+    // Too deep to be written again; nobody's error is.
+    const isPlain = plain !== undefined && isFields(fields) && !isNestedDeeper(fields)
+    return decodeError(name, status, headers, isPlain ? JSON.stringify(plain(fields)) : body)
   }
 
   const parametersOf = (request: Readonly<Fields>, target: Target): Fields => {

@@ -92,7 +92,7 @@ export async function fuzz(target: Target, tools: Tools, options: FuzzOptions): 
       if (what === null || seen.has(kindOf(what))) continue
       seen.add(kindOf(what))
       note(`${target.name}: ${what}`)
-      const small = await shrink(one, what, attempt)
+      const small = session.divisible?.(one) === false ? one : await shrink(one, what, attempt)
       found(what, keeps ? `corpus/${target.name}/${keepCase(target.name, small)}` : `seed ${seed}, case ${cases}`)
     }
     const elapsed = performance.now() - startedAt

@@ -34,6 +34,8 @@ export interface Session {
   make(random: Random): Case
   /** Runs one case. Resolves to what is wrong with how it ended; null = nothing. */
   run(one: Case): Promise<string | null>
+  /** Whether a case that fails may be made smaller; default yes. */
+  divisible?(one: Case): boolean
   /** Bytes the target holds, after a collection of garbage. */
   memory(): Promise<number>
   /** What is wrong with the whole: its log, whether it still answers. Empty when nothing is. */

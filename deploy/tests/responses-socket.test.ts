@@ -80,11 +80,14 @@ general_settings: { master_key: sk-master }
 `
 }
 
-async function rowsOf(gateway: Gateway, key: string, atLeast: number, limit = 10_000): Promise<LedgerRow[]> {
+type Enough = (rows: LedgerRow[]) => boolean
+
+async function rowsOf(gateway: Gateway, key: string, atLeast: number | Enough, limit = 10_000): Promise<LedgerRow[]> {
+  const enough: Enough = typeof atLeast === 'number' ? (rows) => rows.length >= atLeast : atLeast
   const until = Date.now() + limit
   for (;;) {
     const rows = (await gateway.admin('GET', `/spend/logs?api_key=${await gateway.hash(key)}`)) as LedgerRow[]
-    if (rows.length >= atLeast || Date.now() > until) return rows
+    if (enough(rows) || Date.now() > until) return rows
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
@@ -347,13 +350,16 @@ describe('a cluster that loses what it runs on', () => {
     expect(await client.closed).toBe(1011)
     expect(client.events.at(-1)).toMatchObject({ type: 'error', status: expect.any(Number), error: { type: 'server_error' } })
     // Nobody has started a router again: what is booked is what the edge knew.
-    const rows = await rowsOf(gateway, key, 2, 30_000)
-    expect(rows).toHaveLength(2)
-    const lost = rows.find(({ status }) => status !== 'success')
+    const isLost = ({ status }: LedgerRow): boolean => status !== 'success'
+    const lost = (await rowsOf(gateway, key, (rows) => rows.some(isLost), 30_000)).find(isLost)
     expect(lost?.completion_tokens).toBeGreaterThan(0)
     expect(lost?.completion_tokens).toBeLessThan(600)
     await gateway.cluster?.restart('router', 0)
     await warmed(gateway, await gateway.generateKey({}))
-    expect(await rowsOf(gateway, key, 3, 2_000)).toHaveLength(2)
+    // The response before it may have stood in the dead router's spool only: its next process publishes it, and nothing twice.
+    await rowsOf(gateway, key, 2)
+    const rows = await rowsOf(gateway, key, 3, 2_000)
+    expect(rows).toHaveLength(2)
+    expect(rows.filter((row) => !isLost(row))).toMatchObject([{ prompt_tokens: 30, completion_tokens: 5 }])
   }, 90_000)
 })

@@ -256,7 +256,7 @@ describe('nats bus', () => {
     })
     router.consume('ledger', { batch: 10, wait: 10 }, async (events) => {
       consumed.push(...events)
-      if (consumed.length >= 2) all()
+      if (consumed.some((event) => (event as { id: unknown }).id === 2)) all()
     })
     await edge.append('0', [{ id: 1 }])
     expect(await ask(edge, 'before')).toBe('answer')
@@ -274,7 +274,8 @@ describe('nats bus', () => {
     await bucket.put('runtime', 2)
     await edge.append('0', [{ id: 2 }])
     await consumedAll
-    expect(consumed).toEqual([{ id: 1 }, { id: 2 }])
+    // At least once: the acknowledgement of the first may have died with the server.
+    expect(new Set(consumed.map((event) => (event as { id: unknown }).id))).toEqual(new Set([1, 2]))
     while (mirrored.at(-1) !== 2) await new Promise((resolve) => setTimeout(resolve, 10))
     expect(mirrored).toEqual([1, 2])
   })

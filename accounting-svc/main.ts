@@ -35,5 +35,5 @@ await runService('accounting', process, async ({ bus, clock, log, settings, load
   lifecycle.add({ name: 'configuration', stop: () => watch.stop() })
   onHangup(() => void watch.reload())
   const metrics = createMetrics()
-  return { ready: () => accounting.ready(), metrics: () => metrics.text(), port: accounting.port }
+  return { ready: () => accounting.ready(), metrics: () => metrics.pieces(), port: accounting.port }
 })

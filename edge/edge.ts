@@ -21,6 +21,7 @@ import { answerPreflight, corsHeaders } from './cors.ts'
 import type { Exchange } from './exchange.ts'
 import { answerLiveness, answerReadiness, readiness } from './health.ts'
 import { createInference, type ObservedCall, readsHeader, withoutKeys } from './inference.ts'
+import { answerMetrics } from './metrics.ts'
 import { answerModel, answerModels } from './models.ts'
 import { createObserver } from './observe.ts'
 import { createRealtime } from './realtime.ts'
@@ -175,7 +176,7 @@ export async function createEdge(deps: EdgeDeps): Promise<Edge> {
         return exchange.respond(200, { 'content-type': 'application/json' }, '{}')
       case 'metrics':
         if (runtime?.settings.requireAuthForMetrics === true) await authenticate(exchange, HEALTH_GROUPS)
-        return exchange.respond(200, { 'content-type': metrics.contentType }, await metrics.text())
+        return answerMetrics(exchange, metrics)
     }
   }
 

@@ -17,5 +17,5 @@ await runService('edge', process, async ({ bus, clock, log, settings, loaded, li
   }
   const edge = await createEdge({ bus, clock, log, metrics, tracer, settings: { ...EDGE_DEFAULTS, host, port, tls, bodyLimit } })
   lifecycle.add({ name: 'edge', drain: (limit) => edge.drain(limit), stop: () => edge.stop() })
-  return { ready: () => edge.ready(), metrics: () => metrics.text(), port: edge.port }
+  return { ready: () => edge.ready(), metrics: () => metrics.pieces(), port: edge.port }
 })

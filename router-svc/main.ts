@@ -60,5 +60,5 @@ await runService('router', process, async ({ bus, clock, log, settings, loaded, 
     },
   })
   lifecycle.add({ name: 'router', drain: (limit) => router.drain(limit), stop: () => router.stop() })
-  return { ready: () => router.ready(), metrics: () => metrics.text(), port: null }
+  return { ready: () => router.ready(), metrics: () => metrics.pieces(), port: null }
 })

@@ -1,3 +1,4 @@
+import { text as textOf } from 'node:stream/consumers'
 import { describe, expect, it } from 'vitest'
 import { type Attempt, NO_TOKENS, type UsageEvent } from '../proto/usage.ts'
 import { createMetrics } from '../shared/metrics.ts'
@@ -38,7 +39,7 @@ describe('createObserver', () => {
       observer.attempt(call, attempt())
       observer.call(call, event(attempt()), 3_000_000)
     }
-    const text = await metrics.text()
+    const text = await textOf(metrics.pieces())
     expect(line(text, 'litellm_requests_metric_total')).toMatch(/hashed_api_key="hash".*model="gpt-4o".* 2$/)
     expect(line(text, 'litellm_spend_metric_total')).toMatch(/ 0\.006$/)
     expect(line(text, 'litellm_input_tokens_metric_total')).toMatch(/ 60$/)
@@ -57,7 +58,7 @@ describe('createObserver', () => {
       { running: 0, dropped: 4 },
     ])
       observer.mirroring(copies)
-    const text = await metrics.text()
+    const text = await textOf(metrics.pieces())
     expect(text).toMatch(/^turnpike_mirrored_calls 0$/m)
     expect(text).toMatch(/^turnpike_mirrored_calls_dropped_total 4$/m)
   })
@@ -68,7 +69,7 @@ describe('createObserver', () => {
       call,
       attempt({ outcome: 'failure', error: { code: 'provider_rate_limited', message: 'slow' } }),
     )
-    expect(line(await metrics.text(), 'litellm_deployment_failure_responses_total')).toMatch(
+    expect(line(await textOf(metrics.pieces()), 'litellm_deployment_failure_responses_total')).toMatch(
       /exception_status="429",exception_class="RateLimitError".* 1$/,
     )
   })
@@ -79,10 +80,10 @@ describe('createObserver', () => {
     const route = { deployment: { id: 'd1' }, model: 'gpt-4o', apiBase: null, provider: { name: 'openai' } } as unknown as Route
     observer.cooledDown(route, 'provider_timeout')
     observer.deploymentState(route, 2)
-    const text = await metrics.text()
+    const text = await textOf(metrics.pieces())
     expect(line(text, 'litellm_deployment_cooled_down_total')).toMatch(/model_id="d1".*exception_status="408".* 1$/)
     expect(line(text, 'litellm_deployment_state')).toMatch(/api_provider="openai".* 2$/)
     observer.deploymentState(route, 0)
-    expect(line(await metrics.text(), 'litellm_deployment_state')).toMatch(/ 0$/)
+    expect(line(await textOf(metrics.pieces()), 'litellm_deployment_state')).toMatch(/ 0$/)
   })
 })

@@ -9,10 +9,14 @@ async function get(path: string, init?: RequestInit): Promise<{ status: number; 
   return { status: response.status, text: await response.text() }
 }
 
+async function* pieces(...texts: string[]): AsyncGenerator<string> {
+  yield* texts
+}
+
 describe('health server', () => {
   it('answers readiness with what it is told, liveliness always, and metrics as text', async () => {
     let ready = true
-    server = await startHealthServer({ host: '127.0.0.1', port: 0, ready: () => ready, metrics: async () => 'calls 1\n' })
+    server = await startHealthServer({ host: '127.0.0.1', port: 0, ready: () => ready, metrics: () => pieces('calls', ' 1\n') })
     expect(await get('/health/readiness')).toEqual({ status: 200, text: '{"status":"healthy"}' })
     ready = false
     expect(await get('/health/readiness')).toEqual({ status: 503, text: '{"status":"unhealthy"}' })
@@ -21,7 +25,7 @@ describe('health server', () => {
   })
 
   it('serves nothing else', async () => {
-    server = await startHealthServer({ host: '127.0.0.1', port: 0, ready: () => true, metrics: async () => '' })
+    server = await startHealthServer({ host: '127.0.0.1', port: 0, ready: () => true, metrics: () => pieces() })
     expect((await get('/')).status).toBe(404)
     expect((await get('/metrics', { method: 'POST' })).status).toBe(405)
   })
@@ -31,7 +35,7 @@ describe('health server', () => {
       host: '127.0.0.1',
       port: 0,
       ready: () => Promise.reject(new Error('x')),
-      metrics: async () => '',
+      metrics: () => pieces(),
     })
     expect((await get('/health/readiness')).status).toBe(500)
   })

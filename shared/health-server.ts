@@ -1,5 +1,6 @@
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { pipeline } from 'node:stream/promises'
 
 export interface HealthServer {
   readonly port: number
@@ -12,8 +13,8 @@ export interface HealthOptions {
   port: number
   /** Whether new work may be sent here. */
   ready(): boolean | Promise<boolean>
-  /** Prometheus text. */
-  metrics(): Promise<string>
+  /** Prometheus text in pieces. */
+  metrics(): AsyncIterable<string>
 }
 
 /** The probes of a process that serves no HTTP of its own: `/health/liveliness`, `/health/readiness`, `/metrics`. */
@@ -39,7 +40,10 @@ export async function startHealthServer(options: HealthOptions): Promise<HealthS
 
 async function answer(options: HealthOptions, method: string, path: string, response: ServerResponse): Promise<void> {
   if (method !== 'GET' && method !== 'HEAD') return send(response, 405, 'text/plain', 'Method not allowed\n')
-  if (path === '/metrics') return send(response, 200, 'text/plain; version=0.0.4; charset=utf-8', await options.metrics())
+  if (path === '/metrics') {
+    response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' })
+    return pipeline(options.metrics(), response)
+  }
   if (path === '/health/liveliness' || path === '/health/liveness')
     return send(response, 200, 'application/json', '"I\'m alive!"')
   if (path === '/health/readiness') {

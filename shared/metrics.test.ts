@@ -1,3 +1,4 @@
+import { text as textOf } from 'node:stream/consumers'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
@@ -10,7 +11,7 @@ describe('metrics', () => {
     handle.add(0.5)
     handle.add(0.25)
     metrics.spend.with({ model: 'other' }).add(1)
-    const text = await metrics.text()
+    const text = await textOf(metrics.pieces())
     expect(text).toContain('# TYPE litellm_spend_metric_total counter\n')
     expect(text).toMatch(/litellm_spend_metric_total\{end_user="",.*model="gpt",team="a\\"b\\n",.*\} 0.75\n/)
     expect(text).toMatch(/litellm_spend_metric_total\{.*model="other".*\} 1\n/)
@@ -23,7 +24,7 @@ describe('metrics', () => {
     expect(metrics.requests.with({ model: 'm0' })).toBe(first)
     for (let index = 1; index < 500; index++) metrics.requests.with({ model: `m${index}` }).add()
     first.add(7)
-    expect(await metrics.text()).toMatch(/litellm_requests_metric_total\{.*model="m0".*\} 7\n/)
+    expect(await textOf(metrics.pieces())).toMatch(/litellm_requests_metric_total\{.*model="m0".*\} 7\n/)
   })
 
   it('keep nothing of the message a label was cut from', () => {
@@ -45,13 +46,13 @@ describe('metrics', () => {
   it('put an observation into every bucket at or above it, with sum and count', async () => {
     const metrics = createMetrics()
     for (const seconds of [0.005, 0.04, 1000]) metrics.overhead.with({ model_group: 'g' }).observe(seconds)
-    const text = await metrics.text()
+    const text = await textOf(metrics.pieces())
     const value = (pattern: RegExp) => Number(text.match(pattern)?.[1])
-    expect(value(/_overhead_latency_metric_bucket\{.*le="0.005"\} (\d+)/)).toBe(1)
-    expect(value(/_overhead_latency_metric_bucket\{.*le="0.025"\} (\d+)/)).toBe(1)
-    expect(value(/_overhead_latency_metric_bucket\{.*le="0.05"\} (\d+)/)).toBe(2)
-    expect(value(/_overhead_latency_metric_bucket\{.*le="300"\} (\d+)/)).toBe(2)
-    expect(value(/_overhead_latency_metric_bucket\{.*le="\+Inf"\} (\d+)/)).toBe(3)
+    expect(value(/_overhead_latency_metric_bucket\{le="0.005",.*\} (\d+)/)).toBe(1)
+    expect(value(/_overhead_latency_metric_bucket\{le="0.025",.*\} (\d+)/)).toBe(1)
+    expect(value(/_overhead_latency_metric_bucket\{le="0.05",.*\} (\d+)/)).toBe(2)
+    expect(value(/_overhead_latency_metric_bucket\{le="300",.*\} (\d+)/)).toBe(2)
+    expect(value(/_overhead_latency_metric_bucket\{le="\+Inf",.*\} (\d+)/)).toBe(3)
     expect(value(/_overhead_latency_metric_count\{.*\} (\d+)/)).toBe(3)
     expect(value(/_overhead_latency_metric_sum\{.*\} ([\d.]+)/)).toBeCloseTo(1000.045)
   })
@@ -59,18 +60,45 @@ describe('metrics', () => {
   it('collect what is beyond 2,000 label sets under one, so that labels cannot eat the memory', async () => {
     const metrics = createMetrics()
     for (let index = 0; index < 3_000; index++) metrics.requests.with({ model: `m${index}` }).add()
-    const text = await metrics.text()
+    const text = await textOf(metrics.pieces())
     const lines = text.split('\n').filter((line) => line.startsWith('litellm_requests_metric_total{'))
     expect(lines.length).toBe(2_001)
     expect(lines.find((line) => line.includes('model="other"'))).toMatch(/ 1000$/)
+  })
+
+  it('are written in short pieces, the help of each once, and other work gets its turn between them', async () => {
+    const metrics = createMetrics()
+    for (let index = 0; index < 100; index++) {
+      metrics.requests.with({ model: `m${index}` }).add()
+      metrics.overhead.with({ model_group: `g${index}` }).observe(index)
+    }
+    let [pieces, turns, text] = [0, 0, '']
+    const turn = (): void => {
+      turns += 1
+      pending = setImmediate(turn)
+    }
+    let pending = setImmediate(turn)
+    for await (const piece of metrics.pieces()) {
+      // A piece, its help and its type.
+      expect(piece.split('\n').length).toBeLessThanOrEqual(504)
+      pieces += 1
+      text += piece
+    }
+    clearImmediate(pending)
+    expect(turns).toBeGreaterThanOrEqual(pieces - 1)
+    const lines = text.split('\n')
+    expect(lines.filter((line) => line.startsWith('# TYPE litellm_overhead_latency_metric '))).toHaveLength(1)
+    expect(lines.filter((line) => line.startsWith('litellm_overhead_latency_metric_bucket{'))).toHaveLength(3_600)
+    expect(new Set(lines).size).toBe(lines.length)
+    expect(text).toMatch(/litellm_overhead_latency_metric_sum\{.*model_group="g99".*\} 99\n/)
   })
 
   it('read gauges when asked for text', async () => {
     const metrics = createMetrics()
     let running = 3
     metrics.onScrape(() => metrics.inFlight.with({}).set(running))
-    expect(await metrics.text()).toMatch(/^litellm_in_flight_requests 3$/m)
+    expect(await textOf(metrics.pieces())).toMatch(/^litellm_in_flight_requests 3$/m)
     running = 0
-    expect(await metrics.text()).toMatch(/^litellm_in_flight_requests 0$/m)
+    expect(await textOf(metrics.pieces())).toMatch(/^litellm_in_flight_requests 0$/m)
   })
 })

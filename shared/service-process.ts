@@ -28,8 +28,8 @@ export interface ServiceContext {
 /** A service that runs. */
 export interface RunningService {
   ready(): boolean | Promise<boolean>
-  /** Prometheus text. */
-  metrics(): Promise<string>
+  /** Prometheus text in pieces. */
+  metrics(): AsyncIterable<string>
   /** The port it serves, for whoever started it on any free one. */
   port: number | null
 }

@@ -10,7 +10,8 @@ import { describeRun, machine, type Result, save, savedResults, table } from './
 import { calibrate, optionsOf, runScenario } from './run-scenario.ts'
 import type { Running } from './running.ts'
 import { SCENARIOS, type Scenario, SETUPS, type Setup } from './scenarios.ts'
-import { direct, floor, PRICES, PROFILES, startProvider, turnpike } from './topologies.ts'
+import { PRICES } from './setups.ts'
+import { direct, floor, PROFILES, startProvider, turnpike } from './topologies.ts'
 import { keepPartial, partialOf } from './unfinished.ts'
 import type { UpstreamStats } from './upstream.ts'
 

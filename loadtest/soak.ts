@@ -5,7 +5,7 @@ import { commit } from './commit.ts'
 import { once } from './connection.ts'
 import { readProcess } from './cpu.ts'
 import { PRICES } from './setups.ts'
-import { type Changes, callOnce, changeThings, fillMetrics, hold, manage, openTarget, runMix, type Target } from './soak-load.ts'
+import { callOnce, changeThings, fillMetrics, hold, manage, openTarget, runMix, type Target } from './soak-load.ts'
 import { readWarnings } from './soak-log.ts'
 import { type Part, soakConfig } from './soak-mix.ts'
 import { type SoakRun, saveSoak, soakText } from './soak-report.ts'
@@ -118,8 +118,7 @@ async function measured(name: string, target: Target, provider: { url: string; p
   const now = await stats()
   say(name, `left: ${JSON.stringify(after)}`)
   const warnings = readWarnings(gateway.logFile)
-  changes.done.calls += filled
-  const agreed = await books(target, loads, changes.done, before, now)
+  const agreed = await books(target, loads, filled + changes.done.calls, before, now)
   const failed = failures(loads)
   for (const [reason, count] of Object.entries(held.failed)) failed[`held: ${reason}`] = count
   const facts: SoakFacts = {
@@ -168,7 +167,7 @@ async function measureMaximum(target: Target, watch: Watch, provider: number) {
   return { load, maximum: Math.min((cpus().length * 1e6) / whole, 1e6 / Math.max(...used)) }
 }
 
-/** Looks every ten seconds and collects garbage every thirty, oftener in a short run. Returns what ends that. */
+/** Looks every fifteen seconds, as Prometheus would, and collects garbage every thirty, oftener in a short run. Returns what ends that. */
 function watchAlong(name: string, watch: Watch): () => Promise<void> {
   const begun = performance.now()
   const minute = (): number => (performance.now() - begun) / MINUTE
@@ -190,7 +189,7 @@ function watchAlong(name: string, watch: Watch): () => Promise<void> {
     }, milliseconds)
   }
   const timers = [
-    each(Math.min(10_000, minutes * 1_000), () => watch.look(minute())),
+    each(Math.min(15_000, minutes * 1_500), () => watch.look(minute())),
     each(Math.min(30_000, Math.max(5_000, minutes * 1_500)), () => watch.collect(minute())),
     each(MINUTE, async () => say(name, progress(watch))),
   ]
@@ -245,11 +244,14 @@ async function takenSlots({ gateway, keys, ...target }: Target): Promise<number>
   return taken
 }
 
-/** The provider's record beside the ledger: dollars of the calls whose usage it stated, and how many calls of each team were booked. */
+/**
+ * The provider's record beside the ledger: dollars of the calls whose usage it stated, and how many calls of each team were booked.
+ * `others`: calls of the exact team that are in none of the loads.
+ */
 async function books(
   { gateway, teams }: Target,
   loads: Map<Part, LoadResult>[],
-  changes: Changes,
+  others: number,
   before: UpstreamStats,
   now: UpstreamStats,
 ): Promise<SoakFacts['books']> {
@@ -258,7 +260,7 @@ async function books(
   // What a router refuses because it is behind is in no book; such a call counts as failed already.
   const count = (exact: boolean, all: boolean): number =>
     total(loads, ({ calls, errors }, part) => (part.exact === exact ? calls + sumOf(errors, all ? null : part.provoked) : 0))
-  const exact = { least: count(true, false) + changes.calls, most: count(true, true) + changes.calls }
+  const exact = { least: count(true, false) + others, most: count(true, true) + others }
   const estimated = { least: count(false, false) + HELD_STREAMS, most: count(false, true) + HELD_STREAMS }
   const read = async () => ({ exact: await booked(gateway, teams.exact), estimated: await booked(gateway, teams.estimated) })
   let found = await read()

@@ -10,8 +10,6 @@ import { CHAT, MESSAGES, type Running, targets } from './running.ts'
 import type { Setup } from './scenarios.ts'
 import { configText, KEYS, keyOf, makeCaller } from './setups.ts'
 
-export { PRICES } from './setups.ts'
-
 /** Of one try while waiting for a start, in milliseconds. */
 const TRY_LIMIT = 5_000
 /** Milliseconds between two readings of `/metrics` in setup `full`; Prometheus' own default is 15 seconds. */

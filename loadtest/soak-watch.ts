@@ -93,7 +93,7 @@ export type Watch = Awaited<ReturnType<typeof watchGateway>>
 /** Calls in flight as the metrics of this port say; 0 where it has metrics without that figure, null where it has none. */
 async function scrape(port: number): Promise<number | null> {
   try {
-    const { status, body } = await once({ origin: `http://127.0.0.1:${port}`, path: '/metrics', method: 'GET' }, 5_000)
+    const { status, body } = await once({ origin: `http://127.0.0.1:${port}`, path: '/metrics', method: 'GET' }, 10_000)
     const text = body.toString()
     if (status !== 200 || !text.startsWith('# HELP')) return null
     return Number(/^litellm_in_flight_requests(?:\{\})? (\d+)/m.exec(text)?.[1] ?? 0)

@@ -24,6 +24,27 @@ describe('health server', () => {
     expect(await get('/metrics')).toEqual({ status: 200, text: 'calls 1\n' })
   })
 
+  it('outlives a reader of metrics who leaves in the middle', async () => {
+    const left = Promise.withResolvers<void>()
+    async function* endless() {
+      try {
+        for (;;) {
+          yield 'x'.repeat(64 * 1024)
+          await new Promise((resolve) => setImmediate(resolve))
+        }
+      } finally {
+        left.resolve()
+      }
+    }
+    server = await startHealthServer({ host: '127.0.0.1', port: 0, ready: () => true, metrics: endless })
+    const response = await fetch(`http://127.0.0.1:${server.port}/metrics`)
+    await response.body?.cancel()
+    await left.promise
+    // What was thrown for it comes in a later turn.
+    await new Promise((resolve) => setImmediate(resolve))
+    expect((await get('/health/readiness')).status).toBe(200)
+  })
+
   it('serves nothing else', async () => {
     server = await startHealthServer({ host: '127.0.0.1', port: 0, ready: () => true, metrics: () => pieces() })
     expect((await get('/')).status).toBe(404)

@@ -20,9 +20,11 @@ export interface HealthOptions {
 /** The probes of a process that serves no HTTP of its own: `/health/liveliness`, `/health/readiness`, `/metrics`. */
 export async function startHealthServer(options: HealthOptions): Promise<HealthServer> {
   const server = createServer((request, response) => {
-    answer(options, request.method ?? '', (request.url ?? '').split('?')[0] ?? '', response).catch(() =>
-      send(response, 500, 'text/plain', ''),
-    )
+    answer(options, request.method ?? '', (request.url ?? '').split('?')[0] ?? '', response).catch(() => {
+      // Whoever reads metrics may leave in the middle.
+      if (response.headersSent) response.destroy()
+      else send(response, 500, 'text/plain', '')
+    })
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)

@@ -12,7 +12,7 @@ import { callId } from '../shared/ids.ts'
 import { socketErrorEvent } from '../shared/socket-error.ts'
 import { traceparentOf } from '../shared/tracer.ts'
 import { answerError } from './answer.ts'
-import { concerned } from './auth/change.ts'
+import { createChanges } from './auth/change.ts'
 import { errorFormOf } from './error-form.ts'
 import type { Exchange } from './exchange.ts'
 import { callMessage, type InferenceDeps, ownCallId, settleLost, withoutKeys } from './inference.ts'
@@ -50,7 +50,9 @@ const NOTHING = new Uint8Array(0)
 export function createRealtime(deps: InferenceDeps): Realtime {
   const { bus, clock, authenticate, refusals, observe, tracer } = deps
   const subject = bus.subjects.call(LANE)
-  const sessions = new Set<Session>()
+  const changes = createChanges()
+  /** Each with the count of changes as of which its caller was known or asked for again. */
+  const sessions = new Map<Session, number>()
   const byPath = new Map(SOCKETS.flatMap((row) => [row.path, ...row.aliases].map((path) => [path, row] as const)))
 
   async function begin(exchange: Exchange, upgrade: Upgrade, row: SocketEndpoint): Promise<void> {
@@ -66,6 +68,7 @@ export function createRealtime(deps: InferenceDeps): Realtime {
       const { path, query, remoteAddress } = exchange
       const asking = { path, query, remoteAddress, headers: withOfferedKey(exchange.headers, upgrade.protocols) }
       const prove = (): Identity | Promise<Identity> => authenticate(asking, row.groups)
+      const knownAsOf = changes.count
       const found = prove()
       const caller = found instanceof Promise ? await found : found
       identity = caller
@@ -102,8 +105,10 @@ export function createRealtime(deps: InferenceDeps): Realtime {
           done(end)
         },
       })
-      sessions.add(session)
+      sessions.set(session, knownAsOf)
       session.attach(bus.open(subject, { id, head: message, body: session.source, deadline: deps.callLimit }, session))
+      // What changed while accounting was asked was not looked for here.
+      if (changes.count !== knownAsOf) checking ??= setImmediate(checkAll)
     } catch (thrown) {
       const error = toGatewayError(thrown)
       if (error.code === 'internal') deps.log.error({ err: error.cause, callId: id }, 'a session failed inside the edge')
@@ -112,16 +117,29 @@ export function createRealtime(deps: InferenceDeps): Realtime {
     }
   }
 
-  // Registered after the cache of identities has been told, so that asking again does not find the old one.
+  /** Once for all the changes of a turn, when the cache of identities has heard of them too. */
+  let checking: NodeJS.Immediate | null = null
   const listening: Service = bus.onChange('identity', (payload) => {
-    const hit = concerned(payload)
-    for (const session of [...sessions]) if (hit === null || hit(session.identity.keyHash, session.identity)) session.check()
+    changes.hear(payload)
+    checking ??= setImmediate(checkAll)
   })
+
+  function checkAll(): void {
+    checking = null
+    for (const [session, asOf] of [...sessions]) {
+      if (!changes.since(asOf, session.identity.keyHash, session.identity)) continue
+      sessions.set(session, changes.count)
+      session.check()
+    }
+  }
 
   return {
     takes: (path) => byPath.has(path),
     handler: (exchange, upgrade) => void begin(exchange, upgrade, byPath.get(exchange.path) as SocketEndpoint),
-    stop: () => listening.stop(),
+    stop: () => {
+      if (checking !== null) clearImmediate(checking)
+      return listening.stop()
+    },
   }
 }
 

@@ -2,7 +2,7 @@ import type { StartHead } from '../proto/call.ts'
 import type { Identity } from '../proto/identity.ts'
 import type { Bus } from '../shared/bus/bus.ts'
 import type { Clock } from '../shared/clock.ts'
-import { concerned } from './auth/change.ts'
+import { createChanges } from './auth/change.ts'
 
 /** An answer to give instead of asking a router. */
 export interface Refusal {
@@ -45,12 +45,15 @@ interface Held {
 
 interface KeyEntry {
   identity: Identity
+  /** The count of changes of identities as of which it holds. */
+  asOf: number
   endpoints: Map<string, Held>
 }
 
 /** An empty memory that hears of changes until it is stopped. */
 export function createRefusals({ bus, clock, keys = KEYS_MAX }: { bus: Bus; clock: Clock; keys?: number }): Refusals {
   const held = new Map<string, KeyEntry>()
+  const identities = createChanges()
   let changes = 0
 
   function clear(): void {
@@ -61,10 +64,8 @@ export function createRefusals({ bus, clock, keys = KEYS_MAX }: { bus: Bus; cloc
   const listening = [
     bus.onChange('budget', clear),
     bus.onChange('identity', (payload) => {
-      const hit = concerned(payload)
-      if (hit === null) return clear()
-      changes += 1
-      for (const [keyHash, { identity }] of held) if (hit(keyHash, identity)) held.delete(keyHash)
+      if (identities.hear(payload)) clear()
+      else changes += 1
     }),
   ]
 
@@ -74,6 +75,11 @@ export function createRefusals({ bus, clock, keys = KEYS_MAX }: { bus: Bus; cloc
       const entry = held.get(keyHash)
       const found = entry?.endpoints.get(endpoint)
       if (entry === undefined || found === undefined) return null
+      if (identities.since(entry.asOf, keyHash, entry.identity)) {
+        held.delete(keyHash)
+        return null
+      }
+      entry.asOf = identities.count
       const now = clock.monotonic()
       if (now < found.until) return { head: aged(found.refusal.head, now - found.since), body: found.refusal.body }
       entry.endpoints.delete(endpoint)
@@ -89,10 +95,10 @@ export function createRefusals({ bus, clock, keys = KEYS_MAX }: { bus: Bus; cloc
       const since = clock.monotonic()
       const kept = { head: withoutDurations(refusal.head), body: Uint8Array.from(refusal.body) }
       let entry = held.get(identity.keyHash)
-      if (entry === undefined) {
+      if (entry === undefined || identities.since(entry.asOf, identity.keyHash, entry.identity)) {
         // The oldest is the nearest to its end.
         if (held.size >= keys) held.delete(held.keys().next().value as string)
-        entry = { identity, endpoints: new Map() }
+        entry = { identity, asOf: identities.count, endpoints: new Map() }
         held.set(identity.keyHash, entry)
       }
       entry.endpoints.set(endpoint, { refusal: kept, since, until: since + duration })

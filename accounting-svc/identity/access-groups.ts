@@ -21,6 +21,7 @@ import {
 import { archiveRows } from '../sql/archive.ts'
 import { audit } from '../sql/audit.ts'
 import { actorOf } from './access.ts'
+import { announceKeys } from './announce-keys.ts'
 import { auditEntry } from './audit.ts'
 import { tokenOf } from './keys.ts'
 import type { Writer } from './writer.ts'
@@ -54,8 +55,7 @@ export function createAccessGroups(deps: { db: Database; bus: Bus; clock: Clock 
 
   /** Everybody who has or had the group: what they may call has changed. */
   function announce(...views: AccessGroupView[]): void {
-    const keyHashes = [...new Set(views.flatMap((view) => view.keys))]
-    if (keyHashes.length > 0) bus.announce('identity', { keyHashes })
+    announceKeys(bus, new Set(views.flatMap((view) => view.keys)))
     for (const teamId of new Set(views.flatMap((view) => view.teams))) bus.announce('identity', { teamId })
   }
 

@@ -23,6 +23,7 @@ import {
 } from '../sql/customers.ts'
 import { setSpend } from '../sql/limits.ts'
 import { actorOf } from './access.ts'
+import { batches } from './announce-keys.ts'
 import { auditEntry } from './audit.ts'
 import { budgetObject, scheduleOwner, zoneOf } from './budgets.ts'
 import { ownBudget } from './own-budget.ts'
@@ -60,7 +61,7 @@ export function createCustomers(deps: {
 }): Customers {
   const { db, bus, config, clock } = deps
   const announce = async (customers: readonly string[]): Promise<void> => {
-    bus.announce('budget', { customers })
+    for (const batch of batches(customers)) bus.announce('budget', { customers: batch })
     await deps.inForce()
   }
 

@@ -35,6 +35,7 @@ import {
 import { listTeams } from '../sql/teams.ts'
 import { findUser, findUsers } from '../sql/users.ts'
 import { actorOf, adminOnly, isAdmin, readsAll, runsOrganization, seesOrganization } from './access.ts'
+import { announceKeys } from './announce-keys.ts'
 import { auditEntry } from './audit.ts'
 import {
   BUDGET_FIELDS,
@@ -251,7 +252,7 @@ export function createOrganizations(deps: OwnerDeps): Organizations {
         return { rows, tokens }
       })
       for (const id of ids) changed(id)
-      if (tokens.length > 0) bus.announce('identity', { keyHashes: tokens })
+      announceKeys(bus, tokens)
       return rows.map(({ row }) => row)
     },
 

@@ -27,6 +27,7 @@ import {
 } from '../sql/projects.ts'
 import { findTeamView, lockTeam, type TeamView } from '../sql/teams.ts'
 import { actorOf, adminOnly, readsAll, runsTeam, seesTeam } from './access.ts'
+import { announceKeys } from './announce-keys.ts'
 import { auditEntry } from './audit.ts'
 import { badRequest, budgetObject, scheduleOwner, zoneOf } from './budgets.ts'
 import { changedMetadata, plainColumns } from './field-columns.ts'
@@ -149,7 +150,7 @@ export function createProjects(deps: OwnerDeps): Projects {
         return { rows, tokens }
       })
       for (const projectId of ids) bus.announce('identity', { projectId })
-      if (tokens.length > 0) bus.announce('identity', { keyHashes: tokens })
+      announceKeys(bus, tokens)
       return rows
     },
 

@@ -15,6 +15,7 @@ import { deleteMember, insertMember, listMembers, type MemberView, updateMember,
 import { keysOfTeams, type TeamView } from '../sql/teams.ts'
 import { findUser, findUsers, insertUser, lockEmail, userIdsByEmail } from '../sql/users.ts'
 import { actorOf, isAdmin } from './access.ts'
+import { announceKeys } from './announce-keys.ts'
 import { auditEntry } from './audit.ts'
 import { type BudgetFields, badRequest, budgetColumns, makeBudget, saysBudget, scheduleOwner, zoneOf } from './budgets.ts'
 import { ownBudget } from './own-budget.ts'
@@ -312,7 +313,7 @@ export function createTeamMembers(deps: TeamDeps): TeamMembers {
         await memberAudit(tx, member, team, before, by)
         return tokens
       })
-      if (changed.result.length > 0) bus.announce('identity', { keyHashes: changed.result })
+      announceKeys(bus, changed.result)
       return teamObject(changed.team, changed.budget)
     },
 

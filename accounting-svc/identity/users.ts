@@ -31,6 +31,7 @@ import {
   userIdsByEmail,
 } from '../sql/users.ts'
 import { actorOf, adminOnly, isAdmin, readsAll } from './access.ts'
+import { announceKeys } from './announce-keys.ts'
 import { auditEntry } from './audit.ts'
 import { scheduleOwner, zoneOf } from './budgets.ts'
 import type { Keys } from './keys.ts'
@@ -245,7 +246,7 @@ export function createUsers(deps: {
         await drop(tx, users, writer)
         return gone
       })
-      if (tokens.length > 0) bus.announce('identity', { keyHashes: tokens })
+      announceKeys(bus, tokens)
       for (const id of ids) changed(id)
       return users.length
     },

@@ -1,8 +1,6 @@
 import type { Bus } from '../../shared/bus/bus.ts'
+import { announceKeys, batches } from '../identity/announce-keys.ts'
 import { scopeName } from './scopes.ts'
-
-/** Keys, customers or tags named in one message. */
-const BATCH = 500
 
 /**
  * Tells every process that the numbers of these scopes changed otherwise than by spending, so that what they know of their owners is
@@ -51,14 +49,9 @@ export function announceScopes(bus: Bus, scopes: readonly string[]): void {
   }
   if (everybody) bus.announce('identity', {})
   else {
-    for (const batch of batches(keyHashes)) bus.announce('identity', { keyHashes: batch })
+    announceKeys(bus, keyHashes)
     for (const owner of owners.values()) bus.announce('identity', owner)
   }
   for (const batch of batches(customers)) bus.announce('budget', { customers: batch, tags: [] })
   for (const batch of batches(tags)) bus.announce('budget', { customers: [], tags: batch })
-}
-
-function* batches(names: ReadonlySet<string>): Generator<string[]> {
-  const all = [...names]
-  for (let at = 0; at < all.length; at += BATCH) yield all.slice(at, at + BATCH)
 }

@@ -130,7 +130,7 @@ describe('identities', () => {
     )
   })
 
-  it('drop what a change names by hash or team, and only that', async () => {
+  it('are asked for anew where a change names them by hash or team, and only then', async () => {
     start()
     add('sk-a', { teamId: 't1' })
     add('sk-b', { teamId: 't2' })
@@ -139,12 +139,26 @@ describe('identities', () => {
     accounting.announce('identity', { keyHash: hashKey('sk-c') })
     accounting.announce('identity', { teamId: 't1' })
     await delivered()
-    expect(identities.size).toBe(1)
-    await resolve('sk-b')
-    expect(asked.length).toBe(3)
+    expect(['sk-a', 'sk-b', 'sk-c'].map((key) => identities.holds(key))).toEqual([false, true, false])
+    for (const key of ['sk-a', 'sk-b', 'sk-c', 'sk-a', 'sk-b', 'sk-c']) await resolve(key)
+    expect(asked.length).toBe(5)
     accounting.announce('identity', {})
     await delivered()
     expect(identities.size).toBe(0)
+  })
+
+  it('keep an answer that was under way when a change of somebody else came', async () => {
+    start()
+    add('sk-a')
+    const held = Promise.withResolvers<void>()
+    answer = () => held.promise
+    const first = resolve('sk-a')
+    await delivered()
+    accounting.announce('identity', { keyHash: hashKey('sk-b') })
+    await delivered()
+    held.resolve()
+    await first
+    expect(identities.holds('sk-a')).toBe(true)
   })
 
   it('do not keep an answer that was under way when a change came', async () => {

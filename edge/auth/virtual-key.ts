@@ -5,7 +5,7 @@ import type { Bus } from '../../shared/bus/bus.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { Log } from '../../shared/log.ts'
-import { concerned } from './change.ts'
+import { createChanges } from './change.ts'
 import type { From, KeyGuesses } from './key-guesses.ts'
 
 export interface IdentitySettings {
@@ -39,6 +39,8 @@ interface Held {
   /** Monotonic milliseconds. */
   fetchedAt: number
   askAgainAt: number
+  /** The count of changes as of which it is known to hold. */
+  asOf: number
   /** Used since the last eviction round. */
   used: boolean
 }
@@ -49,7 +51,7 @@ const PENDING_MAX = 1_000
 const AWAY_PAUSE = 1_000
 
 /**
- * Keys → identities. Held ones answer without a question; one question per key at a time; a broadcast change drops what it names. A plain
+ * Keys → identities. Held ones answer without a question; one question per key at a time; what a broadcast change names is asked for anew. A plain
  * key is hashed on sight and kept nowhere.
  */
 export function createIdentities(deps: {
@@ -63,12 +65,12 @@ export function createIdentities(deps: {
   const held = new Map<string, Held>()
   const unknown = new Map<string, number>()
   const pending = new Map<string, { asOf: number; answer: Promise<Identity> }>()
-  /** Rises with every change heard: an answer asked for before a change may be from before it, and is used but not kept. */
-  let changes = 0
+  /** An answer asked for before a change of its key may be from before it, and is used but not kept. */
+  const changes = createChanges()
 
   function resolve(key: string, from: From): Identity | Promise<Identity> {
     const keyHash = hash('sha256', key, 'hex')
-    const entry = held.get(keyHash)
+    const entry = current(keyHash)
     const now = clock.monotonic()
     if (entry !== undefined && now < entry.askAgainAt) {
       entry.used = true
@@ -81,19 +83,19 @@ export function createIdentities(deps: {
     }
     const asked = pending.get(keyHash)
     // Asked before a change it may be answered as of before it: whoever asks because of the change must not be told that.
-    if (asked !== undefined && asked.asOf === changes) return asked.answer
+    if (asked !== undefined && asked.asOf === changes.count) return asked.answer
     if (pending.size >= PENDING_MAX) throw new GatewayError('overloaded', undefined, { retryAfter: AWAY_PAUSE })
     const whose = guesses.whose(from)
     if (entry === undefined) guesses.check(whose)
     const answer = ask(key, keyHash, entry, whose).finally(() => {
       if (pending.get(keyHash)?.answer === answer) pending.delete(keyHash)
     })
-    pending.set(keyHash, { asOf: changes, answer })
+    pending.set(keyHash, { asOf: changes.count, answer })
     return answer
   }
 
   async function ask(key: string, keyHash: string, entry: Held | undefined, whose: string): Promise<Identity> {
-    const asOf = changes
+    const asOf = changes.count
     const request: IdentityRequest = { v: WIRE_VERSION, keyHash }
     let reply: IdentityReply
     try {
@@ -110,18 +112,30 @@ export function createIdentities(deps: {
     if ('unknown' in reply) {
       held.delete(keyHash)
       guesses.spend(whose)
-      if (asOf === changes) remember(unknown, keyHash, clock.monotonic() + settings.identityNegativeTtl)
+      if (asOf === changes.count) remember(unknown, keyHash, clock.monotonic() + settings.identityNegativeTtl)
       throw unknownKey(key, keyHash)
     }
-    if (asOf === changes) hold(keyHash, reply.identity)
+    if (!changes.since(asOf, keyHash, reply.identity)) hold(keyHash, reply.identity)
     return reply.identity
+  }
+
+  /** What is held of a key; what is from before a change of it is dropped. */
+  function current(keyHash: string): Held | undefined {
+    const entry = held.get(keyHash)
+    if (entry === undefined || entry.asOf === changes.count) return entry
+    if (changes.since(entry.asOf, keyHash, entry.identity)) {
+      held.delete(keyHash)
+      return undefined
+    }
+    entry.asOf = changes.count
+    return entry
   }
 
   function hold(keyHash: string, identity: Identity): void {
     const now = clock.monotonic()
     held.delete(keyHash)
     if (held.size >= settings.identityCacheSize) evict()
-    held.set(keyHash, { identity, fetchedAt: now, askAgainAt: now + settings.identityTtl, used: false })
+    held.set(keyHash, { identity, fetchedAt: now, askAgainAt: now + settings.identityTtl, asOf: changes.count, used: false })
   }
 
   /** Second chance: the oldest not used since the last round goes. A hit costs one store, not a move in the list. */
@@ -140,26 +154,18 @@ export function createIdentities(deps: {
   }
 
   const listening = bus.onChange('identity', (payload) => {
-    changes += 1
     unknown.clear()
-    drop(held, payload)
+    if (changes.hear(payload)) held.clear()
   })
 
   return {
     resolve,
-    holds: (key) => held.has(hash('sha256', key, 'hex')),
+    holds: (key) => current(hash('sha256', key, 'hex')) !== undefined,
     get size() {
       return held.size
     },
     stop: () => listening.stop(),
   }
-}
-
-/** Drops what a change names; everything when it names nobody known. */
-function drop(held: Map<string, Held>, payload: unknown): void {
-  const hit = concerned(payload)
-  if (hit === null) held.clear()
-  else for (const [keyHash, { identity }] of held) if (hit(keyHash, identity)) held.delete(keyHash)
 }
 
 /** A credential as errors may show it: its last four characters, none of a short one. */

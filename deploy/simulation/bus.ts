@@ -407,17 +407,17 @@ class Member implements Bus, Link {
     const stored = this.#hub.buckets.get(name) ?? new Map<string, Stored>()
     this.#hub.buckets.set(name, stored)
     const look = (key: string): Promise<Stored> =>
-      this.#hub.ask(this, `get ${key}`, () => stored.get(key) ?? { revision: 0, writtenAt: 0, value: undefined })
+      this.#hub.ask(this, `get ${key}`, () => stored.get(key) ?? { revision: 0, writtenAt: 0, value: () => undefined })
     const write = async (key: string, value: unknown): Promise<void> => {
       const copy = value === undefined ? undefined : this.#codec.decodeLarge(this.#codec.encodeLarge(value))
       await this.#hub.ask(this, `put ${key}`, () => {
         const before = stored.get(key)
-        stored.set(key, { revision: (before?.revision ?? 0) + 1, writtenAt: this.#hub.world.clock.now(), value: copy })
+        stored.set(key, { revision: (before?.revision ?? 0) + 1, writtenAt: this.#hub.world.clock.now(), value: () => copy })
       })
       this.#send(this.subjects.stored(name, key), new Uint8Array(0), `stored ${key}`)
     }
     return {
-      get: async (key) => (await look(key)).value,
+      get: async (key) => (await look(key)).value(),
       put: write,
       delete: (key) => write(key, undefined),
       mirror: async (key, onValue) => {

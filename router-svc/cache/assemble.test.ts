@@ -54,6 +54,28 @@ describe('a stream put together', () => {
     )
   })
 
+  it('leaves its pieces as they are, and what every object inherits too', () => {
+    const token = { token: 'x', logprob: -1, top_logprobs: [] }
+    const piece = (name: string) => ({
+      ...chunk(JSON.parse(`{"content":"x","${name}":{"list":[1],"polluted":{"by":1}}}`)),
+      choices: [
+        { index: 0, delta: JSON.parse(`{"${name}":{"list":[1],"deep":{"polluted":[1]}}}`), logprobs: { content: [token] } },
+      ],
+    })
+    for (const name of ['own', '__proto__', 'constructor']) {
+      const chunks = [piece(name), piece(name), piece(name)] as unknown as ChatChunk[]
+      const before = structuredClone(chunks)
+      const [first, second] = [assemble(chunks), assemble(chunks)]
+      expect(chunks).toEqual(before)
+      expect(first).toEqual(second)
+      expect(first?.['choices']).toMatchObject([{ logprobs: { content: [token, token, token] } }])
+    }
+    expect(assemble([piece('own'), piece('own')] as unknown as ChatChunk[])?.['choices']).toMatchObject([
+      { message: { own: { list: [1, 1], deep: { polluted: [1, 1] } } } },
+    ])
+    expect(['list', 'deep', 'polluted'].filter((name) => name in {})).toEqual([])
+  })
+
   it('joins the pieces of tool calls by their index', () => {
     const answer = assemble([
       chunk({

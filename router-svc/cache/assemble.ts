@@ -1,3 +1,4 @@
+import { entryOf } from '../../shared/entry.ts'
 import { isObject } from '../../shared/json-object.ts'
 import type { ChatChunk, ChatDelta, ChatResponse, ResponseMessage, ToolCall, ToolCallDelta, Usage } from '../canonical/chat.ts'
 import type { CompletionChunk, CompletionResponse } from '../canonical/completion.ts'
@@ -86,7 +87,7 @@ function addDelta(message: ResponseMessage, delta: ChatDelta): void {
   for (const name in said) {
     const value = said[name]
     if (value === null || value === undefined) message[name] ??= null
-    else message[name] = joined(message[name], value)
+    else message[name] = joined(entryOf(message, name), value)
   }
 }
 
@@ -98,7 +99,7 @@ function addCalls(calls: ToolCall[], deltas: readonly ToolCallDelta[]): void {
       calls[index] = call
     }
     if (id !== undefined && id !== '') call.id = id
-    for (const name in rest) call[name] = joined(call[name], rest[name])
+    for (const name in rest) call[name] = joined(entryOf(call, name), rest[name])
     if (piece === undefined || piece === null) continue
     call.function ??= { name: '', arguments: '' }
     call.function.name += piece.name ?? ''
@@ -136,12 +137,20 @@ function envelope(chunks: readonly (ChatChunk | CompletionChunk)[]): Fields {
   return usage === undefined ? all : { ...all, usage }
 }
 
+/** Both in one. Lists and objects are this module's own from their first piece on and grow where they are: a copy for each of 32,000 took a second. */
 function joined(before: unknown, value: unknown): unknown {
   if (typeof before === 'string' && typeof value === 'string') return before + value
-  if (Array.isArray(before) && Array.isArray(value)) return [...before, ...value]
-  if (isObject(before) && isObject(value)) {
-    const merged = { ...before }
-    for (const name in value) merged[name] = value[name] === null ? (merged[name] ?? null) : joined(merged[name], value[name])
+  if (Array.isArray(value)) {
+    const list: unknown[] = Array.isArray(before) ? before : []
+    for (const item of value) list.push(item)
+    return list
+  }
+  if (isObject(value)) {
+    const merged = isObject(before) ? before : {}
+    for (const name in value) {
+      const known = entryOf(merged, name)
+      merged[name] = value[name] === null ? (known ?? null) : joined(known, value[name])
+    }
     return merged
   }
   return value

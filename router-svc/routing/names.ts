@@ -24,11 +24,15 @@ interface Table {
   patterns: Pattern[]
   /** Filled wildcards kept, so that `openai/*` costs one regular expression per new model name, not per call. */
   filled: Map<string, Resolution | null>
+  /** Routes of all of them. */
+  filledRoutes: number
 }
 
 type MakeRoute = (deployment: Deployment, model: string) => Route
 
 const WILDCARD_CACHE = 1_000
+/** A kilobyte each: names are made up by clients, and a pattern may have a thousand deployments. */
+const WILDCARD_ROUTES = 20_000
 
 /**
  * Indexes deployments by every name they go by. A team's deployment is known to that team alone: under its public name, where it then
@@ -114,7 +118,7 @@ function nameOf({ team, modelGroup }: Deployment): string {
 }
 
 function tableOf(groups: ReadonlyMap<string, readonly Deployment[]>, made: ReadonlyMap<Deployment, Route>): Table {
-  const table: Table = { exact: new Map(), byUpstream: new Map(), patterns: [], filled: new Map() }
+  const table: Table = { exact: new Map(), byUpstream: new Map(), patterns: [], filled: new Map(), filledRoutes: 0 }
   for (const [group, deployments] of groups) {
     if (isPattern(group)) {
       table.patterns.push({ name: group, expression: expressionOf(group), deployments })
@@ -147,8 +151,13 @@ function wildcard(table: Table, name: string, makeRoute: MakeRoute): Resolution 
     )
     break
   }
-  if (table.filled.size >= WILDCARD_CACHE) table.filled.clear()
+  const routes = found?.routes.length ?? 0
+  if (table.filled.size >= WILDCARD_CACHE || table.filledRoutes + routes > WILDCARD_ROUTES) {
+    table.filled.clear()
+    table.filledRoutes = 0
+  }
   table.filled.set(name, found)
+  table.filledRoutes += routes
   return found
 }
 

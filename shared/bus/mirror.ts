@@ -1,13 +1,14 @@
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
 
-/** A value as a bucket holds it; undefined = none. */
+/** A value as a bucket holds it, undefined = none. */
 export interface Stored {
   /** Rises with every change; 0 = never written. */
   revision: number
   /** Unix milliseconds of the server. */
   writtenAt: number
-  value: unknown
+  /** Reads the value: only what is new is worth 100 ms of decoding. */
+  value(): unknown
 }
 
 /** Milliseconds before a failed look is repeated. */
@@ -45,13 +46,11 @@ export class Mirror {
     this.#looking = true
     this.#again = false
     this.#look()
-      .then(
-        (stored) => this.#take(stored),
-        (error) => {
-          this.#log.warn({ err: error }, 'A bucket could not be read.')
-          if (!this.#stopped) this.#clock.after(RETRY_PAUSE, () => this.refresh())
-        },
-      )
+      .then((stored) => this.#take(stored))
+      .catch((error) => {
+        this.#log.warn({ err: error }, 'A bucket could not be read.')
+        if (!this.#stopped) this.#clock.after(RETRY_PAUSE, () => this.refresh())
+      })
       .finally(() => {
         this.#looking = false
         if (this.#again && !this.#stopped) this.refresh()
@@ -65,8 +64,9 @@ export class Mirror {
   #take({ revision, writtenAt, value }: Stored): void {
     // A lower revision is a replica that is behind, unless it was written later: then the bucket was made anew.
     if (this.#stopped || (revision <= this.#revision && writtenAt <= this.#writtenAt)) return
+    const present = value()
     this.#revision = revision
     this.#writtenAt = writtenAt
-    this.#onValue(value)
+    this.#onValue(present)
   }
 }

@@ -360,7 +360,7 @@ class NatsBus implements Bus, Link {
       this.#publish(this.subjects.stored(name, key), new Uint8Array(0))
     }
     return {
-      get: async (key) => (await this.#stored(kv, key)).value,
+      get: async (key) => (await this.#stored(kv, key)).value(),
       put: (key, value) => store(key, () => kv.put(key, this.#codec.encodeLarge(value))),
       delete: (key) => store(key, () => kv.delete(key)),
       mirror: (key, onValue) => this.#mirror(name, key, kv, onValue),
@@ -603,8 +603,8 @@ class NatsBus implements Bus, Link {
 
   async #stored(kv: KV, key: string): Promise<Stored> {
     const entry = await kv.get(key)
-    if (entry === null) return { revision: 0, writtenAt: 0, value: undefined }
-    const value = entry.operation === 'PUT' ? this.#codec.decodeLarge(entry.value) : undefined
+    if (entry === null) return { revision: 0, writtenAt: 0, value: () => undefined }
+    const value = () => (entry.operation === 'PUT' ? this.#codec.decodeLarge(entry.value) : undefined)
     return { revision: entry.revision, writtenAt: entry.created.getTime(), value }
   }
 

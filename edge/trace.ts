@@ -1,7 +1,6 @@
-import { ERRORS } from '../proto/errors.ts'
 import type { Clock } from '../shared/clock.ts'
 import { spanId } from '../shared/ids.ts'
-import { callerAttributes } from '../shared/span-attributes.ts'
+import { callerAttributes, errorAttributes, exceptionEvent } from '../shared/span-attributes.ts'
 import type { SpanAttributes, Trace, Tracer } from '../shared/tracer.ts'
 import type { Exchange } from './exchange.ts'
 import type { ObservedCall } from './inference.ts'
@@ -60,7 +59,7 @@ export function createTraceObserver(tracer: Tracer, clock: Clock): (observed: Ob
       startedAt: endedAt,
       endedAt,
       attributes,
-      events: [{ name: 'exception', at: endedAt, attributes: { 'exception.type': attributes['error.type'] as string } }],
+      events: [exceptionEvent(attributes['error.type'], endedAt)],
       failed: true,
     })
   }
@@ -87,12 +86,8 @@ function attributesOf(
   }
 }
 
-/** Codes of ours, never texts: those of providers may quote what was asked. */
-function failureOf({ end }: ObservedCall): SpanAttributes {
+function failureOf({ end }: ObservedCall): SpanAttributes & { 'error.type': string } {
   const status = end.error?.status ?? end.status
-  return {
-    'error.type': end.error === null ? String(status) : ERRORS[end.error.code].class,
-    ...(end.error === null ? {} : { 'error.code': end.error.code }),
-    'http.response.status_code': status,
-  }
+  const error = end.error === null ? { 'error.type': String(status) } : errorAttributes(end.error.code)
+  return { ...error, 'http.response.status_code': status }
 }

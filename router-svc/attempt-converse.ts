@@ -43,7 +43,7 @@ export async function converse(deps: AttemptDeps, call: Call, route: Route, opti
   const { record, timeouts, sent, conversation } = options
   const { clock } = deps
   const begun = clock.monotonic()
-  const trace = call.message.traceparent === undefined ? null : (deps.trace?.attempt(call, record) ?? null)
+  const trace = deps.trace?.attempt(call, record) ?? null
   const running = new Set<OutgoingCall>()
   let end: (error: GatewayError) => void = () => undefined
   const ended = new Promise<never>((_, reject) => {

@@ -137,7 +137,7 @@ class Try implements ResponseSink {
     this.#output = output
     this.#resolve = resolve
     this.#begun = deps.clock.monotonic()
-    this.#trace = call.message.traceparent === undefined ? null : (deps.trace?.attempt(call, record) ?? null)
+    this.#trace = deps.trace?.attempt(call, record) ?? null
     this.#heard = this.#begun
   }
 

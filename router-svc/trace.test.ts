@@ -20,7 +20,9 @@ function traced(
   const trace = createRouterTrace(tracer)
   const made = make(deployments, changes, () => ({ observe: trace.observe(noObserver), trace }))
   const named = (name: string) => spans.filter((span) => span.name === name)
-  return { ...made, spans, named }
+  /** Ids of the spans that providers were told, in their order. */
+  const told = () => made.sent.map(({ request }) => (request.headers['traceparent'] as string).split('-')[2])
+  return { ...made, spans, named, told }
 }
 
 describe('the router’s spans', () => {
@@ -77,7 +79,7 @@ describe('the router’s spans', () => {
   it('show a fallback as another attempt of the call under its own id, and no word of the provider’s', async () => {
     const routing = { ...DEFAULT_ROUTING, fallbacks: { ...DEFAULT_ROUTING.fallbacks, general: { gpt: [{ model: 'spare' }] } } }
     const deployments = [deployment('one'), deployment('two', { modelGroup: 'spare' })]
-    const { sent, call, named } = traced(deployments, { numRetries: 0, routing })
+    const { sent, call, named, told } = traced(deployments, { numRetries: 0, routing })
     const client = call(chat, { traceparent })
     sent[0]?.sink.failed(new GatewayError('provider_connection', 'hush: what the client said'))
     await settled()
@@ -90,16 +92,14 @@ describe('the router’s spans', () => {
       [true, 'provider_connection'],
       [false, undefined],
     ])
-    expect(attempts.map(({ spanId }) => spanId)).toEqual(
-      sent.map(({ request }) => (request.headers['traceparent'] as string).split('-')[2]),
-    )
+    expect(attempts.map(({ spanId }) => spanId)).toEqual(told())
     expect(new Set(attempts.map(({ spanId }) => spanId)).size).toBe(2)
     expect(JSON.stringify(attempts)).not.toContain('hush')
   })
 
   it('show both attempts of a hedged call, each as its provider was told, and the slower one as no failure', async () => {
     const routing = { ...DEFAULT_ROUTING, hedgeAfter: 200 }
-    const { clock, sent, call, named } = traced([deployment('one'), deployment('two')], { routing })
+    const { clock, sent, call, named, told } = traced([deployment('one'), deployment('two')], { routing })
     const client = call(chat, { traceparent })
     clock.advance(200)
     await settled()
@@ -112,9 +112,7 @@ describe('the router’s spans', () => {
       [false, 'cancelled'],
       [false, 'success'],
     ])
-    expect(attempts.map(({ spanId }) => spanId)).toEqual(
-      sent.map(({ request }) => (request.headers['traceparent'] as string).split('-')[2]),
-    )
+    expect(attempts.map(({ spanId }) => spanId)).toEqual(told())
   })
 
   it('tell when a stream began and why it ended, however its bytes were cut', async () => {

@@ -1,7 +1,7 @@
 import { ERRORS } from '../proto/errors.ts'
 import type { Attempt, Outcome, UsageEvent } from '../proto/usage.ts'
 import { spanId } from '../shared/ids.ts'
-import { callerAttributes } from '../shared/span-attributes.ts'
+import { callerAttributes, errorAttributes, exceptionEvent } from '../shared/span-attributes.ts'
 import {
   readTraceparent,
   type Span,
@@ -123,7 +123,7 @@ function routerAttributes(call: Call, event: UsageEvent): SpanAttributes {
     'router.fallbacks': call.fallbacks,
     'router.id': event.routerId,
     ...(event.cacheHit === true ? { cache_hit: true } : {}),
-    ...(event.error === undefined ? {} : { 'error.type': ERRORS[event.error.code].class, 'error.code': event.error.code }),
+    ...(event.error === undefined ? {} : errorAttributes(event.error.code)),
   }
 }
 
@@ -163,11 +163,7 @@ function attemptAttributes(call: Call, attempt: Attempt): SpanAttributes {
     ...(cost === undefined ? {} : { 'gen_ai.cost.total_cost': cost / 1e9 }),
     ...(error === undefined
       ? {}
-      : {
-          'error.type': ERRORS[error.code].class,
-          'error.code': error.code,
-          'http.response.status_code': error.status ?? ERRORS[error.code].status,
-        }),
+      : { ...errorAttributes(error.code), 'http.response.status_code': error.status ?? ERRORS[error.code].status }),
   }
 }
 
@@ -192,8 +188,7 @@ function attemptSpan(
     attributes['gen_ai.response.time_to_first_chunk'] = (firstTokenAt - startedAt) / 1000
     events.push({ name: 'first_token', at: firstTokenAt, attributes: {} })
   }
-  if (error !== undefined)
-    events.push({ name: 'exception', at: endedAt, attributes: { 'exception.type': ERRORS[error.code].class } })
+  if (error !== undefined) events.push(exceptionEvent(ERRORS[error.code].class, endedAt))
   const failed = FAILED.has(attempt.outcome)
   return { name: 'litellm_request', kind: 'client', startedAt, endedAt, attributes, events, failed }
 }

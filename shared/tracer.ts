@@ -8,6 +8,13 @@ export interface SpanContext {
 
 export type SpanAttributes = Record<string, string | number | boolean | string[]>
 
+export interface SpanEvent {
+  name: string
+  /** Unix milliseconds, fractional. */
+  at: number
+  attributes: SpanAttributes
+}
+
 /** A span that is over. Made at the end, from what is known of the call anyway: until then a traced call carries two ids, and others nothing. */
 export interface Span extends SpanContext {
   name: string
@@ -18,8 +25,7 @@ export interface Span extends SpanContext {
   startedAt: number
   endedAt: number
   attributes: SpanAttributes
-  /** `at`: Unix milliseconds. */
-  events?: { name: string; at: number; attributes: SpanAttributes }[]
+  events?: SpanEvent[]
   failed: boolean
 }
 

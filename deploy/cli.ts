@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { systemClock } from '../shared/clock.ts'
+import { entryOf } from '../shared/entry.ts'
 import { type Lifecycle, stopOnSignals } from '../shared/lifecycle.ts'
 import { StartError } from '../shared/start-error.ts'
 
@@ -55,7 +56,7 @@ const COMMANDS: Record<string, (args: Arguments) => Promise<void>> = {
 
 async function main(): Promise<void> {
   const [name = 'start', ...rest] = process.argv.slice(2)
-  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  const command = entryOf(COMMANDS, name)
   if (command === undefined) throw new StartError(`Unknown command "${name}".\n\n${USAGE}`)
   const args = parse(rest)
   if (args.values.help) console.log(USAGE)

@@ -3,6 +3,7 @@ import type { Mode } from '../proto/endpoints.ts'
 import type { Catalog } from '../shared/catalog/catalog.ts'
 import type { Sealer } from '../shared/config/secrets.ts'
 import { isFree } from '../shared/cost.ts'
+import { entryOf } from '../shared/entry.ts'
 import { GatewayError } from '../shared/errors.ts'
 import type { Served } from '../shared/model-access.ts'
 import { pricedCatalog } from '../shared/pricing.ts'
@@ -87,7 +88,7 @@ export function compileRuntime(snapshot: RuntimeSnapshot, given: CompileDeps): R
   const names = compileNames(snapshot.deployments, (deployment, model) => compileRoute(deployment, model, deps))
   const { settings } = snapshot
   const aliases = settings.modelGroupAlias
-  const aliased = (model: string): string => (Object.hasOwn(aliases, model) ? (aliases[model] as string) : model)
+  const aliased = (model: string): string => entryOf(aliases, model) ?? model
 
   return {
     revision: snapshot.revision,

@@ -1,4 +1,5 @@
 import type { Transaction } from '../../shared/db/db.ts'
+import { entryOf } from '../../shared/entry.ts'
 import type { BudgetRow } from './budgets.ts'
 import { assignments, columns, placeholders } from './columns.ts'
 
@@ -256,7 +257,7 @@ export interface KeyPage {
 /** One page of keys, and how many there are in all. */
 export async function listKeys(db: Transaction, filter: KeyFilter, page: KeyPage): Promise<{ rows: KeyView[]; total: number }> {
   const { where, values } = conditions(filter)
-  const column = (Object.hasOwn(SORTS, page.sort) ? SORTS[page.sort] : undefined) ?? 'k.created_at'
+  const column = entryOf(SORTS, page.sort) ?? 'k.created_at'
   const order = `${column} ${page.descending ? 'desc nulls last' : 'asc nulls first'}, k.token`
   const [count] = await db.query<{ total: number }>(`select count(*) as total ${FROM} where ${where}`, values)
   const rows = await db.query<KeyView>(

@@ -1,3 +1,4 @@
+import { entryOf } from '../../shared/entry.ts'
 import type { Random } from './mutate.ts'
 
 /** As much of JSON Schema as our own OpenAPI document uses. */
@@ -126,7 +127,7 @@ export function problemsOf(value: unknown, schema: Schema, schemas: Schemas, at 
   const { properties = {}, required = [], additionalProperties = true } = schema
   for (const name of required) if (!Object.hasOwn(value, name)) problems.push(`${at}/${name} is missing`)
   for (const [name, member] of Object.entries(value)) {
-    const own = Object.hasOwn(properties, name) ? properties[name] : undefined
+    const own = entryOf(properties, name)
     if (own !== undefined) problems.push(...problemsOf(member, own, schemas, `${at}/${name}`))
     else if (additionalProperties === false) problems.push(`${at}/${name} is not described`)
     else if (typeof additionalProperties === 'object')

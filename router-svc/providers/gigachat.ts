@@ -1,6 +1,7 @@
 import type { ProviderRow } from '../../shared/catalog/providers.ts'
+import { entryOf } from '../../shared/entry.ts'
 import type { ChatRequest, Message, ToolCall } from '../canonical/chat.ts'
-import { entryOf, type Fields, isFields, jsonObject, parsedInput, sourceOf, text } from './json.ts'
+import { type Fields, isFields, jsonObject, parsedInput, sourceOf, text } from './json.ts'
 import { openai } from './openai.ts'
 import { textOf } from './prompt-text.ts'
 import type { DecodeContext, Provider } from './provider.ts'

@@ -13,14 +13,6 @@ export function text(value: unknown, otherwise = ''): string {
   return typeof value === 'string' ? value : otherwise
 }
 
-/**
- * The entry of a table under a name; undefined where it has none. A plain `table[name]` also finds what every object inherits: for names that come
- * from a provider or a client, `constructor` would be a function and `__proto__` an object.
- */
-export function entryOf<Entry>(table: Readonly<Record<string, Entry>>, name: string): Entry | undefined {
-  return Object.hasOwn(table, name) ? table[name] : undefined
-}
-
 /** The text of a body, which is UTF-8. */
 export function sourceOf(body: Uint8Array): string {
   return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')

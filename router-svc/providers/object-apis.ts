@@ -1,4 +1,4 @@
-import { entryOf } from './json.ts'
+import { entryOf } from '../../shared/entry.ts'
 import type { Target } from './provider.ts'
 
 /** Families of objects with an API of OpenAI's shape: the first word of their paths. */

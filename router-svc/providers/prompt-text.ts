@@ -1,6 +1,7 @@
+import { entryOf } from '../../shared/entry.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { Message } from '../canonical/chat.ts'
-import { entryOf, isFields, text } from './json.ts'
+import { isFields, text } from './json.ts'
 import type { Target } from './provider.ts'
 
 /**

@@ -1,5 +1,5 @@
 import type { ProviderRow } from '../../shared/catalog/providers.ts'
-import { entryOf } from './json.ts'
+import { entryOf } from '../../shared/entry.ts'
 import { openai } from './openai.ts'
 import type { Auth, Provider } from './provider.ts'
 

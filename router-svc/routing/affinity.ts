@@ -1,6 +1,7 @@
 import type { PreCallCheck } from '../../proto/routing.ts'
 import type { TokenUsage } from '../../proto/usage.ts'
 import type { Clock } from '../../shared/clock.ts'
+import { entryOf } from '../../shared/entry.ts'
 import type { Call } from '../call.ts'
 import type { Route } from '../runtime.ts'
 import { type Hash, hashOf } from './hash.ts'
@@ -66,7 +67,7 @@ export function createAffinity({ clock }: { clock: Pick<Clock, 'monotonic'> }): 
 
   function affinityOf(call: Call): CallAffinity | null {
     const { optionalChecks, groupChecks } = call.routing
-    const ofGroup = Object.hasOwn(groupChecks, call.modelGroup) ? groupChecks[call.modelGroup] : undefined
+    const ofGroup = entryOf(groupChecks, call.modelGroup)
     if (optionalChecks.length === 0 && ofGroup === undefined) return null
     const has = (check: PreCallCheck): boolean => optionalChecks.includes(check) || ofGroup?.includes(check) === true
     const pin = pinOf(call, has)

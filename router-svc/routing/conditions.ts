@@ -1,4 +1,5 @@
 import { isQuery, type Query, type QueryOperator, REGEX_INPUT_MAX } from '../../shared/config/rule-query.ts'
+import { entryOf } from '../../shared/entry.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import type { Call } from '../call.ts'
 
@@ -69,12 +70,12 @@ function valueAt(context: ConditionContext, field: string): unknown {
   const dot = field.indexOf('.')
   const source = field.slice(0, dot)
   const path = field.slice(dot + 1)
-  if (source === 'headers') return own(context.headers, path.toLowerCase())
+  if (source === 'headers') return entryOf(context.headers, path.toLowerCase())
   const fields = source === 'metadata' ? context.metadata : context.params
-  const whole = own(fields, path)
+  const whole = entryOf(fields, path)
   if (whole !== undefined || !path.includes('.')) return whole
   let at: unknown = fields
-  for (const name of path.split('.')) at = isQuery(at) ? own(at, name) : undefined
+  for (const name of path.split('.')) at = isQuery(at) ? entryOf(at, name) : undefined
   return at
 }
 
@@ -85,8 +86,4 @@ function ordered(value: unknown, operand: unknown, holds: (order: number) => boo
   // Metadata and headers carry numbers as text.
   if (typeof operand === 'number') return value.trim() !== '' && holds(Number(value) - operand)
   return holds(value < (operand as string) ? -1 : value > (operand as string) ? 1 : 0)
-}
-
-function own(fields: Readonly<Record<string, unknown>>, name: string): unknown {
-  return Object.hasOwn(fields, name) ? fields[name] : undefined
 }

@@ -1,4 +1,5 @@
 import type { FallbackLists, FallbackTarget } from '../../proto/routing.ts'
+import { entryOf } from '../../shared/entry.ts'
 import { type GatewayError, withMessage } from '../../shared/errors.ts'
 
 /** What the request says about fallbacks (surface reference §1.2). */
@@ -66,7 +67,7 @@ function listOf(
 ): readonly FallbackTarget[] {
   const names = group.includes('*') ? [asked, bare(asked), group, '*'] : [group, bare(group), asked, '*']
   for (const name of names) {
-    const list = Object.hasOwn(lists, name) ? lists[name] : undefined
+    const list = entryOf(lists, name)
     if (list !== undefined) return list
   }
   return NONE

@@ -1,4 +1,5 @@
 import { unavailable } from '../../shared/catalog/unavailable.ts'
+import { entryOf } from '../../shared/entry.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import { mayCall } from '../../shared/model-access.ts'
 import type { Call } from '../call.ts'
@@ -25,7 +26,7 @@ export function resolve(call: Call, runtime: RouterRuntime): Resolution {
 /** A group named by settings or, its access checked before, by the client: a fallback, the target of a rule, a mirror. Null = not there. */
 export function resolveTarget(call: Call, runtime: RouterRuntime, model: string): Resolution | null {
   const alias = call.identity.routing?.modelGroupAlias
-  const name = alias !== undefined && Object.hasOwn(alias, model) ? (alias[model] as string) : model
+  const name = (alias && entryOf(alias, model)) ?? model
   return runtime.resolve(name, call.identity.teamId)
 }
 
@@ -131,5 +132,5 @@ function unknown(call: Call, asked: string): GatewayError {
 }
 
 function aliasOf({ identity: { aliases } }: Call, model: string): string {
-  return Object.hasOwn(aliases, model) ? (aliases[model] as string) : model
+  return entryOf(aliases, model) ?? model
 }

@@ -1,4 +1,5 @@
 import type { Mode } from '../../proto/endpoints.ts'
+import { entryOf } from '../entry.ts'
 import { AGENTS } from './agent-providers.ts'
 import { COMPATIBLE } from './compatible-providers.ts'
 import { MEDIA_PROVIDERS } from './media-providers.ts'
@@ -788,7 +789,7 @@ export const PROVIDERS: Readonly<Record<string, ProviderRow>> = {
 
 /** The row of a provider name, or undefined. */
 export function providerRow(name: string): ProviderRow | undefined {
-  return Object.hasOwn(PROVIDERS, name) ? PROVIDERS[name] : undefined
+  return entryOf(PROVIDERS, name)
 }
 
 /** Whether a provider's answers are OpenAI's as they stand, so that their bytes may go to an OpenAI client unread. */

@@ -1,3 +1,5 @@
+import { entryOf } from '../entry.ts'
+
 /** Environment variables by name. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -24,8 +26,7 @@ export function resolveReferences(tree: unknown, env: Environment, missing: (pat
   const walk = (value: unknown, path: Path): unknown => {
     const name = referenceOf(value)
     if (name !== null) {
-      // Not what every object has: a variable may well be called `constructor`.
-      const found = Object.hasOwn(env, name) ? env[name] : undefined
+      const found = entryOf(env, name)
       if (found === undefined) missing(path, name)
       return found === undefined ? null : readVariable(found)
     }

@@ -1,3 +1,4 @@
+import { entryOf } from '../entry.ts'
 import { StartError } from '../start-error.ts'
 import type { TracerSettings } from '../tracer.ts'
 import type { Config } from './config.ts'
@@ -64,7 +65,7 @@ export function tracingSettings(env: Environment, config: Config): TracingSettin
 /** Without a word about it spans go to the collector that is named, and are printed where none is, as in LiteLLM. */
 function protocolOf(name: string | null, endpoint: string | null): SpanProtocol {
   if (name === null) return endpoint === null ? 'console' : 'http/protobuf'
-  const protocol = Object.hasOwn(PROTOCOLS, name.toLowerCase()) ? PROTOCOLS[name.toLowerCase()] : undefined
+  const protocol = entryOf(PROTOCOLS, name.toLowerCase())
   if (protocol === undefined) throw new StartError(`OTEL_EXPORTER is "${name}"; there are ${Object.keys(PROTOCOLS).join(', ')}.`)
   return protocol
 }

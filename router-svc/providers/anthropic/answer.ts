@@ -1,5 +1,5 @@
+import { entryOf } from '../../../shared/entry.ts'
 import type { FinishReason, ToolCall } from '../../canonical/chat.ts'
-import { entryOf } from '../json.ts'
 import { type Sanitiser, toolNames } from './names.ts'
 import { type Block, type Fields, isFields, JSON_TOOL, text } from './wire.ts'
 

@@ -1,4 +1,4 @@
-import { entryOf } from '../json.ts'
+import { entryOf } from '../../../shared/entry.ts'
 import type { Target } from '../provider.ts'
 import { type Block, type Fields, isBlock, isFields, type MessagesRequest, text } from './wire.ts'
 

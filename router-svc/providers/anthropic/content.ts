@@ -1,6 +1,6 @@
+import { entryOf } from '../../../shared/entry.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ContentPart } from '../../canonical/chat.ts'
-import { entryOf } from '../json.ts'
 import { type Block, type Fields, isFields, text } from './wire.ts'
 
 /** Kinds of other protocols that no Messages model reads. */

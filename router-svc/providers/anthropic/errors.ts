@@ -1,7 +1,7 @@
 import { ERRORS, type ErrorCode } from '../../../proto/errors.ts'
+import { entryOf } from '../../../shared/entry.ts'
 import { type ErrorDetails, GatewayError } from '../../../shared/errors.ts'
 import { STATUS_CODES } from '../error-status.ts'
-import { entryOf } from '../json.ts'
 import type { Headers } from '../provider.ts'
 import { isFields, text } from './wire.ts'
 

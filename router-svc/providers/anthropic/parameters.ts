@@ -1,5 +1,5 @@
+import { entryOf } from '../../../shared/entry.ts'
 import type { ChatRequest } from '../../canonical/chat.ts'
-import { entryOf } from '../json.ts'
 import { dropNamed, isAllowed } from '../openai/parameters.ts'
 import type { Target } from '../provider.ts'
 import { isForGateway, type Refusals, withoutCounterpart } from '../refusals.ts'

@@ -1,5 +1,5 @@
+import { entryOf } from '../../../shared/entry.ts'
 import type { FinishReason, ThinkingBlock } from '../../canonical/chat.ts'
-import { entryOf } from '../json.ts'
 import { type Fields, isFields, text } from './wire.ts'
 
 /** What whole answers and streams read the same way. */

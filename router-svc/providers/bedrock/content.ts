@@ -1,5 +1,5 @@
+import { entryOf } from '../../../shared/entry.ts'
 import { GatewayError } from '../../../shared/errors.ts'
-import { entryOf } from '../json.ts'
 import { type Fields, isFields, text } from './wire.ts'
 
 /** Formats by the subtype of a media type or the ending of a name, as the API calls them. */

@@ -1,7 +1,8 @@
 import { ERRORS, type ErrorCode } from '../../../proto/errors.ts'
+import { entryOf } from '../../../shared/entry.ts'
 import { type ErrorDetails, GatewayError } from '../../../shared/errors.ts'
 import { STATUS_CODES } from '../error-status.ts'
-import { entryOf, fieldsIn } from '../json.ts'
+import { fieldsIn } from '../json.ts'
 import type { Headers } from '../provider.ts'
 import { type Fields, text } from './wire.ts'
 

@@ -1,3 +1,4 @@
+import { entryOf } from '../../../shared/entry.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ImageEditRequest, ImageRequest, ImageVariationRequest } from '../../canonical/image.ts'
 import type { UploadedFile } from '../../canonical/uploaded-file.ts'
@@ -5,7 +6,6 @@ import { type AnyImageRequest, type Asked, base64Of, imageAdapter, type Made } f
 import { failure, objectIn } from '../images/answers.ts'
 import { imageFields, ratioOf, sides } from '../images/parameters.ts'
 import { STABILITY_RATIOS, STABILITY_STRENGTH } from '../images/stability.ts'
-import { entryOf } from '../json.ts'
 import type { Provider, Target, UpstreamAnswer, UpstreamRequest } from '../provider.ts'
 import { decodeError } from './errors.ts'
 import { invokeRequest, isForService } from './invoke.ts'

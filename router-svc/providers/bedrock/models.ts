@@ -1,5 +1,6 @@
+import { entryOf } from '../../../shared/entry.ts'
 import { type Traits as ClaudeTraits, traitsOf as claudeTraits } from '../anthropic/models.ts'
-import { entryOf, text } from '../json.ts'
+import { text } from '../json.ts'
 import type { Target } from '../provider.ts'
 
 /** What a model behind Converse takes, by its id. The API has no cheap way to ask, and a wrong guess is a 400. */

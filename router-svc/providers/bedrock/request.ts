@@ -1,7 +1,7 @@
+import { entryOf } from '../../../shared/entry.ts'
 import type { ChatRequest } from '../../canonical/chat.ts'
 import { withCachePoints } from '../anthropic/cache-points.ts'
 import { encodeThinking } from '../anthropic/thinking.ts'
-import { entryOf } from '../json.ts'
 import { dropNamed, isAllowed } from '../openai/parameters.ts'
 import type { Target, UpstreamRequest } from '../provider.ts'
 import { createRefusals, isForGateway, type Refusals, withoutCounterpart } from '../refusals.ts'

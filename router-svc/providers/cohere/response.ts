@@ -1,6 +1,7 @@
+import { entryOf } from '../../../shared/entry.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatResponse, FinishReason, ResponseMessage, ToolCall } from '../../canonical/chat.ts'
-import { entryOf, type Fields, isFields } from '../json.ts'
+import { type Fields, isFields } from '../json.ts'
 import { argumentsOf, contentOf } from '../openai/normalise.ts'
 import type { DecodeContext, Headers } from '../provider.ts'
 import { decodeError, failedFinish } from './errors.ts'

@@ -1,5 +1,6 @@
+import { entryOf } from '../../../shared/entry.ts'
 import type { GatewayError } from '../../../shared/errors.ts'
-import { entryOf, fieldsIn } from '../json.ts'
+import { fieldsIn } from '../json.ts'
 import { decodeError as decodeOpenAI } from '../openai/error.ts'
 import type { Headers } from '../provider.ts'
 

@@ -1,6 +1,6 @@
+import { entryOf } from '../../../shared/entry.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatDelta, FinishReason, ToolCallDelta } from '../../canonical/chat.ts'
-import { entryOf } from '../json.ts'
 import { annotations } from './grounding.ts'
 import { addArguments, type PartialCall } from './partial-call.ts'
 import { type Fields, isFields, objects, type Part, text } from './wire.ts'

@@ -1,6 +1,6 @@
+import { entryOf } from '../../../shared/entry.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ContentPart } from '../../canonical/chat.ts'
-import { entryOf } from '../json.ts'
 import { type Fields, isFields, type Part, text } from './wire.ts'
 
 const EXTENSIONS: Readonly<Record<string, string>> = {

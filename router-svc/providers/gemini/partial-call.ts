@@ -1,4 +1,4 @@
-import { entryOf } from '../json.ts'
+import { entryOf } from '../../../shared/entry.ts'
 import { type Fields, isFields, objects, text } from './wire.ts'
 
 /** A call that comes in pieces (Vertex, `streamFunctionCallArguments`): the first names it, the last one promises no more. */

@@ -1,7 +1,7 @@
+import { entryOf } from '../../../shared/entry.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest, Tool } from '../../canonical/chat.ts'
 import { toolName } from '../anthropic/names.ts'
-import { entryOf } from '../json.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Traits } from './models.ts'
 import { camelCase } from './parameters.ts'

@@ -1,5 +1,5 @@
+import { entryOf } from '../../../shared/entry.ts'
 import type { Usage } from '../../canonical/chat.ts'
-import { entryOf } from '../json.ts'
 import { count, type Fields, isFields, objects, text } from './wire.ts'
 
 /** Fields that get their own place; the rest is copied. */

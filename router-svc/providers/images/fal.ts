@@ -1,6 +1,7 @@
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
+import { entryOf } from '../../../shared/entry.ts'
 import type { ImageEditRequest, ImageRequest } from '../../canonical/image.ts'
-import { entryOf, type Fields, isFields, parsedInput, text } from '../json.ts'
+import { type Fields, isFields, parsedInput, text } from '../json.ts'
 import { decodeError } from '../openai/error.ts'
 import { sidesOf } from '../openai/media-usage.ts'
 import { postJson } from '../post-json.ts'

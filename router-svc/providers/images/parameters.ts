@@ -1,6 +1,7 @@
+import { entryOf } from '../../../shared/entry.ts'
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
 import type { UploadedFile } from '../../canonical/uploaded-file.ts'
-import { entryOf, type Fields, isFields } from '../json.ts'
+import { type Fields, isFields } from '../json.ts'
 import { sidesOf } from '../openai/media-usage.ts'
 import { dropNamed, parameterRule, refuseUnsupported } from '../openai/parameters.ts'
 import type { Target } from '../provider.ts'

@@ -1,9 +1,9 @@
 import { ERRORS, type ErrorCode } from '../../../proto/errors.ts'
+import { entryOf } from '../../../shared/entry.ts'
 import { type ErrorDetails, GatewayError } from '../../../shared/errors.ts'
 import { isObject } from '../../../shared/json-object.ts'
 import type { ToolCall } from '../../canonical/chat.ts'
 import { STATUS_CODES } from '../error-status.ts'
-import { entryOf } from '../json.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 

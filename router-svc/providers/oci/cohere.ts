@@ -1,5 +1,6 @@
+import { entryOf } from '../../../shared/entry.ts'
 import type { Message, ToolCall } from '../../canonical/chat.ts'
-import { entryOf, type Fields, isFields, parsedInput, text } from '../json.ts'
+import { type Fields, isFields, parsedInput, text } from '../json.ts'
 import { textOf } from '../prompt-text.ts'
 import { cohereFormat, listOf, ownMembers, put, refused, toolsOf } from './generic.ts'
 

@@ -1,6 +1,7 @@
 import type { ErrorCode } from '../../../proto/errors.ts'
+import { entryOf } from '../../../shared/entry.ts'
 import type { GatewayError } from '../../../shared/errors.ts'
-import { entryOf, type Fields, isFields, parsedInput } from '../json.ts'
+import { type Fields, isFields, parsedInput } from '../json.ts'
 import { decodeError as decodeOpenAI } from '../openai/error.ts'
 import { reclassified } from '../openai-variant.ts'
 import type { Headers } from '../provider.ts'

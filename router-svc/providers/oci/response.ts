@@ -1,6 +1,7 @@
+import { entryOf } from '../../../shared/entry.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { FinishReason } from '../../canonical/chat.ts'
-import { entryOf, type Fields, isFields, text } from '../json.ts'
+import { type Fields, isFields, text } from '../json.ts'
 
 /** Oracle's answers in OpenAI's form, which is then read as everybody's is. */
 

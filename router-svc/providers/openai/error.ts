@@ -1,8 +1,9 @@
 import { ERRORS, type ErrorCode } from '../../../proto/errors.ts'
+import { entryOf } from '../../../shared/entry.ts'
 import { type ErrorDetails, GatewayError } from '../../../shared/errors.ts'
 import { isNestedDeeper } from '../../../shared/nesting.ts'
 import { exceptionName, STATUS_CODES } from '../error-status.ts'
-import { entryOf, isFields } from '../json.ts'
+import { isFields } from '../json.ts'
 import type { Headers } from '../provider.ts'
 
 type Fields = Readonly<Record<string, unknown>>

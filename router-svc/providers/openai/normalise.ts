@@ -1,7 +1,8 @@
 import type { ProviderRow } from '../../../shared/catalog/providers.ts'
+import { entryOf } from '../../../shared/entry.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { FinishReason, Usage } from '../../canonical/chat.ts'
-import { entryOf, type Fields, isFields } from '../json.ts'
+import { type Fields, isFields } from '../json.ts'
 import { readUsage } from './usage.ts'
 
 /** Other vendors' words for OpenAI's reasons. `function_call` stays: it is the right word for the deprecated `functions`. */

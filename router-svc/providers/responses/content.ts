@@ -1,7 +1,8 @@
+import { entryOf } from '../../../shared/entry.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ContentPart, Message } from '../../canonical/chat.ts'
 import type { InputContent } from '../../canonical/responses.ts'
-import { entryOf, type Fields, isFields, text } from '../json.ts'
+import { type Fields, isFields, text } from '../json.ts'
 
 /** Content as this API takes it: a string as it is, parts each by its kind. Throws GatewayError `bad_request` naming the part. */
 export function encodeContent(content: Message['content'], path: string): string | InputContent[] {

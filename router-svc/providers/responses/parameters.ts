@@ -1,5 +1,6 @@
+import { entryOf } from '../../../shared/entry.ts'
 import type { ChatRequest } from '../../canonical/chat.ts'
-import { entryOf, type Fields, isFields } from '../json.ts'
+import { type Fields, isFields } from '../json.ts'
 import { dropNamed, isAllowed } from '../openai/parameters.ts'
 import type { Target } from '../provider.ts'
 import { isForGateway, type Refusals, withoutCounterpart } from '../refusals.ts'

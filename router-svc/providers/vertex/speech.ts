@@ -1,6 +1,7 @@
+import { entryOf } from '../../../shared/entry.ts'
 import type { SpeechRequest, SpeechResponse } from '../../canonical/speech.ts'
 import { geminiSpeech } from '../gemini/speech.ts'
-import { entryOf, isFields, text } from '../json.ts'
+import { isFields, text } from '../json.ts'
 import { billedUnits } from '../openai/media-usage.ts'
 import { soundFormat, voiceOf } from '../own-fields.ts'
 import { charactersOf, type OwnSpeech, ownSpeech } from '../own-speech.ts'

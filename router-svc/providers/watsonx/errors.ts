@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../../../proto/errors.ts'
+import { entryOf } from '../../../shared/entry.ts'
 import type { GatewayError } from '../../../shared/errors.ts'
-import { entryOf } from '../json.ts'
 import { decodeListedError, listedError } from '../listed-errors.ts'
 import { reclassified } from '../openai-variant.ts'
 import type { Headers } from '../provider.ts'

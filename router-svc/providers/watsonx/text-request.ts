@@ -1,6 +1,7 @@
+import { entryOf } from '../../../shared/entry.ts'
 import { GatewayError } from '../../../shared/errors.ts'
 import type { ChatRequest, Message } from '../../canonical/chat.ts'
-import { entryOf, type Fields, isFields } from '../json.ts'
+import { type Fields, isFields } from '../json.ts'
 import { dropNamed } from '../openai/parameters.ts'
 import type { Target, UpstreamRequest } from '../provider.ts'
 import { createRefusals, isForGateway, withoutCounterpart } from '../refusals.ts'

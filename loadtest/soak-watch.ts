@@ -24,7 +24,12 @@ export async function watchGateway(gateway: Gateway) {
   for (const [name, { ports, script }] of held()) {
     const inspector = script ? await findInspector(ports) : null
     if (inspector !== null) inspectors.set(name, inspector)
-    for (const port of script ? ports : []) if ((await scrape(port)) !== null) metrics.push(`http://127.0.0.1:${port}`)
+    for (const port of script ? ports : []) {
+      if ((await scrape(port)) === null) continue
+      metrics.push(`http://127.0.0.1:${port}`)
+      // An edge tells the same on its own port and on that of its probes.
+      break
+    }
   }
   const series: Record<string, ProcessSeries> = {}
   const of = (name: string, files: number): ProcessSeries => {

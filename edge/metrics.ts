@@ -4,8 +4,9 @@ import type { Exchange } from './exchange.ts'
 /** GET /metrics, piece by piece and no faster than its reader: all of it may be 157 MB. */
 export async function answerMetrics(exchange: Exchange, metrics: Metrics): Promise<void> {
   let wake = (): void => undefined
-  exchange.onDrain = () => wake()
-  exchange.onAbort = () => wake()
+  const moved = (): void => wake()
+  exchange.onDrain = moved
+  exchange.onAbort = moved
   exchange.start(200, { 'content-type': metrics.contentType })
   for await (const piece of metrics.pieces()) {
     exchange.write(piece)

@@ -7,11 +7,11 @@ import { createCodec, isOpenMessage } from './codec.ts'
 const codec = createCodec()
 const HOT = [FRAME.data, FRAME.body, FRAME.bodyEnd] as const
 
-/** Whatever a message of ours may hold: plain maps, lists, bytes, safe integers, floats, text, nothing. */
+/** Whatever a message of ours may hold: plain maps, lists, bytes, safe integers, floats, text, nothing. −0 arrives as 0, as from JSON. */
 const { message } = fc.letrec((tie) => ({
   leaf: fc.oneof(
     fc.maxSafeInteger(),
-    fc.double({ noNaN: true }),
+    fc.double({ noNaN: true }).map((value) => (value === 0 ? 0 : value)),
     fc.string({ unit: 'grapheme' }),
     fc.boolean(),
     fc.constant(null),

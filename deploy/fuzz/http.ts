@@ -307,7 +307,10 @@ function wrong(heard: Heard, sent: string, answers: Head['answers'], end: Head['
     return `answered ${JSON.stringify(found)} in place of ${JSON.stringify(answers)}`
   // As many answers as requests were written, whichever way heads are counted.
   const lines = sent.match(/HTTP\/\d/g)?.length ?? 0
-  if (found.length > Math.max(1, lines)) return `${found.length} answers to ${lines} requests: ${heard.text.slice(0, 200)}`
+  // What stands behind a request and is none is refused, and its connection closed: one answer more.
+  const isRefused = found.length > 1 && [400, 505].includes(found.at(-1) as number) && heard.closed !== null
+  if (found.length > Math.max(1, lines + (isRefused ? 1 : 0)))
+    return `${found.length} answers to ${lines} requests: ${heard.text.slice(0, 200)}`
   // The request hidden in a body is answered by this path alone.
   if (AMBIGUOUS.includes(sent) && /I'm alive|"alive"/.test(heard.text))
     return `a hidden request was answered: ${heard.text.slice(0, 400)}`

@@ -84,7 +84,8 @@ export function saveSoak(run: SoakRun): void {
   writeFileSync(join(FOLDER, 'soak.md'), `# Latest soak\n\nWritten by \`npm run soak -- --save\`.\n\n${texts.join('\n\n')}\n`)
 }
 
-function savedSoaks(): SoakRun[] {
+/** The runs on record, the oldest first. */
+export function savedSoaks(): SoakRun[] {
   if (!existsSync(RUNS)) return []
   return readFileSync(RUNS, 'utf8')
     .split('\n')

@@ -202,14 +202,15 @@ export function createMetrics(): Metrics {
 
 /** The text of one metric in pieces, only the first of which has its help and type. */
 async function* rendered(store: Store): AsyncGenerator<string> {
+  const { name, help, type } = store
   const registry = new Registry()
   let header = 0
   for (const values of store.slices()) {
-    registry.clear()
-    const slice = { name: store.name, help: store.help, type: store.type, get: async () => ({ ...slice, values }) }
     // The registry asks what it renders for nothing else.
+    const slice = { name, get: async () => ({ name, help, type, values }) }
+    registry.clear()
     registry.registerMetric(slice as unknown as Parameters<Registry['registerMetric']>[0])
-    const text = await registry.getSingleMetricAsString(store.name)
+    const text = await registry.getSingleMetricAsString(name)
     yield `${text.slice(header)}\n`
     header ||= text.indexOf('\n', text.indexOf('\n') + 1) + 1
     await new Promise((resolve) => setImmediate(resolve))

@@ -61,6 +61,15 @@ async function delivered(): Promise<void> {
   await new Promise((done) => setImmediate(done))
 }
 
+/** A question about a key that accounting has read and answers, as of then, once it is released. */
+async function underWay(key: string): Promise<{ answered: Promise<Identity>; release: () => void }> {
+  const held = Promise.withResolvers<void>()
+  answer = () => held.promise
+  const answered = resolve(key)
+  await delivered()
+  return { answered, release: held.resolve }
+}
+
 afterEach(async () => {
   await identities.stop()
   await hub.close()
@@ -90,16 +99,13 @@ describe('identities', () => {
   it('ask anew after a change, though a question from before it is on its way', async () => {
     start()
     add('sk-a')
-    const held = Promise.withResolvers<void>()
-    answer = () => held.promise
-    const before = resolve('sk-a')
-    await delivered()
+    const { answered: before, release } = await underWay('sk-a')
     add('sk-a', { blocked: true })
     accounting.announce('identity', { keyHash: hashKey('sk-a') })
     await delivered()
     const after = resolve('sk-a')
     const together = resolve('sk-a')
-    held.resolve()
+    release()
     expect([await before, await after, await together].map(({ blocked }) => blocked)).toEqual([false, true, true])
     expect(asked.length).toBe(2)
     expect(identities.holds('sk-a')).toBe(true)
@@ -150,31 +156,22 @@ describe('identities', () => {
   it('keep an answer that was under way when a change of somebody else came', async () => {
     start()
     add('sk-a')
-    const held = Promise.withResolvers<void>()
-    answer = () => held.promise
-    const first = resolve('sk-a')
-    await delivered()
+    const { answered, release } = await underWay('sk-a')
     accounting.announce('identity', { keyHash: hashKey('sk-b') })
     await delivered()
-    held.resolve()
-    await first
+    release()
+    await answered
     expect(identities.holds('sk-a')).toBe(true)
   })
 
   it('do not keep an answer that was under way when a change came', async () => {
     start()
     add('sk-a')
-    let release = () => {}
-    answer = () =>
-      new Promise((done) => {
-        release = done
-      })
-    const first = resolve('sk-a')
-    await delivered()
+    const { answered, release } = await underWay('sk-a')
     accounting.announce('identity', { keyHash: hashKey('sk-a') })
     await delivered()
     release()
-    await first
+    await answered
     expect(identities.size).toBe(0)
   })
 

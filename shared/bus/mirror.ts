@@ -35,7 +35,8 @@ export class Mirror {
 
   /** Delivers the present value. Rejects when the bucket cannot be read. */
   async start(): Promise<void> {
-    this.#take(await this.#look())
+    const deliver = await this.#read()
+    deliver()
   }
 
   refresh(): void {
@@ -45,12 +46,14 @@ export class Mirror {
     }
     this.#looking = true
     this.#again = false
-    this.#look()
-      .then((stored) => this.#take(stored))
-      .catch((error) => {
-        this.#log.warn({ err: error }, 'A bucket could not be read.')
-        if (!this.#stopped) this.#clock.after(RETRY_PAUSE, () => this.refresh())
-      })
+    this.#read()
+      .then(
+        (deliver) => deliver(),
+        (error) => {
+          this.#log.warn({ err: error }, 'A bucket could not be read.')
+          if (!this.#stopped) this.#clock.after(RETRY_PAUSE, () => this.refresh())
+        },
+      )
       .finally(() => {
         this.#looking = false
         if (this.#again && !this.#stopped) this.refresh()
@@ -61,12 +64,14 @@ export class Mirror {
     this.#stopped = true
   }
 
-  #take({ revision, writtenAt, value }: Stored): void {
+  /** Looks, and resolves with the delivery of what is new. */
+  async #read(): Promise<() => void> {
+    const { revision, writtenAt, value } = await this.#look()
     // A lower revision is a replica that is behind, unless it was written later: then the bucket was made anew.
-    if (this.#stopped || (revision <= this.#revision && writtenAt <= this.#writtenAt)) return
+    if (this.#stopped || (revision <= this.#revision && writtenAt <= this.#writtenAt)) return () => undefined
     const present = value()
     this.#revision = revision
     this.#writtenAt = writtenAt
-    this.#onValue(present)
+    return () => this.#onValue(present)
   }
 }

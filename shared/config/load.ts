@@ -107,10 +107,10 @@ export function loadConfig(path: string | null, env: Environment, options: LoadO
   return { config: freeze(config), warnings, notes, env: effective, files: sources.files }
 }
 
-/** `file:line:column path message`, without what is not known. */
 /** A key that stands where something else belongs, such as a model's name, which problems repeat. */
 const KEY = /\bsk-[\w-]{6,}/g
 
+/** `file:line:column path message`, without what is not known. */
 function line(problem: Problem): string {
   const place = problem.line === null ? problem.file : `${problem.file}:${problem.line}:${problem.column}`
   const message = problem.message.replace(KEY, 'sk-…')

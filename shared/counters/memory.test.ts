@@ -36,6 +36,20 @@ describe('counters of one process', () => {
     void counters.close()
   })
 
+  it('reconcile the call that opened a window, at whatever fraction of a millisecond it did', async () => {
+    const clock = testClock()
+    const counters = createMemoryCounters({ clock })
+    await counters.rebuild(async () => [])
+    for (let call = 0; call < 1_000; call++) {
+      clock.advance(0.7)
+      const scope = `key|${call}`
+      counters.admit({ lease: scope, scopes: [limited(scope, { tokens: 100 })], tokens: 47, hold: 0 })
+      counters.settle(scope, { cost: 0, tokens: 20 })
+      expect(await counters.peek([scope])).toMatchObject([{ tokens: 20 }])
+    }
+    await counters.close()
+  })
+
   it('forget scopes that nobody uses: rates after two windows, what was spent after a day', async () => {
     const clock = testClock()
     const counters = createMemoryCounters({ clock })

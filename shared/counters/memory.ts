@@ -373,9 +373,12 @@ function learn(scope: Scope, { spent, revision }: { spent: number; revision: num
   scope.revision = revision
 }
 
-/** Whether the window that a lease reserved in still runs. */
+/**
+ * Whether the window that a lease reserved in still runs. The end is compared as it was computed when the window opened: the clock has fractions,
+ * and `windowEnd - RATE_WINDOW` is not always the time it opened, but now and then some picoseconds later.
+ */
 function runs(scope: Scope, lease: Lease, now: number): boolean {
-  return scope.windowEnd > now && scope.windowEnd - RATE_WINDOW <= lease.admittedAt
+  return scope.windowEnd > now && scope.windowEnd <= lease.admittedAt + RATE_WINDOW
 }
 
 function close(scope: Scope, now: number): void {

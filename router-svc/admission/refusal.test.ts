@@ -50,11 +50,12 @@ describe('a refusal for a rate limit', () => {
     expect(error.retryAfter).toBe(1000)
   })
 
-  it('may be repeated by the edge until the window closes, but not for tokens that are left', () => {
-    expect(repeatableFor(over, NOON)).toBe(41_500)
+  it('may be repeated by the edge for a second, within which running calls may give back what they took, but not for tokens that are left', () => {
+    expect(repeatableFor(over, NOON)).toBe(1_000)
+    expect(repeatableFor({ ...over, state: { ...over.state, requestsReset: 300 } }, NOON)).toBe(300)
     const tokens = { ...state, tokens: 60, tokensReset: 9_000 }
     expect(repeatableFor(refused({ tokens: 100 }, { type: 'tokens', state: tokens }), NOON)).toBe(0)
-    expect(repeatableFor(refused({ tokens: 60 }, { type: 'tokens', state: tokens }), NOON)).toBe(9_000)
+    expect(repeatableFor(refused({ tokens: 60 }, { type: 'tokens', state: tokens }), NOON)).toBe(1_000)
   })
 
   it('is not repeated for what only the body names', () => {

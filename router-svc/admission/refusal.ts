@@ -17,7 +17,10 @@ export interface Refused {
 
 /** Milliseconds an edge may repeat a refusal of a spent budget by itself: short, because a budget may be raised at any time. */
 const REPEAT_BUDGET = 5_000
-/** Milliseconds after which running calls may have given something back. */
+/**
+ * Milliseconds after which running calls may have given something back: tokens reserved and not used, a request that never ran. What a scope
+ * counts does not tell those from what is used for good, so a refusal is not repeated for longer, however far off the reset.
+ */
 const SOON = 1_000
 
 /** A refusal as LiteLLM's clients know it (surface reference §3.2, §3.5). `now`: Unix milliseconds. Pure. */
@@ -30,8 +33,8 @@ export function repeatableFor({ limit, budget, type, state }: Refused, now: numb
   // A customer, a tag or a model is named by the body, which the edge does not read.
   const ofTheKey = limit.model === undefined && !['customer', 'tag', 'run', 'provider', 'deployment'].includes(limit.kind)
   if (!ofTheKey) return 0
-  if (type === 'requests') return state.requestsReset
-  if (type === 'tokens') return state.tokens >= (limit.tokens ?? 0) ? state.tokensReset : 0
+  if (type === 'requests') return Math.min(SOON, state.requestsReset)
+  if (type === 'tokens') return state.tokens >= (limit.tokens ?? 0) ? Math.min(SOON, state.tokensReset) : 0
   if (type !== 'budget' || state.spent < (budget ?? 0)) return 0
   return Math.max(0, Math.min(REPEAT_BUDGET, (limit.resetAt ?? Number.POSITIVE_INFINITY) - now))
 }

@@ -75,12 +75,12 @@ model_list:
     return pids.reduce((sum, pid) => sum + readMemory(pid).rss, 0)
   }
 
-  /** Every row of a key, once there are `count` of them or more. */
-  async function rowsOf(ofKey: string, count: number): Promise<LedgerRow[]> {
+  /** Every row of a key, once they are `enough`, or after twenty seconds. */
+  async function rowsOf(ofKey: string, enough: (rows: LedgerRow[]) => boolean): Promise<LedgerRow[]> {
     let rows: LedgerRow[] = []
     await until(async () => {
       rows = (await gateway.admin('GET', `/spend/logs?api_key=${await gateway.hash(ofKey)}&summarize=false`)) as LedgerRow[]
-      return rows.length >= count
+      return enough(rows)
     }, 20_000)
     return rows
   }
@@ -116,6 +116,7 @@ model_list:
   it('holds thousands of streams at once, serves each to its end and books each once', async () => {
     const count = Math.min(WANTED, openFiles(mode))
     const own = await gateway.generateKey({})
+    const { requests: before } = await provided<UpstreamStats>('/stats')
     // Text, then silence for as long as opening all of them takes, then text and the end.
     const hold = 4_000 + count * 3
     const held = await holdStreams({
@@ -130,15 +131,21 @@ model_list:
     await until(async () => (held.failed['ended'] ?? 0) >= count, hold + 20_000)
     expect(held.failed).toEqual({ ended: count })
     held.release()
-    const rows = await rowsOf(own, count)
-    expect(new Set(rows.map(({ request_id }) => request_id)).size).toBe(count)
-    expect(rows).toHaveLength(count)
-    expect(rows.filter(({ status, completion_tokens }) => status !== 'success' || completion_tokens !== 2)).toEqual([])
+    const served = (booked: LedgerRow[]) => booked.filter(({ status }) => status === 'success')
+    const rows = await rowsOf(own, (booked) => served(booked).length >= count)
+    expect(callsOf(served(rows))).toBe(count)
+    expect(served(rows)).toHaveLength(count)
+    expect(served(rows).filter(({ completion_tokens }) => completion_tokens !== 2)).toEqual([])
+    // A router that a busy machine held up for longer than ACCEPT_LIMIT takes calls that their edge has offered again by then: work that the
+    // provider did twice is paid for twice, and no more than that.
+    const { requests } = await provided<UpstreamStats>('/stats')
+    expect(rows.filter(({ spend }) => spend > 0).length).toBeLessThanOrEqual(requests - before)
   }, 120_000)
 
   it('answers the next call at once when thousands of clients leave together, and books what they used', async () => {
     const count = Math.min(3 * WANTED, openFiles(mode))
     const own = await gateway.generateKey({})
+    const { requests: before } = await provided<UpstreamStats>('/stats')
     const held = await holdStreams({
       origin: gateway.url,
       call: bytesOf('chunks=3,interval=60000', own),
@@ -154,11 +161,18 @@ model_list:
     // 2.3 s on a machine busy with other work; the next client must not wait for all who left, which takes longer than this.
     expect(performance.now() - left).toBeLessThan(5_000)
     await until(async () => (await provided<UpstreamStats>('/stats')).active <= 1, 10_000)
-    const rows = await rowsOf(own, count)
-    expect(rows).toHaveLength(count)
+    const rows = await rowsOf(own, (booked) => callsOf(booked) >= count)
+    const { requests } = await provided<UpstreamStats>('/stats')
+    expect(callsOf(rows)).toBe(count)
+    // The one more is the next client's.
+    expect(rows.length).toBeLessThanOrEqual(Math.max(count, requests - before - 1))
     expect(rows.filter(({ prompt_tokens, completion_tokens }) => prompt_tokens === 0 || completion_tokens === 0)).toEqual([])
   }, 60_000)
 })
+
+function callsOf(rows: LedgerRow[]): number {
+  return new Set(rows.map(({ request_id }) => request_id)).size
+}
 
 function bodyOf(script: string, stream = true): string {
   const words = 'how many carts went through the gate today? '.repeat(4)

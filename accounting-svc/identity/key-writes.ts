@@ -76,7 +76,7 @@ export function createKeyWrites(deps: KeyWriteDeps): KeyWrites {
 
   /** Counters that cannot be told learn it with the next identity or booking. */
   async function announce(tokens: readonly string[], spents: readonly Spent[]): Promise<void> {
-    for (const token of tokens) identities.changed(token)
+    identities.changed(tokens)
     if (spents.length === 0) return
     await deps.counters.book([], spents).catch((error: unknown) => {
       log.warn({ err: error }, 'the counters could not be told what keys have spent')

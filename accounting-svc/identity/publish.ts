@@ -13,13 +13,14 @@ import { GatewayError } from '../../shared/errors.ts'
 import { fits } from '../../shared/model-access.ts'
 import { findIdentity, type IdentityRow } from '../sql/limits.ts'
 import { roleOf } from './access.ts'
+import { announceKeys } from './announce-keys.ts'
 import { budgetNow, type LimitSettings, limitSettingsOf, limitsOf } from './limits.ts'
 
 export interface Identities {
   /** Who the key of this hash is; null when nobody. Throws GatewayError `accounting_away` while the database is away. */
   find(keyHash: string): Promise<Identity | null>
-  /** Tells every process to forget the key of this hash. */
-  changed(keyHash: string): void
+  /** Tells every process to forget the keys of these hashes. */
+  changed(keyHashes: readonly string[]): void
   /** Everybody, when no master key is set. */
   readonly open: boolean
 }
@@ -47,8 +48,8 @@ export function createIdentities(deps: {
       })
       return row === undefined ? null : identityOf(row, limitSettingsOf(deps.config()), clock.now(), deps.deployments())
     },
-    changed(keyHash) {
-      bus.announce('identity', { keyHash })
+    changed(keyHashes) {
+      announceKeys(bus, keyHashes)
     },
   }
 }

@@ -20,7 +20,7 @@ const forgotten: unknown[] = []
 beforeAll(async () => {
   gateway = await startAccounting(process.env['TURNPIKE_TEST_POSTGRES_URL'], { clock })
   edge = gateway.hub.join('edge')
-  edge.onChange('identity', (payload) => forgotten.push((payload as Body)['keyHash']))
+  edge.onChange('identity', (payload) => forgotten.push(...(payload as { keyHashes: string[] }).keyHashes))
 })
 afterAll(() => gateway.close())
 

@@ -447,7 +447,7 @@ describe('changing a key', () => {
     await post('/key/unblock', { key })
     await post('/key/delete', { keys: [key] })
     await new Promise((resolve) => setImmediate(resolve))
-    expect(forgotten.filter((payload) => (payload as { keyHash: string }).keyHash === token)).toHaveLength(4)
+    expect(forgotten.filter((payload) => (payload as { keyHashes?: string[] }).keyHashes?.includes(token))).toHaveLength(4)
   })
 })
 

@@ -131,12 +131,15 @@ export function sessionOn(gateway: FuzzedGateway, { make, run }: Pick<Session, '
   }
 }
 
+/** Connections that a long target left idle are closed by then, of which this process hears only when it writes. */
+const STALE: ReadonlySet<string | undefined> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
+
 async function ask(url: string, init: RequestInit = {}): Promise<Response> {
   try {
     return await fetch(url, init)
   } catch (error) {
     const cause = (error as Error).cause as { code?: string } | undefined
-    if (cause?.code !== 'UND_ERR_SOCKET' && cause?.code !== 'ECONNRESET') throw error
+    if (!STALE.has(cause?.code)) throw error
     return fetch(url, init)
   }
 }

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ROOT } from './launch.ts'
-import { figure, markdown, type Result } from './report.ts'
+import { figure, markdown, paceOf, type Result } from './report.ts'
 
 /** The compact table of README.md, between two markers: a row per figure, a column per gateway. */
 
@@ -22,6 +22,10 @@ const ROWS: readonly Row[] = [
   { title: 'CPU per call, all processes, µs', scenario: 'unary-32', metrics: ['cpu'] },
   { title: 'the same with everything on: calls/s', scenario: 'full-32', metrics: ['perSecond'] },
   { title: 'the same with everything on: CPU per call, µs', scenario: 'full-32', metrics: ['cpu'] },
+  { title: '1,000 deployments in the group: CPU per call, µs', scenario: 'deployments-1000', metrics: ['cpu'] },
+  { title: 'a million keys, each called for the first time: CPU per call, µs', scenario: 'keys-1000000', metrics: ['cpu'] },
+  { title: 'OpenAI client, Anthropic provider: CPU per call, µs', scenario: 'translated-32', metrics: ['cpu'] },
+  { title: 'answers from the cache: CPU per call, µs', scenario: 'cached-32', metrics: ['cpu'] },
   { title: 'added latency, 1 connection, p50 / p99, µs', scenario: 'unary-paired', metrics: ['addedP50', 'addedP99'] },
   { title: 'added latency, 1,000 calls/s, p50 / p99, µs', scenario: 'unary-open', metrics: ['addedP50', 'addedP99'] },
   { title: 'added time to first token, p50 / p99, µs', scenario: 'stream-paired', metrics: ['addedFirstP50', 'addedFirstP99'] },
@@ -51,6 +55,7 @@ export function readmeTable(result: Result): string {
   const setup = [
     `Measured ${result.at.slice(0, 10)} at commit ${result.commit} on ${cores} cores of ${cpu}, ${figure(memory / 2 ** 30)} GB, Linux ${kernel}, Node ${node}, load ${figure(load)} at begin.`,
     'Client, provider and gateway share the machine; the provider answers at once. Memory is PSS of all processes, with NATS, Redis and PostgreSQL.',
+    ...paceOf(result),
     ...(columns.includes('floor')
       ? ['floor: our HTTP server and HTTP client in one process with nothing between them, what the rest stands on.']
       : []),

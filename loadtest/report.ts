@@ -97,15 +97,7 @@ export function describeRun(result: Result): string {
   if (load > 0.5)
     lines.push(`The machine was not idle when this began (load ${figure(load)}): wall times are too long, CPU times somewhat.`)
   for (const [name, version] of Object.entries(result.topologies)) if (version !== '') lines.push(`${name}: ${version}.`)
-  const paces = result.calibrations.map(({ perSecond }) => perSecond)
-  if (paces.length > 0) {
-    const spread = (values: number[]): string => [...new Set([Math.min(...values), Math.max(...values)].map(figure))].join(' to ')
-    const client = result.calibrations.map((one) => one.client)
-    const served = result.calibrations.map((one) => one.provider)
-    lines.push(
-      `What the machine gave the provider alone before each start, 32 connections: ${spread(paces)} calls/s, CPU per call of the client ${spread(client)} µs, of the provider ${spread(served)} µs.`,
-    )
-  }
+  lines.push(...paceOf(result))
   lines.push(
     'Added latency is what the gateway adds to the provider alone: for closed loads, pairs of calls on one connection by turns, after the load; for fixed rates and streams, the difference of percentiles to the same load on the provider alone just before.',
   )
@@ -139,4 +131,16 @@ export function savedResults(file = RESULTS): Result[] {
       // Lines of before there were calibrations, setups and figures of the provider alone.
       .map((line) => Object.assign({ calibrations: [], absent: [] }, JSON.parse(line) as Result))
   )
+}
+
+/** A sentence of what the machine gave; none where that was not measured. */
+export function paceOf({ calibrations }: Result): string[] {
+  if (calibrations.length === 0) return []
+  const spread = (values: number[]): string => [...new Set([Math.min(...values), Math.max(...values)].map(figure))].join(' to ')
+  const paces = calibrations.map(({ perSecond }) => perSecond)
+  const client = calibrations.map((one) => one.client)
+  const served = calibrations.map((one) => one.provider)
+  return [
+    `What the machine gave the provider alone before each start, 32 connections: ${spread(paces)} calls/s, CPU per call of the client ${spread(client)} µs, of the provider ${spread(served)} µs.`,
+  ]
 }

@@ -44,6 +44,8 @@ const PAIRS_LIMIT = 1_500
 const RAMP = { from: 1_000, share: 0.6 }
 /** Milliseconds of rest before memory is read `afterwards`. */
 const REST = 500
+/** Milliseconds for what the scenario before left to end, and between two looks. */
+const SETTLE = { limit: 15_000, pause: 250 }
 
 /** Runs one scenario on one topology. Null when the topology has nothing to call for it. */
 export async function runScenario(bench: Bench, scenario: Scenario): Promise<Measured | null> {
@@ -51,6 +53,7 @@ export async function runScenario(bench: Bench, scenario: Scenario): Promise<Mea
   const options = optionsOf(running, scenario)
   const against = optionsOf(bench.direct, { ...scenario, group: 0, keys: 0 })
   if (options === null || against === null || (scenario.kind === 'paired' && running.name === 'direct')) return null
+  await settled(bench)
   const watch = watchAll(bench)
   const idle = total(watch.memory())
   const outcome = await runKind(bench, scenario, options, against, watch)
@@ -224,9 +227,20 @@ export async function calibrate(provider: Bench['provider'], direct: Running, sc
   return { perSecond: load.perSecond, provider: served / calls, client: client / calls }
 }
 
-async function served({ provider }: Bench): Promise<number> {
+async function served(bench: Bench): Promise<number> {
+  return (await statsOf(bench)).requests
+}
+
+async function statsOf({ provider }: Bench): Promise<UpstreamStats> {
   const { body } = await once({ origin: provider.url, path: '/stats', method: 'GET' })
-  return (JSON.parse(body.toString()) as UpstreamStats).requests
+  return JSON.parse(body.toString()) as UpstreamStats
+}
+
+/** Ten thousand streams that were cut are still ending when their client has long gone, and would be billed to the next scenario. */
+async function settled(bench: Bench): Promise<void> {
+  for (let waited = 0; waited < SETTLE.limit && (await statsOf(bench)).active > 0; waited += SETTLE.pause) {
+    await new Promise((done) => setTimeout(done, SETTLE.pause))
+  }
 }
 
 interface Used {

@@ -64,6 +64,12 @@ async function main(): Promise<boolean> {
     ...(log === undefined ? {} : { write: (text: string) => appendFileSync(log, `${text}\n`) }),
   })
   const runner = createRunner(world, { next, told: (verdict) => console.log(line(verdict)) })
+  const leave = (): void => {
+    runner.stop()
+    void world.stop().finally(() => process.exit(130))
+  }
+  process.once('SIGINT', leave)
+  process.once('SIGTERM', leave)
   try {
     for (const fault of chosen) await runner.run(fault, values.quick ? QUICK : FULL)
     const verdicts = await runner.finish()

@@ -34,6 +34,8 @@ async function main(): Promise<boolean> {
   console.log(`seed ${seed}`)
   const results: FuzzResult[] = []
   const tools = createTools(null)
+  const interruption = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interruption.abort())
   try {
     for (const target of TARGETS.filter(({ name }) => names.includes(name))) {
       const result = await fuzz(target, tools, {
@@ -43,7 +45,12 @@ async function main(): Promise<boolean> {
         keeps: true,
         replays: true,
         note: (text) => console.log(`  ✗ ${text}`),
+        signal: interruption.signal,
       })
+      if (interruption.signal.aborted) {
+        console.log(`${target.name}: interrupted; nothing is saved`)
+        return false
+      }
       results.push(result)
       console.log(
         `${target.name.padEnd(12)} ${String(result.cases).padStart(9)} cases, ${Math.round(result.perSecond)}/s, ${result.kept} kept, ${(result.growth / 1024 / 1024).toFixed(1)} MB grown, ${result.findings.length} findings`,

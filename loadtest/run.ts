@@ -17,7 +17,7 @@ import type { UpstreamStats } from './upstream.ts'
 
 /**
  * `npm run bench`: the same loads on the provider alone, on our HTTP server and client with nothing between (`floor`), on one process, on a cluster and on peers; one table, one line of JSON. Plain, it
- * takes about nine minutes; `--quick` two, without LiteLLM's long start: the few that matter most; `--all` nineteen: every scenario.
+ * takes about 17 minutes; `--quick` two, without LiteLLM's long start: the few that matter most; `--all` half an hour: every scenario.
  * `--only embedded,cluster` and `--scenario unary-32,held` choose; `--no-save` only looks; `--resume` goes on with a run that was cut off,
  * on the same commit; `--profile` leaves CPU profiles of the gateway's processes (its figures are then not worth keeping and are not saved);
  * `--brief` runs every load for a moment, to see that it runs;

@@ -15,6 +15,8 @@ export interface FuzzOptions {
   keeps: boolean
   /** Told of each finding as it is made. */
   note(text: string): void
+  /** Ends the run before its next case. */
+  signal?: AbortSignal
 }
 
 export interface Finding {
@@ -37,6 +39,8 @@ export interface FuzzResult {
 
 /** Findings after which a run has nothing more to say. */
 const FINDINGS_MAX = 12
+/** Cases after which everything else has its turn: a target in this process may never wait, and a signal would not be heard. */
+const TURN = 64
 /** Tries at making one failing case smaller, and milliseconds for all of them. */
 const SHRINKS_MAX = 150
 const SHRINK_TIME = 10_000
@@ -79,7 +83,10 @@ export async function fuzz(target: Target, tools: Tools, options: FuzzOptions): 
     }
     const startedAt = performance.now()
     const over = (share: number, at: number): boolean =>
-      at >= options.cases * share || performance.now() - startedAt >= options.duration * share || findings.length >= FINDINGS_MAX
+      options.signal?.aborted === true ||
+      at >= options.cases * share ||
+      performance.now() - startedAt >= options.duration * share ||
+      findings.length >= FINDINGS_MAX
     let before = 0
     let cases = 0
     for (let warm = false; !over(1, cases); cases += 1) {
@@ -87,6 +94,7 @@ export async function fuzz(target: Target, tools: Tools, options: FuzzOptions): 
         before = await session.memory()
         warm = true
       }
+      if (cases % TURN === 0) await new Promise((done) => setImmediate(done))
       const one = session.make(createRandom(seed * 1_000_003 + cases))
       const what = await attempt(one)
       if (what === null || seen.has(kindOf(what))) continue

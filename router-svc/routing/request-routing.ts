@@ -1,6 +1,7 @@
 import type { RoutingOverrides, RoutingSettings } from '../../proto/routing.ts'
 import { GatewayError } from '../../shared/errors.ts'
 import { isObject } from '../../shared/json-object.ts'
+import { numeric } from '../../shared/numeric.ts'
 import type { Call, CallOptions } from '../call.ts'
 import { invalid } from '../dialects/request-fields.ts'
 import type { RouterRuntime } from '../runtime.ts'
@@ -97,7 +98,7 @@ function checkNumbers({ parsed, message }: Call): void {
   }
   for (const name of TIMES) {
     const value = parsed[name]
-    if (value != null && !(Number(value) > 0 && Number.isFinite(Number(value)) && typeof value !== 'object'))
+    if (value != null && !(numeric(value) > 0 && Number.isFinite(numeric(value))))
       throw invalid(name, 'number of seconds above 0', value)
   }
   for (const [name] of MOCK_SWITCHES) {

@@ -1,4 +1,5 @@
 import { isObject } from '../../../shared/json-object.ts'
+import { numeric } from '../../../shared/numeric.ts'
 import type { ChatRequest, ContentPart, Message, ThinkingBlock, Tool, ToolCall, ToolChoice } from '../../canonical/chat.ts'
 import { isGatewayField } from '../../canonical/gateway-fields.ts'
 import { checkBody } from './check.ts'
@@ -72,7 +73,7 @@ function effortOf(thinking: unknown, effort: unknown): string | null {
   if (effort === 'low' || effort === 'medium' || effort === 'high') return effort
   if (effort === 'xhigh' || effort === 'max') return 'high'
   if (!isObject(thinking) || thinking['type'] !== 'enabled') return null
-  const budget = Number(thinking['budget_tokens'] ?? 0)
+  const budget = numeric(thinking['budget_tokens'] ?? 0)
   return EFFORTS.find(([least]) => budget >= least)?.[1] ?? null
 }
 

@@ -1,3 +1,4 @@
+import { numeric } from '../../../shared/numeric.ts'
 import type { CacheControl, Message } from '../../canonical/chat.ts'
 import { type Fields, isFields } from './wire.ts'
 
@@ -21,7 +22,7 @@ export function withCachePoints(messages: readonly Message[], points: unknown): 
 }
 
 function placeOf(messages: readonly Message[], point: Fields): number {
-  const index = Number(point['index'] ?? Number.NaN)
+  const index = numeric(point['index'])
   if (Number.isInteger(index)) return index < 0 ? messages.length + index : index
   return messages.findLastIndex((message) => message.role === point['role'])
 }

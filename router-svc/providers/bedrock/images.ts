@@ -1,5 +1,6 @@
 import { entryOf } from '../../../shared/entry.ts'
 import { GatewayError } from '../../../shared/errors.ts'
+import { numeric } from '../../../shared/numeric.ts'
 import type { ImageEditRequest, ImageRequest, ImageVariationRequest } from '../../canonical/image.ts'
 import type { UploadedFile } from '../../canonical/uploaded-file.ts'
 import { type AnyImageRequest, type Asked, base64Of, imageAdapter, type Made } from '../images/adapter.ts'
@@ -187,7 +188,7 @@ function variantOf(request: Readonly<Fields>, model: string): string {
 function fromArtifacts(artifacts: readonly Fields[], request: Readonly<Fields>): Made {
   if (artifacts.some(({ finishReason }) => finishReason === 'CONTENT_FILTERED'))
     throw failure('bedrock', 'The image was held back by the content filter', true)
-  const steps = Number(request['steps'] ?? 0)
+  const steps = numeric(request['steps'] ?? 0)
   return {
     images: artifacts.map(({ base64 }) => ({ b64_json: text(base64) })),
     ...(steps > 50 ? { variant: 'more_than_50_steps' } : {}),

@@ -1,3 +1,4 @@
+import { numeric } from '../../../shared/numeric.ts'
 import type { ChatRequest, ContentPart, Message, ThinkingBlock, Tool } from '../../canonical/chat.ts'
 import { type Traits, traitsOf } from '../anthropic/models.ts'
 import { encodeThinking } from '../anthropic/thinking.ts'
@@ -27,7 +28,7 @@ function think(body: Fields, target: Target, request: ChatRequest): void {
   // What Databricks documents of its chats is the budget.
   const traits: Traits = known.thinking === 'both' ? { ...known, thinking: 'budget' } : known
   const refusals = createRefusals(request, target)
-  const limit = Number(body['max_tokens'] ?? traits.maxOutput)
+  const limit = numeric(body['max_tokens'] ?? traits.maxOutput)
   const choice = request.tool_choice
   const forcedTool = choice === 'required' || (typeof choice === 'object' && choice !== null)
   const made = encodeThinking(request, traits, { maxTokens: limit, forcedTool, repair: true }, refusals)

@@ -1,3 +1,4 @@
+import { numeric } from '../../../shared/numeric.ts'
 import type { Message, ToolCall } from '../../canonical/chat.ts'
 import type { InputItem } from '../../canonical/responses.ts'
 import { type Fields, isFields, text } from '../json.ts'
@@ -80,7 +81,7 @@ function replay(kept: Fields[], said: string, calls: Map<string, ToolCall>, mess
   }
   const pictures = imagesOf(message)
   // Text that a guardrail or the client changed goes into the first message whole.
-  const lengths = kept.filter((item) => item['type'] === 'message').map((item) => Number(item['length']) || 0)
+  const lengths = kept.filter((item) => item['type'] === 'message').map((item) => numeric(item['length']) || 0)
   const sliced = lengths.reduce((sum, length) => sum + length, 0) === said.length
   let at = 0
   for (const item of kept) {

@@ -181,6 +181,23 @@ describe('a body', () => {
     }
   })
 
+  it('in chunks, answered as soon as it is whole, is the last of its connection though its end shares a packet with what follows', async () => {
+    const handled: string[] = []
+    const server = await serve((exchange) => {
+      handled.push(exchange.path)
+      exchange.onBody((_, last) => {
+        if (last) exchange.respond(200, {}, 'at once')
+      })
+    })
+    const client = await connect(server)
+    client.send(`${requestText('POST', '/whole', { 'transfer-encoding': 'chunked' })}2\r\n{}`)
+    // The end is sent once the handler has the request.
+    while (handled.length === 0) await new Promise((resolve) => setImmediate(resolve))
+    client.send(`XX0\r\n\r\n${requestText('GET', '/smuggled')}`)
+    await client.closed()
+    expect(handled).toEqual(['/whole'])
+  })
+
   it('followed by trailers ends its connection: uWS does not read them', async () => {
     const client = await start(countBody)
     client.send(`${requestText('POST', '/', { 'transfer-encoding': 'chunked' })}3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n`)

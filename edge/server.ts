@@ -248,12 +248,17 @@ function accept(res: HttpResponse, req: HttpRequest, host: ExchangeHost, copies:
     exchange.refuse(tooLarge(host.bodyLimit), false)
     return
   }
-  if (length !== 0) res.onData((chunk, last) => exchange.receive(chunk, last))
   if (length !== null) {
+    if (length !== 0) res.onData((chunk, last) => exchange.receive(chunk, last))
     handler(exchange)
     return
   }
-  // Later, for the same reason: where chunks end is what proxies disagree about, and uWS reads them loosely.
+  // Later, for the same reason: where chunks end is what proxies disagree about, and uWS reads them loosely. Nor may a part of the body be
+  // answered while the packet it came in is read.
+  res.onData((chunk, last) => {
+    const part = chunk.slice(0)
+    setImmediate(() => exchange.receive(part, last))
+  })
   setImmediate(() => {
     if (!exchange.closed) handler(exchange)
   })
